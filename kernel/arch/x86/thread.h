@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: MIT
+// What the processor keeps of a thread while it does not run.
+#pragma once
+
+#include "kernel/base/types.h"
+
+struct arch_thread {
+    uintptr_t kernel_sp;        // saved stack pointer; callee-saved registers lie on the stack
+    uintptr_t kernel_stack_top; // what the system call entry and the TSS load
+    uint64_t fs_base;           // user FS and GS bases while the thread does not run
+    uint64_t gs_base;
+    void *fpu;                  // XSAVE area of a user thread (NULL for kernel threads): its registers while it does not run
+    uintptr_t user_fault_fixup; // unused by others
+};

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+// Per-CPU data.
+//
+// A per-CPU variable is an ordinary variable in the section .percpu. That section itself is the boot
+// CPU's copy; every other CPU gets a copy of the pristine section at start. GS holds the distance
+// between a CPU's copy and the section, so a gs-relative access to the link-time address reaches the
+// running CPU's copy, and the boot CPU (GS base 0) has working per-CPU data from its first
+// instruction on.
+//
+// this_cpu(x) is an lvalue; it may be used only where the task can't move to another CPU
+// (preemption off, interrupts off, or bound to the CPU), except for reads of a variable that has the
+// same value for the running task on every CPU, such as current_thread.
+#pragma once
+
+#include "kernel/base/types.h"
+
+#define CPU_MAX 256 // most CPUs that the kernel drives
+
+// Definition and declaration of a per-CPU variable.
+#define PERCPU(type, name)         __attribute__((section(".percpu"))) type name
+#define PERCPU_DECLARE(type, name) extern __attribute__((section(".percpu"))) type name
+
+#ifdef LODGER_HOST
+// Host tests have one "CPU".
+#define this_cpu(name)        (name)
+#define percpu_of(name, cpu)  ((void)(cpu), &(name))
+#else
+// The running CPU's instance, as an lvalue reached through GS.
+#define this_cpu(name)        (*(__seg_gs typeof(name) *)(uintptr_t)&(name))
+// Pointer to the instance of CPU number `cpu`, which must be one that has been set up.
+#define percpu_of(name, cpu)  ((typeof(name) *)((uintptr_t)&(name) + percpu_offset[(cpu)]))
+#endif
+
+// Distance of each CPU's copy from the section. Written once when a CPU is set up, read-only then.
+extern uintptr_t percpu_offset[CPU_MAX];
+
+PERCPU_DECLARE(uint32_t, cpu_index); // number of this CPU, 0 is the boot CPU
+
+// Number of the running CPU. The caller must not be able to move, or must treat it as a hint.
+static inline uint32_t cpu_current(void)
+{
+    return this_cpu(cpu_index);
+}
+
+// Pointer (ordinary address) to this CPU's instance; preemption must be off.
+#define this_cpu_ptr(name) percpu_of(name, cpu_current())
+
+extern uint32_t cpu_count_possible; // CPUs found in the firmware's tables; fixed after start-up

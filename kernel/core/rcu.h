@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+// Read-copy-update. A reader disables preemption; a grace period has passed when every CPU went through
+// a quiescent state (context switch, idle, user mode). Idle CPUs are never waited for nor woken: their
+// extended quiescent state is a counter that the grace-period machinery reads.
+#pragma once
+
+#include "kernel/base/atomic.h"
+#include "kernel/core/preempt.h"
+
+struct rcu_head {
+    struct rcu_head *next;
+    void (*function)(struct rcu_head *head);
+};
+
+static inline void rcu_read_lock(void)
+{
+    preempt_disable();
+}
+static inline void rcu_read_unlock(void)
+{
+    preempt_enable();
+}
+// Loads and publishes pointers that readers follow. Dependency-ordered: an acquire load, which is free on x86.
+#define rcu_load(pointer)         __atomic_load_n(&(pointer), __ATOMIC_ACQUIRE)
+#define rcu_store(pointer, value) __atomic_store_n(&(pointer), (value), __ATOMIC_RELEASE)
+
+// Calls function(head) after a grace period, from deferred work context (may not sleep). Any context but NMI.
+void rcu_call(struct rcu_head *head, void (*function)(struct rcu_head *head));
+// Waits for a grace period. Task context, may sleep.
+void rcu_synchronize(void);
+void rcu_barrier(void); // waits until all callbacks queued before have run
+
+// Called by the scheduler and the idle loop.
+void rcu_note_context_switch(void);
+void rcu_idle_enter(void);
+void rcu_idle_exit(void);
+void rcu_tick(bool was_user);
+bool rcu_needs_cpu(void); // does this CPU have callbacks or owe a quiescent state (so it wants a tick)?

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+// The schedulable half of a task: what the processor code, the locks and the scheduler know of it.
+//
+// kernel/process embeds a struct thread in its struct task; kernel threads have no task around them.
+// Sleeping follows one protocol everywhere: the sleeper publishes its state, fences, looks at its
+// condition again, and only then gives the CPU away; a waker changes the condition, fences, and calls
+// sched_wake(). It is safe against a CPU that stops anywhere for any time.
+#pragma once
+
+#include "kernel/arch/x86/thread.h"
+#include "kernel/base/list.h"
+#include "kernel/base/rbtree.h"
+#include "kernel/base/types.h"
+#include "kernel/core/cpumask.h"
+#include "kernel/core/percpu.h"
+
+struct address_space;
+
+// States are bits, so that a waker can name several.
+enum thread_state : uint32_t {
+    THREAD_RUNNING = 0,         // runs or is on a run queue
+    THREAD_INTERRUPTIBLE = 1,   // sleeps; a signal wakes it
+    THREAD_UNINTERRUPTIBLE = 2, // sleeps; only its event wakes it
+    THREAD_KILLABLE = 4,        // sleeps; its event or a fatal signal wakes it
+    THREAD_STOPPED = 8,         // job-control stop
+    THREAD_DEAD = 16,           // never runs again
+};
+#define THREAD_ANY_SLEEP (THREAD_INTERRUPTIBLE | THREAD_UNINTERRUPTIBLE | THREAD_KILLABLE)
+
+// Bits of thread.work: the one word that is tested before each return to user mode.
+#define THREAD_WORK_RESCHEDULE BIT(0) // another thread should run
+#define THREAD_WORK_SIGNAL     BIT(1) // an unblocked signal may be pending: process_user_return() looks
+#define THREAD_WORK_KILL       BIT(2) // a fatal signal is pending: killable sleeps end (set with SIGNAL)
+#define THREAD_WORK_RESUME     BIT(3) // process_user_return() has other things to do (rseq, ...)
+#define THREAD_WORK_TRACE      BIT(4) // system calls are traced: the slow entry path
+
+#define THREAD_NAME_BYTES 16
+
+// Scheduling class data; only sched/ reads or writes it.
+struct sched_entity {
+    struct rb_node node;         // place in the fair queue, under the run queue's lock
+    struct list_node list;       // place in a FIFO/RR queue, under the run queue's lock
+    uint64_t vruntime;           // weighted run time, ns
+    uint64_t deadline;           // virtual deadline of the fair class, absolute one of EDF
+    uint64_t slice_ns;           // what is left of the slice
+    uint64_t exec_start_ns;      // when it was last accounted
+    uint64_t sum_exec_ns;        // CPU time in total: read without the lock for rusage
+    uint64_t weight;
+    uint8_t policy;              // SCHED_* of linux/sched.h
+    uint8_t rt_priority;         // 1..99 for FIFO and RR
+    int8_t nice;                 // -20..19
+    bool on_queue;
+    bool on_cpu;                 // from being picked until its context is saved
+    uint64_t switches_voluntary;
+    uint64_t switches_involuntary;
+};
+
+struct thread {
+    struct arch_thread arch;        // saved context; only the thread itself and the context switch
+    uint32_t work;                  // THREAD_WORK_*; atomic
+    uint32_t state;                 // enum thread_state; protocol above
+    uint32_t cpu;                   // where it runs or ran last; written under the run queue's lock
+    uint32_t flags;                 // THREAD_FLAG_*, fixed after creation
+    uintptr_t stack_base;           // lowest byte of the kernel stack
+    struct address_space *space;    // user memory, NULL for kernel threads; only changed by the thread itself
+    struct address_space *active_space; // whose page tables are loaded (lazy TLB); context switch only
+    struct sched_entity sched;
+    struct cpumask affinity;        // where it may run; under the run queue's lock
+    uint64_t user_ns;               // time in user mode (tick accounted), own CPU only
+    uint64_t system_ns;
+    int32_t rcu_nesting;            // debug builds: depth of read sections
+#ifdef LODGER_DEBUG
+    struct lock_held {
+        const void *lock;
+        const struct lock_class *class;
+    } held[16];                     // locks held, for the order checker; only the thread itself
+    uint32_t held_count;
+#endif
+    char name[THREAD_NAME_BYTES];
+};
+
+#define THREAD_FLAG_KERNEL BIT(0) // a kernel thread
+#define THREAD_FLAG_IDLE   BIT(1) // a CPU's idle thread
+
+PERCPU_DECLARE(struct thread *, current_thread);
+
+// The running thread; never NULL. Any context (in an interrupt: the interrupted thread).
+static inline struct thread *thread_current(void)
+{
+    return this_cpu(current_thread);
+}
+
+// Is a signal waiting for the running thread, so that an interruptible sleep must end?
+static inline bool thread_signal_pending(const struct thread *thread)
+{
+    return __atomic_load_n(&thread->work, __ATOMIC_RELAXED) & THREAD_WORK_SIGNAL;
+}
+
+static inline bool thread_kill_pending(const struct thread *thread)
+{
+    return __atomic_load_n(&thread->work, __ATOMIC_RELAXED) & THREAD_WORK_KILL;
+}
+
+// Sets bits of thread->work. Does not interrupt the CPU it runs on: see sched_kick().
+static inline void thread_work_set(struct thread *thread, uint32_t bits)
+{
+    __atomic_fetch_or(&thread->work, bits, __ATOMIC_SEQ_CST);
+}
+
+static inline void thread_work_clear(struct thread *thread, uint32_t bits)
+{
+    __atomic_fetch_and(&thread->work, ~bits, __ATOMIC_SEQ_CST);
+}
+
+// First half of going to sleep: publishes the state with a full fence. Look at the condition after it.
+static inline void thread_prepare_sleep(enum thread_state state)
+{
+    __atomic_store_n(&thread_current()->state, state, __ATOMIC_SEQ_CST);
+}
+
+// Takes a prepared sleep back because the condition was true already.
+static inline void thread_cancel_sleep(void)
+{
+    __atomic_store_n(&thread_current()->state, THREAD_RUNNING, __ATOMIC_RELAXED);
+}

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT
+// Timers: one queue a CPU, ordered by deadline; the earliest is given to pv_timer_arm() only when it is
+// earlier than what is armed. No periodic tick: the scheduler arms a timer while it needs one.
+#pragma once
+
+#include "kernel/base/rbtree.h"
+#include "kernel/base/types.h"
+
+struct timer;
+// Interrupt context on the CPU where the timer was armed, interrupts off, no lock held; may arm the timer again.
+typedef void timer_function(struct timer *timer);
+
+struct timer {
+    struct rb_node node;       // in its CPU's queue, under that queue's lock
+    uint64_t deadline_ns;      // absolute monotonic
+    timer_function *function;
+    uint32_t cpu;              // whose queue; under the queue's lock
+    uint32_t state;            // idle, queued, running; atomic
+};
+
+void timer_init(struct timer *timer, timer_function *function);
+// (Re-)arms on the running CPU. A deadline in the past fires as soon as interrupts are on. Any context but NMI.
+void timer_arm(struct timer *timer, uint64_t deadline_ns);
+// Takes it off its queue. Returns whether it was queued. The function may still be running on another CPU.
+bool timer_cancel(struct timer *timer);
+// Also waits until the function is not running anywhere. Not from the function itself, nor with interrupts off, nor under a lock that it takes.
+bool timer_cancel_sync(struct timer *timer);
+bool timer_is_queued(const struct timer *timer);
+// From the timer interrupt.
+void timer_interrupt(void);
+// Earliest deadline of this CPU (UINT64_MAX: none), for idle.
+uint64_t timer_next_deadline(void);
+// Moves all timers of a CPU that goes off-line to the running one.
+void timer_migrate(uint32_t from_cpu);

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+// The scheduler: per-CPU run queues with a fair class (eligible earliest virtual deadline), FIFO/RR above it, idle below it.
+#pragma once
+
+#include "kernel/core/thread.h"
+#include "kernel/core/upcall.h"
+
+void sched_init(void);                    // boot CPU: makes the running context the idle thread's
+void sched_cpu_init(uint32_t cpu, struct thread *idle); // secondary CPUs, before they are started
+struct thread *sched_idle_thread(uint32_t cpu);
+// A new thread, state RUNNING but on no queue: fields set from `parent` (NULL: defaults; nice, policy and affinity are inherited).
+void sched_thread_init(struct thread *thread, const struct thread *parent);
+void sched_start(struct thread *thread);  // first wake-up: chooses a CPU and queues it
+[[noreturn]] void sched_exit(void);       // the running thread never runs again; its stack is released by reap()
+// Called by sched after the last switch away from a dead thread, on another stack: frees it. Set once by process/ (user tasks) and kthread.
+void sched_thread_set_reaper(void (*reap)(struct thread *thread));
+
+[[nodiscard]] int sched_set_nice(struct thread *thread, int nice);
+[[nodiscard]] int sched_set_policy(struct thread *thread, uint32_t policy, uint32_t rt_priority);
+[[nodiscard]] int sched_set_affinity(struct thread *thread, const struct cpumask *mask); // -EINVAL: no online CPU
+uint64_t sched_thread_cpu_ns(const struct thread *thread); // CPU time incl. the current stretch
+uint64_t sched_rr_interval_ns(const struct thread *thread);
+
+struct sched_statistics {
+    uint64_t context_switches, forks, running, load_average[3]; // load: fixed point << 16 for 1, 5, 15 min
+    uint64_t idle_ns, user_ns, system_ns, interrupt_ns, steal_ns; // of `cpu`
+};
+void sched_statistics_read(uint32_t cpu, struct sched_statistics *statistics); // cpu UINT32_MAX: all
