@@ -143,4 +143,4 @@ size_t bitmap_weight(const uint64_t *map, size_t bits);
 
 #define bitmap_for_each_set(bit, map, bits)                                                        \
     for (bit = bitmap_find_next_set((map), (bits), 0); bit < (bits);                               \
-         bit = bitmap_find_next_set((map), (bits), bit + 1))
+        bit = bitmap_find_next_set((map), (bits), bit + 1))

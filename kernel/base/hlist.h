@@ -109,16 +109,16 @@ static inline void hlist_remove(struct hlist_node *node)
 // the type).
 #define hlist_for_each_entry(entry, head, member)                                                  \
     for (entry = hlist_entry_or_null_((head)->first, typeof(*entry), member); entry != nullptr;    \
-         entry = hlist_entry_or_null_(entry->member.next, typeof(*entry), member))
+        entry = hlist_entry_or_null_(entry->member.next, typeof(*entry), member))
 
 #define hlist_for_each_entry_safe(entry, following, head, member)                                  \
     for (entry = hlist_entry_or_null_((head)->first, typeof(*entry), member);                      \
-         entry != nullptr &&                                                                       \
-         (following = hlist_entry_or_null_(entry->member.next, typeof(*entry), member), true);     \
-         entry = following)
+        entry != nullptr &&                                                                        \
+        (following = hlist_entry_or_null_(entry->member.next, typeof(*entry), member), true);      \
+        entry = following)
 
 // Inside an RCU read-side section.
 #define hlist_for_each_entry_rcu(entry, head, member)                                              \
     for (entry = hlist_entry_or_null_(rcu_dereference((head)->first), typeof(*entry), member);     \
-         entry != nullptr; entry = hlist_entry_or_null_(                                           \
-                               rcu_dereference(entry->member.next), typeof(*entry), member))
+        entry != nullptr;                                                                          \
+        entry = hlist_entry_or_null_(rcu_dereference(entry->member.next), typeof(*entry), member))

@@ -22,10 +22,7 @@ struct list_node {
 };
 
 // Static initialiser: struct list_node queue = LIST_INIT(queue);
-#define LIST_INIT(name)                                                                            \
-    {                                                                                              \
-        .next = &(name), .prev = &(name)                                                           \
-    }
+#define LIST_INIT(name) {.next = &(name), .prev = &(name)}
 
 static inline void list_init(struct list_node *list)
 {
@@ -225,21 +222,21 @@ static inline size_t list_length(const struct list_node *list)
 // allows that.
 #define list_for_each_entry(entry, list, member)                                                   \
     for (entry = list_entry((list)->next, typeof(*entry), member);                                 \
-         !list_entry_is_end(entry, list, member); entry = list_next_entry(entry, member))
+        !list_entry_is_end(entry, list, member); entry = list_next_entry(entry, member))
 
 #define list_for_each_entry_reverse(entry, list, member)                                           \
     for (entry = list_entry((list)->prev, typeof(*entry), member);                                 \
-         !list_entry_is_end(entry, list, member); entry = list_prev_entry(entry, member))
+        !list_entry_is_end(entry, list, member); entry = list_prev_entry(entry, member))
 
 // `following` is a second pointer of the same type, for the loop's own use.
 #define list_for_each_entry_safe(entry, following, list, member)                                   \
     for (entry = list_entry((list)->next, typeof(*entry), member),                                 \
         following = list_next_entry(entry, member);                                                \
-         !list_entry_is_end(entry, list, member);                                                  \
-         entry = following, following = list_next_entry(entry, member))
+        !list_entry_is_end(entry, list, member);                                                   \
+        entry = following, following = list_next_entry(entry, member))
 
 // Inside an RCU read-side section.
 #define list_for_each_entry_rcu(entry, list, member)                                               \
     for (entry = list_entry(rcu_dereference((list)->next), typeof(*entry), member);                \
-         !list_entry_is_end(entry, list, member);                                                  \
-         entry = list_entry(rcu_dereference(entry->member.next), typeof(*entry), member))
+        !list_entry_is_end(entry, list, member);                                                   \
+        entry = list_entry(rcu_dereference(entry->member.next), typeof(*entry), member))

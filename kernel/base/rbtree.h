@@ -160,5 +160,5 @@ static inline void rbtree_cached_remove(
 // In order; the body must not remove the current element.
 #define rbtree_for_each_entry(entry, tree, member)                                                 \
     for (entry = rbtree_entry_or_null(rbtree_first(tree), typeof(*entry), member);                 \
-         entry != nullptr;                                                                         \
-         entry = rbtree_entry_or_null(rbtree_next(&entry->member), typeof(*entry), member))
+        entry != nullptr;                                                                          \
+        entry = rbtree_entry_or_null(rbtree_next(&entry->member), typeof(*entry), member))

@@ -17,10 +17,7 @@ struct refcount {
     uint32_t value; // atomic
 };
 
-#define REFCOUNT_INIT(count)                                                                       \
-    {                                                                                              \
-        .value = (count)                                                                           \
-    }
+#define REFCOUNT_INIT(count) {.value = (count)}
 
 static inline void refcount_init(struct refcount *ref, uint32_t count)
 {

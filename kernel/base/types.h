@@ -52,7 +52,7 @@
             __builtin_types_compatible_p(typeof(*(pointer)), typeof(((type *)0)->member)) ||       \
                 __builtin_types_compatible_p(typeof(*(pointer)), void),                            \
             "pointer does not point to this member");                                              \
-        (type *)((char *)(pointer)-offsetof(type, member));                                        \
+        (type *)((char *)(pointer) - offsetof(type, member));                                      \
     })
 
 // Both arguments must have compatible arithmetic types; not constant expressions. For sizes of
@@ -77,13 +77,13 @@
 
 // Alignment is a power of two. ALIGN_UP wraps to 0 if the result does not fit: check first with
 // untrusted values.
-#define ALIGN_DOWN(value, alignment) ((value) & ~((typeof(value))(alignment)-1))
+#define ALIGN_DOWN(value, alignment) ((value) & ~((typeof(value))(alignment) - 1))
 #define ALIGN_UP(value, alignment)                                                                 \
-    (((value) + ((typeof(value))(alignment)-1)) & ~((typeof(value))(alignment)-1))
-#define IS_ALIGNED(value, alignment) (((value) & ((typeof(value))(alignment)-1)) == 0)
+    (((value) + ((typeof(value))(alignment) - 1)) & ~((typeof(value))(alignment) - 1))
+#define IS_ALIGNED(value, alignment) (((value) & ((typeof(value))(alignment) - 1)) == 0)
 
-#define IS_POWER_OF_TWO(value)          ((value) != 0 && ((value) & ((value)-1)) == 0)
-#define DIV_ROUND_UP(dividend, divisor) (((dividend) + (divisor)-1) / (divisor))
+#define IS_POWER_OF_TWO(value)          ((value) != 0 && ((value) & ((value) - 1)) == 0)
+#define DIV_ROUND_UP(dividend, divisor) (((dividend) + (divisor) - 1) / (divisor))
 
 #define BIT(n) (1ul << (n))
 

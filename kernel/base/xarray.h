@@ -31,10 +31,7 @@ struct xarray {
     uint32_t head_mark; // marks of the entry of index 0 while it is the head (bit n: mark n)
 };
 
-#define XARRAY_INIT                                                                                \
-    {                                                                                              \
-        .head = nullptr                                                                            \
-    }
+#define XARRAY_INIT {.head = nullptr}
 
 void xarray_init(struct xarray *array);
 
@@ -101,6 +98,6 @@ bool xarray_is_valid(const struct xarray *array);
 // uint64_t index; void *entry; the body may erase or store the current entry.
 #define xarray_for_each(array, index, entry)                                                       \
     for (index = 0, entry = xarray_find((array), &index, XARRAY_INDEX_MAX); entry != nullptr;      \
-         entry = (index == XARRAY_INDEX_MAX)                                                       \
-                     ? nullptr                                                                     \
-                     : (index++, xarray_find((array), &index, XARRAY_INDEX_MAX)))
+        entry = (index == XARRAY_INDEX_MAX)                                                        \
+                    ? nullptr                                                                      \
+                    : (index++, xarray_find((array), &index, XARRAY_INDEX_MAX)))
