@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+// What other folders add to the tree: device nodes, /proc files, file-system types.
+#pragma once
+
+#include "kernel/base/fmt.h"
+#include "kernel/base/types.h"
+
+struct file;
+struct file_ops;
+
+// A character device: its node appears as /dev/NAME (mode as given, root:root). open may be NULL; it sets file->ops/private_data further. 0 or -errno.
+struct character_device {
+    const char *name;        // may contain one '/' (pts/...: see devpts)
+    uint32_t major, minor;
+    uint32_t mode;           // permission bits
+    const struct file_ops *ops;
+    int (*open)(struct file *file);
+    void *context;
+};
+[[nodiscard]] int device_register(const struct character_device *device);
+
+// A /proc file whose text is made anew at each open-and-read from offset 0. `path` is relative to /proc ("lodger/pv", "sys/kernel/ostype");
+// directories are made. show prints into a growing buffer: 0 or -errno. store: NULL for read-only; gets what one write(2) wrote, NUL-terminated.
+struct proc_buffer;
+void proc_printf(struct proc_buffer *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));
+struct proc_file {
+    const char *path;
+    uint32_t mode;
+    int (*show)(struct proc_buffer *buffer, void *context);
+    int (*store)(const char *text, size_t len_bytes, void *context);
+    void *context;
+};
+[[nodiscard]] int proc_register(const struct proc_file *file);

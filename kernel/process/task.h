@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: MIT
+// Tasks (what Linux user space calls threads) and processes (thread groups).
+//
+// A task is the schedulable thing with its own registers, signal mask and pid; a process is what its tasks share for
+// good: identity, children, resource limits, pending process-wide signals. Tables that clone(2) may share between
+// arbitrary tasks (memory, files, fs context, signal handlers) are reference-counted objects of their own.
+//
+// Lock order: task_list_lock → handlers->lock → (run queue locks). task_list_lock protects parentage, groups, sessions,
+// the pid table's links and the thread lists; readers of the pid table may use RCU instead.
+#pragma once
+
+#include "kernel/base/hlist.h"
+#include "kernel/base/list.h"
+#include "kernel/base/refcount.h"
+#include "kernel/core/rcu.h"
+#include "kernel/core/spinlock.h"
+#include "kernel/core/thread.h"
+#include "kernel/core/timer.h"
+#include "kernel/core/wait.h"
+#include "kernel/process/credentials.h"
+#include "kernel/process/signal.h"
+#include <linux/resource.h>
+
+struct fd_table;
+struct fs_context;
+struct tty;
+struct session;
+
+struct task_usage {         // of dead and waited-for children, and of dead threads
+    uint64_t user_ns, system_ns;
+    uint64_t minor_faults, major_faults;
+    uint64_t switches_voluntary, switches_involuntary;
+    uint64_t resident_peak_pages;
+};
+
+// Data for restart_syscall(2): how to go on with an interrupted sleep.
+struct task_restart {
+    int64_t (*function)(struct task_restart *restart);
+    union {
+        struct { uint64_t deadline_ns; uintptr_t remaining_user; int32_t clock; } sleep;
+        struct { uintptr_t address; uint32_t value, flags, bitset; uint64_t deadline_ns; } futex;
+        struct { uintptr_t fds; uint32_t count; uint64_t deadline_ns; } poll;
+    };
+};
+
+struct task {
+    struct thread thread;            // first: task_of_thread() is a cast
+    int32_t tid;
+    struct process *process;
+    struct list_node thread_node;    // in process->threads, under task_list_lock
+    struct hlist_node pid_node;      // pid table
+
+    // Shared tables; the task holds a reference; changed only by the task itself (under alloc_lock for readers from /proc).
+    struct spinlock alloc_lock;      // lets others look at files, fs, thread.space, cred of a living task
+    struct fd_table *files;
+    struct fs_context *fs;
+    struct signal_handlers *handlers;
+    const struct credentials *cred;  // RCU-published, replaced as a whole
+
+    // Signals; under handlers->lock unless said.
+    struct signal_queue pending;     // for this task alone
+    uint64_t signal_mask;            // blocked; only the task itself writes it (under the lock)
+    uint64_t saved_mask;             // to restore after sigsuspend, ppoll, ...; own
+    bool restore_saved_mask;         // own
+    uintptr_t altstack_base;         // sigaltstack; own
+    size_t altstack_size;
+    uint32_t altstack_flags;
+    uint64_t sigwait_mask;           // signals that sigtimedwait waits for
+
+    uintptr_t clear_child_tid;       // CLONE_CHILD_CLEARTID, set_tid_address; own
+    uintptr_t robust_list;           // own
+    struct completion *vfork_done;   // parent waits for exec or exit
+    struct task_restart restart;     // own
+    uint32_t exit_code;              // wait status when dead
+    uint8_t exit_signal;             // to the parent when the whole process ends
+    uint8_t pdeath_signal;           // PR_SET_PDEATHSIG
+    bool exiting;
+    bool no_new_privileges;
+    uint32_t personality;
+    uint64_t minor_faults, major_faults; // own
+    uint64_t start_ns;               // monotonic
+    uint64_t timer_slack_ns;
+    uint32_t refcount;               // task struct; freed by RCU; atomic
+    struct rcu_head rcu;
+};
+
+enum process_state { PROCESS_ALIVE, PROCESS_ZOMBIE, PROCESS_REAPED };
+
+struct process {
+    int32_t pid;
+    struct task *leader;             // the first task; stays (as a zombie) until the process is reaped
+    struct list_node threads;        // task.thread_node; task_list_lock
+    uint32_t thread_count;           // living ones; handlers->lock
+    struct process *parent;          // task_list_lock (RCU for getppid)
+    struct list_node children;       // process.sibling
+    struct list_node sibling;
+    struct list_node process_node;   // list of all processes, RCU readers: /proc
+    struct hlist_node group_node;    // in the process group's list
+    int32_t group;                   // pgid; task_list_lock
+    int32_t session;                 // sid
+    bool session_leader;
+    bool did_exec;                   // setpgid by the parent is refused after exec
+    struct tty *tty;                 // controlling terminal; task_list_lock
+    enum process_state state;
+    struct wait_queue child_wait;    // this process's tasks in wait4
+    struct signal_queue pending;     // process-wide; handlers->lock of any of its tasks
+    struct signal_handlers *handlers;
+    bool group_exit;                 // exit_group or fatal signal under way
+    uint32_t group_exit_code;        // wait status
+    struct task *exec_task;          // the task that is exec'ing and waits for the others to die
+    // Job control; handlers->lock.
+    bool stopped;                    // all tasks stopped or stopping
+    uint32_t stop_signal;
+    uint32_t stop_pending;           // tasks that still have to stop
+    bool stop_reported, continued;   // for wait4
+    bool child_subreaper;
+    struct rlimit limits[RLIM_NLIMITS]; // handlers->lock for writing
+    struct task_usage dead_threads, children_usage; // handlers->lock
+    struct timer real_timer;         // ITIMER_REAL
+    uint64_t real_timer_interval_ns;
+    uint64_t itimer_virtual_ns, itimer_virtual_interval_ns, itimer_prof_ns, itimer_prof_interval_ns;
+    struct list_node posix_timers;   // handlers->lock
+    int32_t next_posix_timer;
+    int16_t oom_score_adjust;
+    bool dumpable;
+    uint32_t refcount;               // tasks and looks from /proc; atomic
+    struct rcu_head rcu;
+};
+
+static inline struct task *task_of_thread(struct thread *thread)
+{
+    return (struct task *)thread;
+}
+// The running task. Only where the running thread is a user task (system calls, user faults).
+static inline struct task *task_current(void)
+{
+    return task_of_thread(thread_current());
+}
+static inline struct process *process_current(void)
+{
+    return task_current()->process;
+}
+
+extern struct spinlock task_list_lock;
+extern struct process *process_init; // pid 1
+
+// Lookups; with a reference (task_put) or NULL. Any task context.
+struct task *task_find_get(int32_t tid);
+struct process *process_find_get(int32_t pid);
+void task_get(struct task *task);
+void task_put(struct task *task);
+void process_get(struct process *process);
+void process_put(struct process *process);
+// The next living or zombie process with pid > `after`, with a reference; NULL at the end (for /proc).
+struct process *process_next_get(int32_t after);
+struct task *process_thread_next_get(struct process *process, int32_t after_tid);
+
+// Starts pid 1 from `path` in the initial root with console as its standard files. Negative errno if it can't be run.
+[[nodiscard]] int process_start_init(void);
+
+// The table of a living task with a reference, or NULL: for /proc/PID/fd, maps ...
+struct fd_table *task_files_get(struct task *task);
+struct address_space *task_space_get(struct task *task);
+
+// rlimit of the running process: current (soft) value.
+uint64_t process_limit(unsigned resource);
+// Checked exit of the running task / of the whole process; `status` is a wait status.
+[[noreturn]] void task_exit(uint32_t status);
+[[noreturn]] void process_exit_group(uint32_t status);
