@@ -48,7 +48,8 @@ void arch_clear_page(void *page);                 // 4096 bytes, page-aligned
 void arch_copy_page(void *dst, const void *src);
 void arch_clear_pages(void *first, size_t count);
 
-// ---- page tables: format and TLB of this CPU (arch/x86/paging.h), used by mm only ----
+// ---- page tables: format and TLB of this CPU: kernel/arch/x86/paging.h, used by mm only ----
+// ---- device registers: kernel/arch/x86/io.h ----
 
 // ---- CPUs ----
 void arch_early_init(void);                       // boot CPU: traps, feature bits, per-CPU, early console
