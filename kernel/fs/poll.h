@@ -21,3 +21,6 @@ static inline void poll_wait(struct poll_table *table, struct file *file, struct
 }
 // Ready events of a file; files without the operation are always readable and writable.
 uint32_t file_poll(struct file *file, struct poll_table *table);
+
+// Set by kernel/ipc's epoll: called when a file that has entries in poll_links loses its last reference, before its release operation.
+extern void (*file_poll_links_release)(struct file *file);

@@ -12,9 +12,9 @@
 #pragma once
 
 #include "kernel/base/types.h"
+#include "kernel/core/errno.h"
 #include "kernel/core/upcall.h"
 #include "kernel/core/user.h"
-#include <linux/errno.h>
 
 #define SYSCALL_ENTRY(name) int64_t sys_##name(uint64_t x1, uint64_t x2, uint64_t x3, uint64_t x4, uint64_t x5, uint64_t x6)
 
@@ -55,8 +55,3 @@
     SYSCALL_ENTRY(name);                                                                           \
     SYSCALL_ENTRY(name) { SYSCALL_UNUSED6; return syscall_body_##name((t1)x1, (t2)x2, (t3)x3, (t4)x4, (t5)x5, (t6)x6); } \
     static inline int64_t syscall_body_##name(t1 a1, t2 a2, t3 a3, t4 a4, t5 a5, t6 a6)
-
-// Internal results that never reach a program: the call is to be restarted after a signal (see kernel/process/signal.c).
-#define ERESTARTSYS           512 // restart if the handler has SA_RESTART or there is no handler
-#define ERESTARTNOHAND        514 // restart only if there is no handler
-#define ERESTART_RESTARTBLOCK 516 // no handler: continue through restart_syscall with task->restart; else EINTR
