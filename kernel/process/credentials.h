@@ -7,8 +7,12 @@
 
 #define CREDENTIAL_GROUPS_MAX 65536
 
+// What is counted for each user id, over all processes: found through credentials, freed with the last of them.
+struct user_account;
+
 struct credentials {
     uint32_t refcount; // atomic
+    struct user_account *user; // of `uid`; holds a reference
     uint32_t uid, euid, suid, fsuid;
     uint32_t gid, egid, sgid, fsgid;
     uint64_t cap_inheritable, cap_permitted, cap_effective, cap_bounding, cap_ambient;

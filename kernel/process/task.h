@@ -24,7 +24,7 @@
 struct fd_table;
 struct fs_context;
 struct tty;
-struct session;
+struct process_group;
 
 struct task_usage {         // of dead and waited-for children, and of dead threads
     uint64_t user_ns, system_ns;
@@ -67,9 +67,11 @@ struct task {
     uint32_t altstack_flags;
     uint64_t sigwait_mask;           // signals that sigtimedwait waits for
 
+    bool stop_counted;               // the process's stop_pending waits for this task; handlers->lock
     uintptr_t clear_child_tid;       // CLONE_CHILD_CLEARTID, set_tid_address; own
+    uintptr_t set_child_tid;         // CLONE_CHILD_SETTID: written by the child before it enters user mode; own
     uintptr_t robust_list;           // own
-    struct completion *vfork_done;   // parent waits for exec or exit
+    struct completion *vfork_done;   // parent waits for exec or exit; alloc_lock
     struct task_restart restart;     // own
     uint32_t exit_code;              // wait status when dead
     uint8_t exit_signal;             // to the parent when the whole process ends
@@ -92,10 +94,13 @@ struct process {
     struct list_node threads;        // task.thread_node; task_list_lock
     uint32_t thread_count;           // living ones; handlers->lock
     struct process *parent;          // task_list_lock (RCU for getppid)
-    struct list_node children;       // process.sibling
-    struct list_node sibling;
-    struct list_node process_node;   // list of all processes, RCU readers: /proc
+    int32_t parent_tid;              // the task that forked it: __WNOTHREAD, PR_SET_PDEATHSIG; task_list_lock
+    struct list_node children;       // living ones: process.sibling; task_list_lock
+    struct list_node zombies;        // dead ones in the order of their deaths: process.sibling; task_list_lock
+    struct list_node sibling;        // in the parent's children or zombies; task_list_lock
+    struct list_node process_node;   // list of all processes; task_list_lock
     struct hlist_node group_node;    // in the process group's list
+    struct process_group *group_entry; // the group `group`; task_list_lock
     int32_t group;                   // pgid; task_list_lock
     int32_t session;                 // sid
     bool session_leader;
@@ -112,13 +117,16 @@ struct process {
     bool stopped;                    // all tasks stopped or stopping
     uint32_t stop_signal;
     uint32_t stop_pending;           // tasks that still have to stop
-    bool stop_reported, continued;   // for wait4
+    bool stop_reported, continued;   // for wait4: the stop was waited for; a SIGCONT was not yet
+    bool continue_notify;            // the parent has to be told of a SIGCONT; handlers->lock
     bool child_subreaper;
     struct rlimit limits[RLIM_NLIMITS]; // handlers->lock for writing
     struct task_usage dead_threads, children_usage; // handlers->lock
     struct timer real_timer;         // ITIMER_REAL
     uint64_t real_timer_interval_ns;
+    // CPU-time timers: expiry in the process's user (virtual) or whole (prof) CPU time, 0: off; handlers->lock.
     uint64_t itimer_virtual_ns, itimer_virtual_interval_ns, itimer_prof_ns, itimer_prof_interval_ns;
+    struct timer cpu_timer;          // looks at CPU-time timers and RLIMIT_CPU when the earliest may be reached
     struct list_node posix_timers;   // handlers->lock
     int32_t next_posix_timer;
     int16_t oom_score_adjust;
@@ -161,6 +169,18 @@ struct task *process_thread_next_get(struct process *process, int32_t after_tid)
 // The table of a living task with a reference, or NULL: for /proc/PID/fd, maps ...
 struct fd_table *task_files_get(struct task *task);
 struct address_space *task_space_get(struct task *task);
+
+// Terminals. process->tty is borrowed: fork copies it; the terminal is told when a session leader that has one dies
+// (`process_tty_hangup`, set by fs/: task context, no lock held; it hangs the terminal up), and clears the pointers itself when it goes away
+// or changes hands, with process_session_clear_tty(). The function runs in any context but NMI.
+extern void (*process_tty_hangup)(struct tty *tty);
+void process_session_clear_tty(int32_t session, struct tty *tty);
+// Does the group exist in this session (tcsetpgrp)?
+bool process_group_in_session(int32_t group, int32_t session);
+
+// CPU time of a process with all its dead threads, and of one task; split as getrusage shows it. Any task context.
+void process_cpu_times(struct process *process, uint64_t *user_ns, uint64_t *system_ns);
+void task_cpu_times(const struct task *task, uint64_t *user_ns, uint64_t *system_ns);
 
 // rlimit of the running process: current (soft) value.
 uint64_t process_limit(unsigned resource);

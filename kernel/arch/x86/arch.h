@@ -60,4 +60,8 @@ void arch_send_ipi(const struct cpumask *mask, uint32_t vector); // native; use 
 [[noreturn]] void arch_power_off(void);
 [[noreturn]] void arch_exit_machine(uint32_t code); // debug-exit device if there is one, then power-off, then halt
 bool arch_cpu_has(enum arch_feature feature);
+uint32_t arch_hwcap(void);                        // AT_HWCAP: CPUID 1 EDX
+uint32_t arch_hwcap2(void);                       // AT_HWCAP2: bit 1 when programs may use FSGSBASE
+// A word from the processor's random source (RDSEED, else RDRAND). False: there is none, or it fails. Any context.
+bool arch_random_word(uint64_t *word);
 void arch_cpuinfo_visit(uint32_t cpu, void (*line)(const char *key, const char *value, void *context), void *context); // /proc/cpuinfo
