@@ -14,7 +14,6 @@
 //
 // What one operation is stands beside each function. Loop overhead is a few instructions and is not
 // subtracted.
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>

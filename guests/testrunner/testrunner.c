@@ -16,7 +16,6 @@
 // and after the last one `@@@ done N`. After each test every process that it left behind is killed
 // (as process 1, that is everybody else), and its directories under /tmp are left for later tests
 // to ignore. As process 1 it powers the machine off at the end.
-#define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
