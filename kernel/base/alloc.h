@@ -5,6 +5,7 @@
 // with injected failures (kernel/base/host/host_base.c).
 #pragma once
 
+#include "kernel/base/rcu_head.h"
 #include "kernel/base/types.h"
 
 // Memory for one small object, zeroed, aligned to 16 bytes; NULL if there is none.
@@ -15,11 +16,6 @@
 // Gives it back; NULL is allowed.
 void base_free(void *memory);
 
-// What RCU keeps of an object that waits for its grace period; embedded in it.
-struct rcu_head {
-    struct rcu_head *next;
-    void (*callback)(struct rcu_head *head);
-};
-
-// Calls `callback` after all present RCU readers have finished. Does not fail, does not sleep.
-void base_call_rcu(struct rcu_head *head, void (*callback)(struct rcu_head *head));
+// Calls `function` after all present RCU readers have finished (rcu_call in the kernel). Cannot
+// fail, does not sleep.
+void base_call_rcu(struct rcu_head *head, void (*function)(struct rcu_head *head));

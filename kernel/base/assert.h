@@ -5,8 +5,8 @@
 //
 //   assert            always compiled in; for checks that cost next to nothing
 //   debug_assert      only with LODGER_DEBUG (debug and kasan variants, host tests)
-//   expensive_assert  only with LODGER_EXPENSIVE (host tests, kasan variant); may walk a whole
-//   structure
+//   expensive_assert  only with LODGER_EXPENSIVE (unit tests and fuzzers on the host); may walk a
+//   whole structure
 //
 // A disabled assertion still type-checks its expression but does not evaluate it.
 #pragma once
@@ -28,6 +28,11 @@
 #define debug_assert(expression) assert(expression)
 #else
 #define debug_assert(expression) assert_disabled_(expression)
+#endif
+
+// Unit tests and fuzzers on the host run with all tiers.
+#if defined(LODGER_HOST) && defined(LODGER_DEBUG) && !defined(LODGER_EXPENSIVE)
+#define LODGER_EXPENSIVE 1
 #endif
 
 #ifdef LODGER_EXPENSIVE

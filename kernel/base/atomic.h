@@ -65,11 +65,6 @@
 // Order only against this CPU's own interrupts: costs no instruction.
 #define compiler_barrier() __atomic_signal_fence(__ATOMIC_SEQ_CST)
 
-// Publication and reading of a pointer that readers follow under RCU: what was written to the
-// object before publication is visible to whoever reads the pointer. Both are plain MOVs on x86.
-#define rcu_assign_pointer(pointer, value) atomic_store_release(&(pointer), (value))
-#define rcu_dereference(pointer)           atomic_load_acquire(&(pointer))
-
 // Says to the processor that this is a spinning loop.
 static inline void spin_hint(void)
 {

@@ -119,6 +119,7 @@ static inline void hlist_remove(struct hlist_node *node)
 
 // Inside an RCU read-side section.
 #define hlist_for_each_entry_rcu(entry, head, member)                                              \
-    for (entry = hlist_entry_or_null_(rcu_dereference((head)->first), typeof(*entry), member);     \
-        entry != nullptr;                                                                          \
-        entry = hlist_entry_or_null_(rcu_dereference(entry->member.next), typeof(*entry), member))
+    for (entry =                                                                                   \
+             hlist_entry_or_null_(atomic_load_acquire(&(head)->first), typeof(*entry), member);    \
+        entry != nullptr; entry = hlist_entry_or_null_(                                            \
+                              atomic_load_acquire(&entry->member.next), typeof(*entry), member))

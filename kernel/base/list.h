@@ -237,6 +237,6 @@ static inline size_t list_length(const struct list_node *list)
 
 // Inside an RCU read-side section.
 #define list_for_each_entry_rcu(entry, list, member)                                               \
-    for (entry = list_entry(rcu_dereference((list)->next), typeof(*entry), member);                \
+    for (entry = list_entry(atomic_load_acquire(&(list)->next), typeof(*entry), member);           \
         !list_entry_is_end(entry, list, member);                                                   \
-        entry = list_entry(rcu_dereference(entry->member.next), typeof(*entry), member))
+        entry = list_entry(atomic_load_acquire(&entry->member.next), typeof(*entry), member))

@@ -14,7 +14,17 @@ void *memset(void *to, int byte, size_t len);
 int memcmp(const void *a, const void *b, size_t len);
 void *memchr(const void *bytes, int byte, size_t len);
 
-size_t strlen(const char *string);
+// The kernel is compiled freestanding, where the compiler does not know these by name: say that
+// they are what it thinks they are, so that copies of a few bytes become moves.
+#ifdef LODGER_KERNEL
+#define memcpy(to, from, len)  __builtin_memcpy((to), (from), (len))
+#define memmove(to, from, len) __builtin_memmove((to), (from), (len))
+#define memset(to, byte, len)  __builtin_memset((to), (byte), (len))
+#define memcmp(a, b, len)      __builtin_memcmp((a), (b), (len))
+#define strlen(string)         __builtin_strlen(string)
+#endif
+
+size_t(strlen)(const char *string);
 size_t strnlen(const char *string, size_t max_len);
 int strcmp(const char *a, const char *b);
 int strncmp(const char *a, const char *b, size_t max_len);

@@ -5,12 +5,8 @@
 #pragma once
 
 #include "kernel/base/atomic.h"
+#include "kernel/base/rcu_head.h"
 #include "kernel/core/preempt.h"
-
-struct rcu_head {
-    struct rcu_head *next;
-    void (*function)(struct rcu_head *head);
-};
 
 static inline void rcu_read_lock(void)
 {

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: MIT
+//
+// newc: a header of 6 + 13 * 8 characters (magic and thirteen numbers in hexadecimal), the name
+// with its terminating 0, padding to 4, the data, padding to 4. The last entry of an archive has
+// the name TRAILER!!!.
+#include "kernel/base/cpio.h"
+
+#include "kernel/base/assert.h"
+#include "kernel/base/string.h"
+
+#include <linux/errno.h>
+
+#define CPIO_HEADER_BYTES 110
+#define CPIO_FIELD_BYTES  8
+#define CPIO_ALIGNMENT    4
+
+// Number of a field of the header, in the order of the header.
+enum cpio_field {
+    CPIO_INO,
+    CPIO_MODE,
+    CPIO_UID,
+    CPIO_GID,
+    CPIO_NLINK,
+    CPIO_MTIME,
+    CPIO_FILE_SIZE,
+    CPIO_DEV_MAJOR,
+    CPIO_DEV_MINOR,
+    CPIO_RDEV_MAJOR,
+    CPIO_RDEV_MINOR,
+    CPIO_NAME_SIZE,
+    CPIO_CHECK,
+    CPIO_FIELD_COUNT,
+};
+
+static_assert(6 + CPIO_FIELD_COUNT * CPIO_FIELD_BYTES == CPIO_HEADER_BYTES);
+
+void cpio_reader_init(struct cpio_reader *reader, const void *bytes, size_t size)
+{
+    *reader = (struct cpio_reader){.bytes = bytes, .size = size};
+}
+
+static int fail(struct cpio_reader *reader, int error, const char *reason)
+{
+    reader->reason = reason;
+    return error;
+}
+
+// Skips zero bytes between archives. Inside one there are none: padding belongs to the entry
+// before.
+static void skip_padding(struct cpio_reader *reader)
+{
+    while (reader->offset < reader->size && reader->bytes[reader->offset] == 0) {
+        reader->offset++;
+    }
+    reader->archive_start = reader->offset;
+}
+
+// `offset` rounded up to the alignment, counted from the beginning of this archive. May exceed the
+// size.
+static size_t align(const struct cpio_reader *reader, size_t offset)
+{
+    return reader->archive_start + ALIGN_UP(offset - reader->archive_start, CPIO_ALIGNMENT);
+}
+
+static int parse_header(struct cpio_reader *reader, uint32_t fields[CPIO_FIELD_COUNT])
+{
+    const char *header = (const char *)reader->bytes + reader->offset;
+    if (reader->size - reader->offset < CPIO_HEADER_BYTES) {
+        size_t len = MIN(reader->size - reader->offset, (size_t)5);
+        bool could_be_header = memcmp(header, "07070", len) == 0;
+        return could_be_header ? fail(reader, -ENODATA, "the archive ends inside a header")
+                               : fail(reader, -EINVAL, "not a cpio header");
+    }
+    if (memcmp(header, "070701", 6) != 0 && memcmp(header, "070702", 6) != 0) {
+        return fail(reader, -EINVAL, "not a cpio header (newc, not compressed)");
+    }
+    for (unsigned int field = 0; field < CPIO_FIELD_COUNT; field++) {
+        uint64_t value;
+        const char *digits = header + 6 + field * CPIO_FIELD_BYTES;
+        // parse_u64 would take "0x": a digit is expected in its place.
+        if (digits[1] == 'x' || digits[1] == 'X' ||
+            parse_u64(digits, CPIO_FIELD_BYTES, 16, &value) != 0) {
+            return fail(reader, -EINVAL, "a field of the header is no hexadecimal number");
+        }
+        fields[field] = (uint32_t)value;
+    }
+    return 0;
+}
+
+// Places and checks name and data of the entry whose header is at reader->offset; *next is where
+// the next header is.
+static int parse_body(struct cpio_reader *reader, const uint32_t fields[CPIO_FIELD_COUNT],
+    struct cpio_entry *entry, size_t *next)
+{
+    size_t name_offset = reader->offset + CPIO_HEADER_BYTES;
+    size_t name_size = fields[CPIO_NAME_SIZE];
+    const char *name = (const char *)reader->bytes + name_offset;
+
+    if (name_size < 2 || name_size > CPIO_NAME_MAX) {
+        return fail(reader, -EINVAL, "the name is empty or too long");
+    }
+    if (range_exceeds(name_offset, name_size, reader->size)) {
+        return fail(reader, -ENODATA, "the archive ends inside a name");
+    }
+    if (strnlen(name, name_size) != name_size - 1) {
+        return fail(reader, -EINVAL, "the name is not terminated where its length says");
+    }
+    size_t data_offset = align(reader, name_offset + name_size);
+    size_t data_size = fields[CPIO_FILE_SIZE];
+    if (data_size > 0 && range_exceeds(data_offset, data_size, reader->size)) {
+        return fail(reader, -ENODATA, "the archive ends inside a file's data");
+    }
+    data_offset = MIN(data_offset, reader->size);
+    entry->name = name;
+    entry->name_len = name_size - 1;
+    entry->data = reader->bytes + data_offset;
+    entry->size = data_size;
+    *next = MIN(align(reader, data_offset + data_size), reader->size);
+    return 0;
+}
+
+// 070702 carries the sum of the data's bytes; 070701 a 0.
+static bool check_sum(
+    const struct cpio_reader *reader, const struct cpio_entry *entry, uint32_t expected)
+{
+    uint32_t sum = 0;
+    if (reader->bytes[reader->offset + 5] != '2') {
+        return true;
+    }
+    for (size_t i = 0; i < entry->size; i++) {
+        sum += entry->data[i];
+    }
+    return sum == expected;
+}
+
+// Reads the entry or trailer at reader->offset and moves behind it.
+static int read_entry(struct cpio_reader *reader, struct cpio_entry *entry, bool *is_trailer)
+{
+    uint32_t fields[CPIO_FIELD_COUNT];
+    size_t next = 0;
+    int error = parse_header(reader, fields);
+
+    if (error == 0) {
+        error = parse_body(reader, fields, entry, &next);
+    }
+    if (error != 0) {
+        return error;
+    }
+    if (!check_sum(reader, entry, fields[CPIO_CHECK])) {
+        return fail(reader, -EINVAL, "the checksum of a file is wrong");
+    }
+    entry->ino = fields[CPIO_INO];
+    entry->mode = fields[CPIO_MODE];
+    entry->uid = fields[CPIO_UID];
+    entry->gid = fields[CPIO_GID];
+    entry->nlink = fields[CPIO_NLINK];
+    entry->mtime = fields[CPIO_MTIME];
+    entry->dev_major = fields[CPIO_DEV_MAJOR];
+    entry->dev_minor = fields[CPIO_DEV_MINOR];
+    entry->rdev_major = fields[CPIO_RDEV_MAJOR];
+    entry->rdev_minor = fields[CPIO_RDEV_MINOR];
+    entry->archive = reader->archive;
+    *is_trailer = strcmp(entry->name, "TRAILER!!!") == 0;
+    debug_assert(next > reader->offset);
+    reader->offset = next;
+    return 0;
+}
+
+int cpio_next(struct cpio_reader *reader, struct cpio_entry *entry)
+{
+    for (;;) {
+        bool is_trailer;
+        if (!reader->in_archive) {
+            skip_padding(reader);
+        }
+        if (reader->offset >= reader->size) {
+            return reader->in_archive ? fail(reader, -ENODATA, "the archive has no trailer")
+                                      : -ENOENT;
+        }
+        int error = read_entry(reader, entry, &is_trailer);
+        if (error != 0) {
+            return error;
+        }
+        reader->in_archive = !is_trailer;
+        if (!is_trailer) {
+            return 0;
+        }
+        reader->archive++;
+    }
+}
