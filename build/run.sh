@@ -1,6 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Runs a program of the build as a GN action: its path comes relative to the output folder.
+# Runs a program as a GN action: one of the build, whose path then comes relative to the output folder, or one of
+# the host by its name.
 program=$1
 shift
-exec "./$program" "$@"
+case $program in
+*/*) exec "$program" "$@" ;;
+esac
+if [ -x "./$program" ]; then
+    exec "./$program" "$@"
+fi
+exec "$program" "$@"

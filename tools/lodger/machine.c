@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: MIT
+//
+// From a machine's description to the QEMU command.
+#include "tools/lodger/machine.h"
+#include "kernel/core/debug_exit.h"
+#include "kernel/core/host_stream.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define OVMF_CODE "/usr/share/OVMF/OVMF_CODE_4M.fd"
+
+static const char *const type_names[] = {
+    [MACHINE_MICROVM] = "microvm", [MACHINE_Q35] = "q35", [MACHINE_PC] = "pc"};
+static const char *const firmware_names[] = {[FIRMWARE_PVH] = "pvh", [FIRMWARE_UEFI] = "uefi"};
+static const char *const accel_names[] = {
+    [ACCEL_AUTO] = "auto", [ACCEL_KVM] = "kvm", [ACCEL_TCG] = "tcg"};
+static const char *const variant_names[] = {"release", "debug", "kasan"};
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+// The index of `text` in `names`, or -1.
+static int find_name(const char *const *names, size_t count, const char *text)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(names[i], text) == 0) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+bool machine_parse_type(const char *text, enum machine_type *type)
+{
+    int index = find_name(type_names, COUNT(type_names), text);
+    *type = index >= 0 ? (enum machine_type)index : *type;
+    return index >= 0;
+}
+
+bool machine_parse_firmware(const char *text, enum machine_firmware *firmware)
+{
+    int index = find_name(firmware_names, COUNT(firmware_names), text);
+    *firmware = index >= 0 ? (enum machine_firmware)index : *firmware;
+    return index >= 0;
+}
+
+bool machine_parse_accel(const char *text, enum machine_accel *accel)
+{
+    int index = find_name(accel_names, COUNT(accel_names), text);
+    *accel = index >= 0 ? (enum machine_accel)index : *accel;
+    return index >= 0;
+}
+
+bool machine_parse_variant(const char *text, const char **variant)
+{
+    int index = find_name(variant_names, COUNT(variant_names), text);
+    *variant = index >= 0 ? variant_names[index] : *variant;
+    return index >= 0;
+}
+
+const char *machine_type_name(enum machine_type type)
+{
+    return type_names[type];
+}
+
+const char *machine_firmware_name(enum machine_firmware firmware)
+{
+    return firmware_names[firmware];
+}
+
+void machine_init(struct machine *machine)
+{
+    *machine = (struct machine){
+        .type = MACHINE_MICROVM,
+        .firmware = FIRMWARE_PVH,
+        .accel = ACCEL_AUTO,
+        .cpus = 2,
+        .memory_bytes = 256u << 20,
+        .variant = "release",
+    };
+}
+
+bool machine_set_word(struct machine *machine, const char *word)
+{
+    uint64_t number;
+    if (machine_parse_type(word, &machine->type) ||
+        machine_parse_firmware(word, &machine->firmware) ||
+        machine_parse_variant(word, &machine->variant)) {
+        return true;
+    }
+    if (strncmp(word, "cpus=", 5) == 0 && parse_number(word + 5, 1, 256, &number)) {
+        machine->cpus = (unsigned)number;
+        return true;
+    }
+    if (strncmp(word, "memory=", 7) == 0) {
+        return parse_size(word + 7, &machine->memory_bytes);
+    }
+    if (strncmp(word, "append=", 7) == 0) {
+        strings_add(&machine->append, word + 7);
+        return true;
+    }
+    return false;
+}
+
+// Whether the processor has virtualisation. /dev/kvm alone says nothing: there are hosts where it
+// only interprets.
+static bool host_has_virtualisation(void)
+{
+    char *text = file_read_text("/proc/cpuinfo");
+    bool found = false;
+    char *rest = text;
+    char *line;
+    while (text != NULL && !found && (line = strsep(&rest, "\n")) != NULL) {
+        if (strncmp(line, "flags", 5) == 0) {
+            struct strings flags = {};
+            strings_add_words(&flags, line);
+            found = strings_contain(&flags, "vmx") || strings_contain(&flags, "svm");
+            strings_free(&flags);
+        }
+    }
+    free(text);
+    return found;
+}
+
+char *machine_settle(struct machine *machine)
+{
+    bool kvm_usable = access("/dev/kvm", R_OK | W_OK) == 0;
+    if (machine->accel == ACCEL_AUTO) {
+        bool kvm = kvm_usable && host_has_virtualisation() && !machine->icount;
+        machine->accel = kvm ? ACCEL_KVM : ACCEL_TCG;
+    }
+    if (machine->accel == ACCEL_KVM && !kvm_usable) {
+        return xstrdup("--accel kvm: /dev/kvm does not exist or may not be used by this user");
+    }
+    if (machine->accel == ACCEL_KVM && machine->icount) {
+        return xstrdup("--icount counts emulated instructions and needs --accel tcg");
+    }
+    if (machine->firmware == FIRMWARE_UEFI && machine->type == MACHINE_MICROVM) {
+        return xstrdup("--firmware uefi needs --machine q35 or pc: OVMF does not run on microvm");
+    }
+    if (machine->firmware == FIRMWARE_UEFI && access(OVMF_CODE, R_OK) != 0) {
+        return xstrdup("--firmware uefi needs " OVMF_CODE " (package ovmf)");
+    }
+    for (size_t i = 0; i < machine->disks.count; i++) {
+        if (access(machine->disks.items[i], R_OK | W_OK) != 0) {
+            return xasprintf("--disk %s: the file cannot be opened for reading and writing",
+                machine->disks.items[i]);
+        }
+    }
+    return NULL;
+}
+
+char *machine_kernel_line(const struct machine *machine)
+{
+    struct buffer line = {};
+    for (size_t i = 0; i < machine->append.count; i++) {
+        if (i > 0) {
+            buffer_add(&line, " ", 1);
+        }
+        buffer_add(&line, machine->append.items[i], strlen(machine->append.items[i]));
+    }
+    buffer_add(&line, "", 1);
+    return (char *)line.data;
+}
+
+static void add_option(struct strings *command, const char *option, const char *value)
+{
+    strings_add(command, option);
+    strings_add(command, value);
+}
+
+static void add_chardev(struct strings *command, const char *id, int fd)
+{
+    strings_add(command, "-chardev");
+    if (fd >= 0) {
+        strings_addf(command, "socket,id=%s,fd=%d", id, fd);
+    } else {
+        strings_addf(command, "null,id=%s", id);
+    }
+}
+
+// Console, kernel log, exit code and the program's streams (kernel/core/debug_exit.h,
+// host_stream.h).
+static void add_streams(struct strings *command, const struct machine_streams *streams)
+{
+    if (streams->by_hand) {
+        add_option(command, "-serial", "mon:stdio");
+        add_option(command, "-debugcon", "file:lodger.log");
+    } else {
+        add_chardev(command, "console", streams->console);
+        add_option(command, "-serial", "chardev:console");
+        add_chardev(command, "log", streams->log);
+        add_option(command, "-device", "isa-debugcon,iobase=0xe9,chardev=log");
+    }
+    add_chardev(command, "code", streams->by_hand ? -1 : streams->code);
+    strings_add(command, "-device");
+    strings_addf(command, "isa-debugcon,iobase=%#x,chardev=code", DEBUG_EXIT_PORT_CODE);
+    strings_add(command, "-device");
+    strings_addf(command, "isa-debug-exit,iobase=%#x,iosize=1", DEBUG_EXIT_PORT_HOW);
+    if (streams->out >= 0 && !streams->by_hand) {
+        add_chardev(command, "out", streams->out);
+        strings_add(command, "-device");
+        strings_addf(command, "isa-debugcon,iobase=%#x,chardev=out", HOST_STREAM_PORT_OUT);
+        add_chardev(command, "err", streams->err);
+        strings_add(command, "-device");
+        strings_addf(command, "isa-debugcon,iobase=%#x,chardev=err", HOST_STREAM_PORT_ERR);
+    }
+}
+
+static void add_disks(const struct machine *machine, struct strings *command)
+{
+    const char *device = machine->type == MACHINE_MICROVM ? "virtio-blk-device" : "virtio-blk-pci";
+    for (size_t i = 0; i < machine->disks.count; i++) {
+        strings_add(command, "-drive");
+        strings_addf(command, "if=none,id=disk%zu,format=raw,file=%s", i, machine->disks.items[i]);
+        strings_add(command, "-device");
+        strings_addf(command, "%s,drive=disk%zu", device, i);
+    }
+}
+
+static void add_firmware_and_kernel(const struct machine *machine, struct strings *command)
+{
+    if (machine->firmware == FIRMWARE_UEFI) {
+        add_option(command, "-drive", "if=pflash,unit=0,format=raw,readonly=on,file=" OVMF_CODE);
+        strings_add(command, "-drive");
+        strings_addf(command, "if=pflash,unit=1,format=raw,file=%s", machine->uefi_vars);
+    }
+    if (machine->efi_disk != NULL) {
+        strings_add(command, "-drive");
+        strings_addf(command, "if=none,id=efi,format=raw,file=%s", machine->efi_disk);
+        add_option(command, "-device", "virtio-blk-pci,drive=efi,bootindex=0");
+        return;
+    }
+    add_option(command, "-kernel", machine->kernel);
+    if (machine->initrd != NULL) {
+        add_option(command, "-initrd", machine->initrd);
+    }
+    char *line = machine_kernel_line(machine);
+    if (line[0] != '\0') {
+        add_option(command, "-append", line);
+    }
+    free(line);
+}
+
+void machine_command(
+    const struct machine *machine, const struct machine_streams *streams, struct strings *command)
+{
+    strings_add(command, "qemu-system-x86_64");
+    add_option(command, "-machine", type_names[machine->type]);
+    strings_add(command, "-accel");
+    if (machine->accel == ACCEL_KVM) {
+        strings_add(command, "kvm");
+    } else {
+        strings_addf(command, "tcg,thread=%s", machine->icount ? "single" : "multi");
+    }
+    const char *model = machine->accel == ACCEL_KVM ? "host" : "max";
+    add_option(command, "-cpu", machine->cpu_model != NULL ? machine->cpu_model : model);
+    strings_add(command, "-smp");
+    strings_addf(command, "%u", machine->cpus);
+    strings_add(command, "-m");
+    strings_addf(command, "size=%lluk", (unsigned long long)(machine->memory_bytes >> 10));
+    if (machine->icount) {
+        add_option(command, "-icount", "shift=0,sleep=off");
+    }
+    strings_add(command, "-nodefaults");
+    strings_add(command, "-no-user-config");
+    strings_add(command, "-no-reboot");
+    add_option(command, "-display", "none");
+    add_streams(command, streams);
+    add_disks(machine, command);
+    add_firmware_and_kernel(machine, command);
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+//
+// The virtual machine that a guest runs on, and the QEMU command that makes it.
+#pragma once
+
+#include "tools/lodger/util.h"
+
+enum machine_type {
+    MACHINE_MICROVM,
+    MACHINE_Q35,
+    MACHINE_PC,
+};
+
+enum machine_firmware {
+    FIRMWARE_PVH,
+    FIRMWARE_UEFI,
+};
+
+enum machine_accel {
+    ACCEL_AUTO, // KVM where the processor has virtualisation and /dev/kvm may be used, else TCG
+    ACCEL_KVM,
+    ACCEL_TCG,
+};
+
+struct machine {
+    enum machine_type type;
+    enum machine_firmware firmware;
+    enum machine_accel accel;
+    unsigned cpus;
+    uint64_t memory_bytes;
+    bool icount;           // deterministic: one instruction is one nanosecond
+    const char *variant;   // "release", "debug" or "kasan"
+    const char *kernel;    // image to boot: ELF with a PVH note, bzImage, or PE for UEFI
+    const char *initrd;    // initial file system, or NULL
+    const char *efi_disk;  // UEFI: boot from this disk image instead of `kernel`; or NULL
+    const char *cpu_model; // QEMU's -cpu, or NULL for the default of the accelerator
+    struct strings append; // boot options
+    struct strings disks;  // raw disk images
+    const char *uefi_vars; // a writable copy of OVMF's variables, with FIRMWARE_UEFI
+};
+
+// Where the machine's byte streams go: file descriptors (sockets) of the command, or -1.
+// With `by_hand` they go to the terminal and to a file, for a command that a person can paste.
+struct machine_streams {
+    bool by_hand;
+    int console; // first serial port, both ways
+    int log;     // debug port 0xe9
+    int code;    // DEBUG_EXIT_PORT_CODE
+    int out;     // HOST_STREAM_PORT_OUT
+    int err;     // HOST_STREAM_PORT_ERR
+};
+
+// A machine with the defaults: microvm, PVH, 2 vCPUs, 256 MiB, release.
+void machine_init(struct machine *machine);
+
+// Sets what one word of a guest_test's `machines` says (build/guest.gni): "q35", "cpus=4",
+// "uefi"... Returns false if it is none of them.
+[[nodiscard]] bool machine_set_word(struct machine *machine, const char *word);
+
+bool machine_parse_type(const char *text, enum machine_type *type);
+bool machine_parse_firmware(const char *text, enum machine_firmware *firmware);
+bool machine_parse_accel(const char *text, enum machine_accel *accel);
+bool machine_parse_variant(const char *text, const char **variant);
+
+const char *machine_type_name(enum machine_type type);
+const char *machine_firmware_name(enum machine_firmware firmware);
+
+// Replaces ACCEL_AUTO by what this host can do, and checks that the combination works. Returns NULL
+// or the reason why not, as an allocated string for the user.
+[[nodiscard]] char *machine_settle(struct machine *machine);
+
+// The QEMU command, as an argument list.
+void machine_command(
+    const struct machine *machine, const struct machine_streams *streams, struct strings *command);
+
+// The kernel's command line: the boot options in one line.
+char *machine_kernel_line(const struct machine *machine);
