@@ -16,15 +16,20 @@
 
 #define CPU_MAX 256 // most CPUs that the kernel drives
 
+#ifdef LODGER_HOST
+// Host tests have a few "CPUs": each thread of the test says with host_cpu which one it plays. No
+// initial values there.
+#define HOST_CPUS 8
+extern _Thread_local uint32_t host_cpu;
+#define PERCPU(type, name)         type name[HOST_CPUS]
+#define PERCPU_DECLARE(type, name) extern type name[HOST_CPUS]
+#define PERCPU_INITIAL(...)
+#define this_cpu(name)             (name[host_cpu])
+#define percpu_of(name, cpu)       (&name[(cpu)])
+#else
 // Definition and declaration of a per-CPU variable.
 #define PERCPU(type, name)         __attribute__((section(".percpu"))) type name
 #define PERCPU_DECLARE(type, name) extern __attribute__((section(".percpu"))) type name
-
-#ifdef LODGER_HOST
-// Host tests have one "CPU".
-#define this_cpu(name)        (name)
-#define percpu_of(name, cpu)  ((void)(cpu), &(name))
-#else
 // The running CPU's instance, as an lvalue reached through GS.
 #define this_cpu(name)        (*(__seg_gs typeof(name) *)(uintptr_t)&(name))
 // Pointer to the instance of CPU number `cpu`, which must be one that has been set up.
@@ -39,7 +44,11 @@ PERCPU_DECLARE(uint32_t, cpu_index); // number of this CPU, 0 is the boot CPU
 // Number of the running CPU. The caller must not be able to move, or must treat it as a hint.
 static inline uint32_t cpu_current(void)
 {
+#ifdef LODGER_HOST
+    return host_cpu;
+#else
     return this_cpu(cpu_index);
+#endif
 }
 
 // Pointer (ordinary address) to this CPU's instance; preemption must be off.

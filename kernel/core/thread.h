@@ -36,24 +36,43 @@ enum thread_state : uint32_t {
 
 #define THREAD_NAME_BYTES 16
 
-// Scheduling class data; only sched/ reads or writes it.
+// Scheduling class data; only sched/ reads or writes it. "rq lock": the lock of the run queue that
+// thread->cpu names; its holder may also change thread->cpu.
 struct sched_entity {
-    struct rb_node node;         // place in the fair queue, under the run queue's lock
-    struct list_node list;       // place in a FIFO/RR queue, under the run queue's lock
-    uint64_t vruntime;           // weighted run time, ns
-    uint64_t deadline;           // virtual deadline of the fair class, absolute one of EDF
-    uint64_t slice_ns;           // what is left of the slice
-    uint64_t exec_start_ns;      // when it was last accounted
-    uint64_t sum_exec_ns;        // CPU time in total: read without the lock for rusage
-    uint64_t weight;
-    uint8_t policy;              // SCHED_* of linux/sched.h
-    uint8_t rt_priority;         // 1..99 for FIFO and RR
-    int8_t nice;                 // -20..19
-    bool on_queue;
-    bool on_cpu;                 // from being picked until its context is saved
+    struct rbtree_node node;     // place in the fair tree; rq lock
+    struct list_node list;       // place in a FIFO/RR list; rq lock
+    uint64_t vruntime;           // weighted run time, ns; rq lock
+    uint64_t deadline;           // virtual deadline, in the time of vruntime; rq lock
+    uint64_t min_vruntime;       // least vruntime of the subtree below node; rq lock
+    int64_t lag;                 // vruntime that it was owed when it went to sleep; rq lock
+    uint64_t slice_ns;           // run time that one virtual deadline is about; rq lock
+    uint64_t exec_start_ns;      // until when it was accounted; rq lock
+    uint64_t sum_exec_ns;        // CPU time in total; written under rq lock, read without
+    uint64_t sample_exec_ns;     // sum_exec_ns at the last user/system sample; own CPU
+    uint32_t weight;             // by nice; rq lock
+    uint8_t policy;              // SCHED_* of linux/sched.h; rq lock
+    uint8_t rt_priority;         // 1..99 for FIFO and RR; rq lock
+    int8_t nice;                 // -20..19; rq lock
+    uint8_t queue_state;         // SCHED_QUEUE_*; rq lock
+    bool on_cpu;                 // from being picked until its context is saved; a hint without rq lock
+    bool reset_on_fork;          // children start with default policy and nice
+    uint32_t wake_pending;       // 1: is on some CPU's wake list; atomic
+    struct thread *wake_next;    // link of that list
     uint64_t switches_voluntary;
     uint64_t switches_involuntary;
 };
+
+#ifdef LODGER_DEBUG
+#define THREAD_LOCKS_MAX 24
+// One lock that is held, for the order checker (kernel/core/lockdep.c).
+struct lock_held {
+    const void *lock;
+    uintptr_t acquired_at; // return address of the acquisition
+    uint16_t node;         // lock class and nesting level
+    uint8_t irq_level;     // spin locks: nesting of interrupts when it was taken
+    bool shared;           // taken for reading
+};
+#endif
 
 struct thread {
     struct arch_thread arch;        // saved context; only the thread itself and the context switch
@@ -68,12 +87,8 @@ struct thread {
     struct cpumask affinity;        // where it may run; under the run queue's lock
     uint64_t user_ns;               // time in user mode (tick accounted), own CPU only
     uint64_t system_ns;
-    int32_t rcu_nesting;            // debug builds: depth of read sections
 #ifdef LODGER_DEBUG
-    struct lock_held {
-        const void *lock;
-        const struct lock_class *class;
-    } held[16];                     // locks held, for the order checker; only the thread itself
+    struct lock_held held[THREAD_LOCKS_MAX]; // sleeping locks held, for the order checker; only the thread itself
     uint32_t held_count;
 #endif
     char name[THREAD_NAME_BYTES];

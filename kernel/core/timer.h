@@ -3,7 +3,7 @@
 // earlier than what is armed. No periodic tick: the scheduler arms a timer while it needs one.
 #pragma once
 
-#include "kernel/base/rbtree.h"
+#include "kernel/base/timer_queue.h"
 #include "kernel/base/types.h"
 
 struct timer;
@@ -11,12 +11,17 @@ struct timer;
 typedef void timer_function(struct timer *timer);
 
 struct timer {
-    struct rb_node node;       // in its CPU's queue, under that queue's lock
-    uint64_t deadline_ns;      // absolute monotonic
-    timer_function *function;
-    uint32_t cpu;              // whose queue; under the queue's lock
-    uint32_t state;            // idle, queued, running; atomic
+    struct timer_queue_node queue_node; // place and deadline, under the lock of the queue that cpu names
+    timer_function *function;           // fixed while the timer is in use
+    uint32_t cpu;                       // whose queue it is or was last on; atomic, see timer.c
+    bool running;                       // its function runs; under the same lock
 };
+
+// The absolute monotonic time for which it is or was armed last.
+static inline uint64_t timer_deadline_ns(const struct timer *timer)
+{
+    return __atomic_load_n(&timer->queue_node.deadline_ns, __ATOMIC_RELAXED);
+}
 
 void timer_init(struct timer *timer, timer_function *function);
 // (Re-)arms on the running CPU. A deadline in the past fires as soon as interrupts are on. Any context but NMI.
