@@ -33,7 +33,7 @@ struct pv_ops {
     // Per-CPU registration of shared pages; called on the CPU itself, also after hot-plug; and its undoing.
     void (*cpu_online)(uint32_t cpu);
     void (*cpu_offline)(uint32_t cpu);
-    [[noreturn]] void (*shutdown)(enum pv_shutdown reason, uint32_t code);
+    void (*shutdown)(enum pv_shutdown reason, uint32_t code) __attribute__((noreturn));
 };
 
 extern struct pv_ops pv_ops; // read-only after pv_init()

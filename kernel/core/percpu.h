@@ -30,6 +30,8 @@ extern _Thread_local uint32_t host_cpu;
 // Definition and declaration of a per-CPU variable.
 #define PERCPU(type, name)         __attribute__((section(".percpu"))) type name
 #define PERCPU_DECLARE(type, name) extern __attribute__((section(".percpu"))) type name
+// Initial value of all copies: PERCPU(struct foo, name) PERCPU_INITIAL({.lock = ...});
+#define PERCPU_INITIAL(...) = __VA_ARGS__
 // The running CPU's instance, as an lvalue reached through GS.
 #define this_cpu(name)        (*(__seg_gs typeof(name) *)(uintptr_t)&(name))
 // Pointer to the instance of CPU number `cpu`, which must be one that has been set up.
