@@ -41,6 +41,9 @@ struct signal_handlers {
     struct wait_queue signalfd_wait; // signalfd and its pollers: woken with each queued signal
 };
 
+void signal_handlers_get(struct signal_handlers *handlers);
+void signal_handlers_put(struct signal_handlers *handlers); // frees with the last reference
+
 // Sends; `info` NULL: from the kernel (SI_KERNEL). Permission has been checked. 0, -EAGAIN (real-time queue full), -ESRCH (dead). Any context but NMI.
 int signal_send_task(struct task *task, int signal, const siginfo_t *info);
 int signal_send_process(struct process *process, int signal, const siginfo_t *info);
