@@ -65,7 +65,8 @@ struct epoll_item {
     struct file *file;
     int fd;
     bool queued;                   // I1
-    struct epoll_event event;      // under epoll->mutex; events racily read by wake-ups
+    uint32_t events;               // wanted; under epoll->mutex, racily read by wake-ups
+    uint64_t data;                 // the program's; under epoll->mutex
     struct epoll_link *links;      // under mutex
     int error;                     // -ENOMEM while queueing
     struct epoll_link inline_link; // nearly every file has one or two queues
@@ -108,7 +109,7 @@ static bool epoll_link_wake(struct wait_entry *wait, uint32_t key)
 {
     struct epoll_link *link = container_of(wait, struct epoll_link, wait);
     struct epoll_item *item = link->item;
-    uint32_t wanted = atomic_load_relaxed(&item->event.events);
+    uint32_t wanted = atomic_load_relaxed(&item->events);
     if ((wanted & ~EPOLL_PRIVATE_BITS) == 0) // a one-shot item that has fired
         return false;
     if (key != 0 && (key & (wanted | EPOLLERR | EPOLLHUP)) == 0)
@@ -136,7 +137,7 @@ static void epoll_item_link(struct poll_table *table, struct file *file, struct 
         return;
     }
     item->inline_used = true;
-    wait_entry_init(&link->wait, (item->event.events & EPOLLEXCLUSIVE) != 0);
+    wait_entry_init(&link->wait, (item->events & EPOLLEXCLUSIVE) != 0);
     link->wait.wake = epoll_link_wake;
     link->queue = queue;
     link->item = item;
@@ -148,7 +149,7 @@ static void epoll_item_link(struct poll_table *table, struct file *file, struct 
 // The item's ready events now.
 static uint32_t epoll_item_poll(struct epoll_item *item)
 {
-    return file_poll(item->file, NULL) & (item->event.events | EPOLLERR | EPOLLHUP) & ~EPOLL_PRIVATE_BITS;
+    return file_poll(item->file, NULL) & (item->events | EPOLLERR | EPOLLHUP) & ~EPOLL_PRIVATE_BITS;
 }
 
 // ---- the tree ----
@@ -297,7 +298,7 @@ static int epoll_nest(struct epoll *epoll, struct epoll *target)
 // Asks the file and, when it is ready already, behaves as a wake-up would. Under the mutex.
 static void epoll_item_check(struct epoll_item *item, uint32_t events)
 {
-    if ((events & (item->event.events | EPOLLERR | EPOLLHUP) & ~EPOLL_PRIVATE_BITS) != 0 && epoll_item_queue(item))
+    if ((events & (item->events | EPOLLERR | EPOLLHUP) & ~EPOLL_PRIVATE_BITS) != 0 && epoll_item_queue(item))
         epoll_wake_waiters(item->epoll);
 }
 
@@ -309,7 +310,8 @@ static int epoll_add(struct epoll *epoll, struct file *target, int fd, struct ep
     item->epoll = epoll;
     item->file = target;
     item->fd = fd;
-    item->event = event;
+    item->events = event.events;
+    item->data = event.data;
     rbtree_insert(&epoll->items, &item->node, epoll_item_less);
     spin_lock(&target->lock);
     list_add_tail(&target->poll_links, &item->file_node);
@@ -328,11 +330,11 @@ static int epoll_add(struct epoll *epoll, struct file *target, int fd, struct ep
 
 static int epoll_modify(struct epoll_item *item, struct epoll_event event)
 {
-    if (((item->event.events | event.events) & EPOLLEXCLUSIVE) != 0)
+    if (((item->events | event.events) & EPOLLEXCLUSIVE) != 0)
         return -EINVAL;
-    item->event.data = event.data;
+    item->data = event.data;
     // Full fence: a wake-up that saw the old events came before the file is asked.
-    atomic_store(&item->event.events, event.events);
+    atomic_store(&item->events, event.events);
     epoll_item_check(item, file_poll(item->file, NULL));
     return 0;
 }
@@ -388,14 +390,14 @@ static bool epoll_may_have_events(const struct epoll *epoll)
 // Reports one item that `found` events: to user memory, and back to the list where it belongs. 0 or -EFAULT.
 static int epoll_report(struct epoll_item *item, uint32_t found, uintptr_t user)
 {
-    struct epoll_event event = {.events = found, .data = item->event.data};
+    struct epoll_event event = {.events = found, .data = item->data};
     if (copy_to_user(user, &event, sizeof(event)) != 0) {
         (void)epoll_item_queue(item);
         return -EFAULT;
     }
-    if ((item->event.events & EPOLLONESHOT) != 0)
-        atomic_store_relaxed(&item->event.events, item->event.events & EPOLL_PRIVATE_BITS);
-    else if ((item->event.events & EPOLLET) == 0)
+    if ((item->events & EPOLLONESHOT) != 0)
+        atomic_store_relaxed(&item->events, item->events & EPOLL_PRIVATE_BITS);
+    else if ((item->events & EPOLLET) == 0)
         (void)epoll_item_queue(item);
     return 0;
 }
@@ -473,8 +475,8 @@ static void epoll_show(struct file *file, void (*print)(void *context, const cha
     mutex_lock(&epoll->mutex);
     for (struct rbtree_node *node = rbtree_first(&epoll->items); node != NULL; node = rbtree_next(node)) {
         struct epoll_item *item = container_of(node, struct epoll_item, node);
-        print(context, "tfd: %8d events: %8x data: %16llx\n", item->fd, item->event.events,
-            (unsigned long long)item->event.data);
+        print(context, "tfd: %8d events: %8x data: %16llx\n", item->fd, item->events,
+            (unsigned long long)item->data);
     }
     mutex_unlock(&epoll->mutex);
 }

@@ -6,7 +6,6 @@
 #include "kernel/fs/file.h"
 #include "kernel/fs/poll.h"
 #include "mm/slab.h"
-#include <linux/eventfd.h>
 
 #define EVENTFD_MAX (UINT64_MAX - 1)
 

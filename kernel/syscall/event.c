@@ -10,7 +10,6 @@
 #include "kernel/process/signal.h"
 #include "kernel/syscall/syscall.h"
 #include <linux/capability.h>
-#include <linux/eventfd.h>
 #include <linux/signalfd.h>
 #include <linux/time.h>
 #include <linux/timerfd.h>
