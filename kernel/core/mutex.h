@@ -25,9 +25,9 @@ struct mutex {
 
 #ifdef LODGER_DEBUG
 #define mutex_init(mutex) mutex_init_class((mutex), LOCK_CLASS_INIT(__FILE__ ": " #mutex))
-#define MUTEX_INIT(name, label)                                                                    \
+#define MUTEX_INIT(variable, label)                                                                    \
     {                                                                                              \
-        .lock = SPINLOCK_INIT(label ".wait"), .waiters = LIST_INIT((name).waiters),                \
+        .lock = SPINLOCK_INIT(label ".wait"), .waiters = LIST_INIT((variable).waiters),                \
         .class = &(struct lock_class)                                                              \
         {                                                                                          \
             .name = label                                                                          \
@@ -35,9 +35,9 @@ struct mutex {
     }
 #else
 #define mutex_init(mutex) mutex_init_class((mutex), NULL)
-#define MUTEX_INIT(name, label)                                                                    \
+#define MUTEX_INIT(variable, label)                                                                    \
     {                                                                                              \
-        .waiters = LIST_INIT((name).waiters)                                                       \
+        .waiters = LIST_INIT((variable).waiters)                                                       \
     }
 #endif
 void mutex_init_class(struct mutex *mutex, struct lock_class *class);
@@ -129,7 +129,7 @@ struct rwlock {
 #define rwlock_init(rwlock) rwlock_init_class((rwlock), LOCK_CLASS_INIT(__FILE__ ": " #rwlock))
 #define RWLOCK_INIT(name, label)                                                                   \
     {                                                                                              \
-        .lock = SPINLOCK_INIT(label ".wait"), .waiters = LIST_INIT((name).waiters),                \
+        .lock = SPINLOCK_INIT(label ".wait"), .waiters = LIST_INIT((variable).waiters),                \
         .class = &(struct lock_class)                                                              \
         {                                                                                          \
             .name = label                                                                          \
@@ -139,7 +139,7 @@ struct rwlock {
 #define rwlock_init(rwlock) rwlock_init_class((rwlock), NULL)
 #define RWLOCK_INIT(name, label)                                                                   \
     {                                                                                              \
-        .waiters = LIST_INIT((name).waiters)                                                       \
+        .waiters = LIST_INIT((variable).waiters)                                                       \
     }
 #endif
 void rwlock_init_class(struct rwlock *rwlock, struct lock_class *class);
