@@ -24,7 +24,7 @@ struct vm_area_ops {
 };
 
 struct vm_area {
-    struct rb_node node;          // in space->areas, by start; under space->lock
+    struct rbtree_node node;          // in space->areas, by start; under space->lock
     uintptr_t start, end;         // [start, end), page-aligned
     uint32_t flags;               // VM_*
     struct address_space *space;
@@ -53,7 +53,7 @@ struct vm_area {
 
 struct address_space {
     struct rwlock lock;           // the areas; faults take it for reading
-    struct rb_root areas;
+    struct rbtree areas;
     struct vm_area *last_area;    // hint of the last found area; RCU-free: under lock, racy store fine
     struct spinlock table_lock;   // page tables below the top level
     uint64_t *page_table;         // top level, kernel address
@@ -131,5 +131,3 @@ struct vm_area *vm_area_next(struct vm_area *area);
 
 void mm_init_early(void); // direct map, vmemmap, buddy: nothing of the kernel can allocate before
 void mm_init(void);       // slabs, vmap, page cache
-// Out of memory: upcall-style hook set by process/: picks and kills a victim; returns true if memory will be freed.
-extern bool (*mm_out_of_memory)(void);

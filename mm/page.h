@@ -5,6 +5,7 @@
 #include "kernel/base/list.h"
 #include "kernel/base/refcount.h"
 #include "kernel/base/types.h"
+#include "kernel/core/spinlock.h"
 
 #define PAGE_ORDER_MAX 10 // largest block: 4 MiB
 
@@ -14,7 +15,7 @@ struct page_cache;
 struct page {
     uint32_t flags;      // PAGE_*; atomic when shared
     uint32_t refcount;   // users (mappings, caches, pins); 0: free or slab-internal; atomic
-    uint32_t mapcount;   // page-table entries that map it; atomic
+    uint32_t used_entries; // page-table page: entries in use; under its lock (level 1) or the space's table_lock
     uint8_t order;       // of the block that starts here
     uint8_t node;        // NUMA node
     uint16_t reserved;
@@ -27,6 +28,7 @@ struct page {
             void *slab_cache;
             void *slab_freelist;
         };
+        struct spinlock table_lock;   // page-table page of level 1: its entries
     };
     struct list_node list;            // free list, per-CPU list, cache's or slab's list: owner decides
     uint64_t private_data;            // owner's: slab counts, pipe, ...
@@ -42,9 +44,17 @@ static_assert(sizeof(struct page) == 64);
 #define PAGE_LOCKED   BIT(5) // page cache: being read or truncated
 #define PAGE_ZEROED   BIT(6) // known to be all zero
 #define PAGE_TABLE    BIT(7) // page-table page
+#define PAGE_PERCPU   BIT(8) // on a per-CPU list of the allocator
 
+#ifdef LODGER_HOST
+// Host tests: an arena stands for physical memory, an array for its struct pages.
+extern uint64_t page_host_phys_map, page_host_vmemmap;
+#define PHYS_MAP_BASE page_host_phys_map
+#define VMEMMAP_BASE  page_host_vmemmap
+#else
 #define PHYS_MAP_BASE UINT64_C(0xffff800000000000)
 #define VMEMMAP_BASE  UINT64_C(0xffffc00000000000)
+#endif
 
 static inline void *phys_to_virt(uint64_t phys)
 {
@@ -111,3 +121,6 @@ struct page_statistics {
     uint64_t total_pages, free_pages, cache_pages, anonymous_pages, slab_pages, page_table_pages, kernel_stack_pages, shared_pages, reserve_pages, dirty_pages, mapped_pages;
 };
 void page_statistics_read(struct page_statistics *statistics);
+
+// Out of memory: upcall-style hook set by process/: picks and kills a victim; returns true if memory will be freed.
+extern bool (*mm_out_of_memory)(void);

@@ -1,0 +1,379 @@
+// SPDX-License-Identifier: MIT
+// Page allocation: zones with a lock each, and a list of single pages for each CPU in front of them.
+//
+// Theory. Nearly all requests are for one page. Each CPU keeps a stack of free pages, used with
+// interrupts off and nothing else: no lock, no atomic instruction. It is filled from and emptied into the
+// zones a batch at a time. Everything else (larger blocks, DMA32) takes the zone's lock.
+//
+// When memory is short there are three levels. Programs (PAGE_ALLOC_USER) stop first, at one and a half
+// times the reserve; the kernel stops at the reserve; atomic requests may use it up. Who may sleep first
+// reclaims (clean page cache, empty slabs, this CPU's list); a program's request then asks for a victim
+// (mm_out_of_memory) and waits for the memory that its end gives back. A request that fails returns
+// NULL; nothing here panics for lack of memory.
+//
+// Invariants:
+//   P1  A page on a per-CPU list has PAGE_PERCPU, refcount 0, order 0; pages in use have neither PAGE_PERCPU nor PAGE_FREE.
+//   P2  The head of an allocated block has page->order of the block, until it is freed with that order.
+
+#include "mm/page.h"
+
+#include "kernel/arch/x86/arch.h"
+#include "kernel/base/assert.h"
+#include "kernel/base/string.h"
+#include "kernel/core/counter.h"
+#include "kernel/core/log.h"
+#include "kernel/core/rcu.h"
+#include "kernel/core/thread.h"
+#include "kernel/core/time.h"
+#include "pv/pv.h"
+#include "kernel/core/upcall.h"
+#include "mm/kasan.h"
+#include "mm/memory.h"
+#include "mm/page_internal.h"
+#include "mm/slab.h"
+
+#define PERCPU_PAGES_MAX 64
+#define POISON_BYTE      0xa5
+
+struct page_list {
+    uint32_t count;
+    struct page *pages[PERCPU_PAGES_MAX];
+};
+
+static PERCPU(struct page_list, page_list);
+PERCPU(struct page_usage, page_usage);
+bool (*mm_out_of_memory)(void);
+
+// Length of a per-CPU list at which half of it goes back; scaled to the machine, so that lists of many
+// CPUs do not hold a small machine's memory.
+static uint32_t percpu_pages_limit = 8;
+
+COUNTER(page, refills);
+COUNTER(page, drains);
+COUNTER(page, slow_allocations);
+COUNTER(page, failures);
+COUNTER(page, reclaimed);
+
+// ---- debug builds: content of free pages is checked ----
+
+#ifdef LODGER_DEBUG
+static void poison(struct page *page, unsigned order)
+{
+    for (uint64_t i = 0; i < 1ul << order; i++)
+        memset(page_to_virt(page + i), POISON_BYTE, 64);
+}
+
+static void poison_check(struct page *page, unsigned order)
+{
+    for (uint64_t i = 0; i < 1ul << order; i++) {
+        const uint8_t *bytes = page_to_virt(page + i);
+        // Memory that was never allocated has whatever the firmware left.
+        if (page[i].private_data != POISON_BYTE)
+            continue;
+        page[i].private_data = 0;
+        for (unsigned j = 0; j < 64; j++)
+            assert(bytes[j] == POISON_BYTE); // written to after it was freed
+    }
+}
+
+static void poison_mark(struct page *page, unsigned order)
+{
+    poison(page, order);
+    for (uint64_t i = 0; i < 1ul << order; i++)
+        page[i].private_data = POISON_BYTE;
+}
+#else
+static void poison_check(struct page *page, unsigned order)
+{
+    (void)page;
+    (void)order;
+}
+static void poison_mark(struct page *page, unsigned order)
+{
+    (void)page;
+    (void)order;
+}
+#endif
+
+// ---- zones ----
+
+// How many pages a request must leave.
+static uint64_t zone_floor(const struct zone *zone, uint32_t flags)
+{
+    if (flags & PAGE_ALLOC_ATOMIC)
+        return 0;
+    return flags & PAGE_ALLOC_USER ? zone->reserve_pages * 3 / 2 : zone->reserve_pages;
+}
+
+static bool zone_may_give(const struct zone *zone, uint64_t pages, uint32_t flags)
+{
+    return zone->buddy.free_pages + zone->buddy.promised_pages >= pages + zone_floor(zone, flags);
+}
+
+static struct page *zone_alloc(unsigned order, uint32_t flags)
+{
+    for (int i = flags & PAGE_ALLOC_DMA32 ? ZONE_DMA32 : ZONE_NORMAL; i >= 0; i--) {
+        struct zone *zone = &zones[i];
+        if (zone->total_pages == 0)
+            continue;
+        struct page *page = NULL;
+        uint64_t irq_flags = spin_lock_irqsave(&zone->lock);
+        if (zone_may_give(zone, 1ul << order, flags))
+            page = buddy_alloc(&zone->buddy, order);
+        spin_unlock_irqrestore(&zone->lock, irq_flags);
+        if (page != NULL)
+            return page;
+    }
+    return NULL;
+}
+
+static void zone_free(struct page *page, unsigned order)
+{
+    struct zone *zone = zone_of(page);
+    uint64_t irq_flags = spin_lock_irqsave(&zone->lock);
+    page->flags = 0;
+    buddy_free(&zone->buddy, page, order);
+    spin_unlock_irqrestore(&zone->lock, irq_flags);
+}
+
+// ---- per-CPU lists ----
+
+static void list_push(struct page_list *list, struct page *page)
+{
+    page->flags = PAGE_PERCPU;
+    page->order = 0;
+    list->pages[list->count++] = page;
+}
+
+// Moves up to a batch from a zone to this CPU's list, whole small blocks if there are any. Interrupts off.
+static void list_refill(struct page_list *list, uint32_t flags)
+{
+    uint32_t want = MAX(percpu_pages_limit / 2, 1u);
+    counter_add(page, refills, 1);
+    for (int i = ZONE_NORMAL; i >= 0 && list->count == 0; i--) {
+        struct zone *zone = &zones[i];
+        if (zone->total_pages == 0)
+            continue;
+        spin_lock(&zone->lock);
+        while (list->count < want && zone_may_give(zone, want, flags)) {
+            unsigned order = bit_highest(want - list->count);
+            while (order > 0 && (zone->buddy.nonempty >> order) == 0)
+                order--;
+            struct page *page = buddy_alloc(&zone->buddy, order);
+            if (page == NULL)
+                break;
+            for (uint32_t n = 1u << order; n-- > 0;)
+                list_push(list, page + n);
+        }
+        spin_unlock(&zone->lock);
+    }
+}
+
+// Gives the older half back, or with `all` everything. Interrupts off.
+static void list_drain(struct page_list *list, bool all)
+{
+    uint32_t count = all ? list->count : MAX(percpu_pages_limit / 2, 1u);
+    counter_add(page, drains, 1);
+    struct zone *locked = NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        struct page *page = list->pages[i];
+        struct zone *zone = zone_of(page);
+        if (zone != locked) {
+            if (locked != NULL)
+                spin_unlock(&locked->lock);
+            spin_lock(&zone->lock);
+            locked = zone;
+        }
+        page->flags = 0;
+        buddy_free(&zone->buddy, page, 0);
+    }
+    if (locked != NULL)
+        spin_unlock(&locked->lock);
+    list->count -= count;
+    memmove(list->pages, list->pages + count, list->count * sizeof(list->pages[0]));
+}
+
+static struct page *list_alloc(uint32_t flags)
+{
+    struct page *page = NULL;
+    uint64_t irq_flags = arch_irq_save();
+    struct page_list *list = this_cpu_ptr(page_list);
+    if (unlikely(list->count == 0))
+        list_refill(list, flags);
+    if (likely(list->count != 0))
+        page = list->pages[--list->count];
+    arch_irq_restore(irq_flags);
+    return page;
+}
+
+static void list_free(struct page *page)
+{
+    uint64_t irq_flags = arch_irq_save();
+    struct page_list *list = this_cpu_ptr(page_list);
+    if (unlikely(list->count >= percpu_pages_limit))
+        list_drain(list, false);
+    list_push(list, page);
+    arch_irq_restore(irq_flags);
+}
+
+static void list_drain_own(void)
+{
+    uint64_t irq_flags = arch_irq_save();
+    list_drain(this_cpu_ptr(page_list), true);
+    arch_irq_restore(irq_flags);
+}
+
+// ---- when memory is short ----
+
+static bool may_sleep(uint32_t flags)
+{
+    return !(flags & PAGE_ALLOC_ATOMIC) && this_cpu(preempt_count) == 0 && arch_irqs_enabled();
+}
+
+// Frees what nobody needs; true if that was anything.
+static bool reclaim(unsigned order)
+{
+    uint64_t pages = page_cache_reclaim(MAX(64ul, 2ul << order)) + slab_shrink();
+    list_drain_own();
+    counter_add(page, reclaimed, pages);
+    if (pages == 0)
+        return false;
+    rcu_barrier(); // pages of the page cache are freed after a grace period
+    list_drain_own();
+    return true;
+}
+
+#define OOM_WAIT_NS     UINT64_C(2000000)
+#define OOM_WAIT_ROUNDS 2000
+
+static struct page *page_alloc_slow(unsigned order, uint32_t flags)
+{
+    counter_add(page, slow_allocations, 1);
+    if (!may_sleep(flags))
+        return zone_alloc(order, flags | PAGE_ALLOC_ATOMIC);
+    struct page *page;
+    for (unsigned round = 0; round < OOM_WAIT_ROUNDS; round++) {
+        while (reclaim(order)) {
+            page = zone_alloc(order, flags);
+            if (page != NULL)
+                return page;
+        }
+        page = zone_alloc(order, flags);
+        if (page != NULL)
+            return page;
+        // Who is being killed may use the reserve, so that it can come to its end.
+        if (thread_kill_pending(thread_current())) {
+            page = zone_alloc(order, flags & ~PAGE_ALLOC_USER);
+            break;
+        }
+        if (!(flags & PAGE_ALLOC_USER) || mm_out_of_memory == NULL || !mm_out_of_memory())
+            break;
+        thread_prepare_sleep(THREAD_KILLABLE);
+        (void)sched_block(pv_clock_ns() + OOM_WAIT_NS);
+    }
+    if (page == NULL)
+        counter_add(page, failures, 1);
+    return page;
+}
+
+// ---- the interface ----
+
+struct page *page_alloc(unsigned order, uint32_t flags)
+{
+    assert(order <= PAGE_ORDER_MAX);
+    struct page *page;
+    if (likely(order == 0 && !(flags & PAGE_ALLOC_DMA32)))
+        page = list_alloc(flags);
+    else
+        page = zone_alloc(order, flags);
+    if (unlikely(page == NULL)) {
+        page = page_alloc_slow(order, flags);
+        if (page == NULL)
+            return NULL;
+    }
+    debug_assert(page->refcount == 0);
+    page->flags = 0;
+    page->refcount = 1;
+    kasan_unpoison(page_to_virt(page), PAGE_SIZE << order);
+    poison_check(page, order);
+    if (flags & PAGE_ALLOC_ZERO) {
+        if (likely(order == 0))
+            arch_clear_page(page_to_virt(page));
+        else
+            arch_clear_pages(page_to_virt(page), 1ul << order);
+    }
+    return page;
+}
+
+void page_free(struct page *page, unsigned order)
+{
+    assert(!(page->flags & (PAGE_FREE | PAGE_PERCPU | PAGE_RESERVED))); // freed twice
+    debug_assert(page->refcount <= 1);
+    debug_assert(page->order == order);
+    page->refcount = 0;
+    poison_mark(page, order);
+    kasan_poison(page_to_virt(page), PAGE_SIZE << order);
+    if (likely(order == 0))
+        list_free(page);
+    else
+        zone_free(page, order);
+}
+
+void page_put_last(struct page *page)
+{
+    page_free(page, page->order);
+}
+
+void page_put_many(struct page **pages, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        page_put(pages[i]);
+}
+
+// ---- statistics and start-up ----
+
+uint64_t page_total(void)
+{
+    return zones[ZONE_DMA32].total_pages + zones[ZONE_NORMAL].total_pages;
+}
+
+void page_statistics_read(struct page_statistics *statistics)
+{
+    struct page_usage sum = {0};
+    uint64_t free = 0, reserve = 0;
+    for_each_percpu(cpu)
+    {
+        const struct page_usage *usage = percpu_of(page_usage, cpu);
+        sum.cache += usage->cache;
+        sum.anonymous += usage->anonymous;
+        sum.slab += usage->slab;
+        sum.table += usage->table;
+        sum.stack += usage->stack;
+        sum.shared += usage->shared;
+        sum.dirty += usage->dirty;
+        free += percpu_of(page_list, cpu)->count;
+    }
+    for (unsigned i = 0; i < ZONE_COUNT; i++) {
+        free += zones[i].buddy.free_pages + zones[i].buddy.promised_pages;
+        reserve += zones[i].reserve_pages;
+    }
+    *statistics = (struct page_statistics){
+        .total_pages = page_total(),
+        .free_pages = free,
+        .cache_pages = (uint64_t)MAX(sum.cache, (int64_t)0),
+        .anonymous_pages = (uint64_t)MAX(sum.anonymous, (int64_t)0),
+        .slab_pages = (uint64_t)MAX(sum.slab, (int64_t)0),
+        .page_table_pages = (uint64_t)MAX(sum.table, (int64_t)0),
+        .kernel_stack_pages = (uint64_t)MAX(sum.stack, (int64_t)0),
+        .shared_pages = (uint64_t)MAX(sum.shared, (int64_t)0),
+        .dirty_pages = (uint64_t)MAX(sum.dirty, (int64_t)0),
+        .reserve_pages = reserve,
+    };
+}
+
+void page_init(void)
+{
+    // All lists together hold at most 1/32 of memory.
+    uint64_t limit = page_total() / 32 / MAX(cpu_count_possible, 1u);
+    percpu_pages_limit = (uint32_t)CLAMP(limit, 8ul, (uint64_t)PERCPU_PAGES_MAX);
+}

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+// What the files of mm/ share about page accounting and reclaim. Private to mm/.
+#pragma once
+
+#include "kernel/core/percpu.h"
+#include "mm/page.h"
+
+// Pages in use by kind: per-CPU sums, so a CPU's own value may be negative.
+struct page_usage {
+    int64_t cache, anonymous, slab, table, stack, shared, dirty;
+};
+PERCPU_DECLARE(struct page_usage, page_usage);
+
+#define page_usage_add(kind, pages) ((void)(this_cpu(page_usage).kind += (pages)))
+
+// CPUs up to `possible` whose per-CPU area exists.
+#define for_each_percpu(cpu)                                                                       \
+    for (uint32_t cpu = 0; cpu < MAX(cpu_count_possible, 1u); cpu++)                               \
+        if (cpu == 0 || percpu_offset[cpu] != 0)
+
+// Gives at least `pages` clean unmapped page-cache pages back, if there are that many; returns how many. May sleep.
+uint64_t page_cache_reclaim(uint64_t pages);
+
+// Pages [0, count) each lose a reference; those that lose their last are freed, in one batch.
+void page_put_many(struct page **pages, size_t count);
+
+// True if `pages` more can reasonably be promised to programs (total memory, not free memory).
+uint64_t page_total(void);
+
+// Fills in what page allocation needs after memory_init_early().
+void page_init(void);

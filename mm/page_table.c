@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: MIT
+// Page tables of programs: making, finding and freeing tables; theory in page_table.h.
+
+#include "mm/page_table.h"
+
+#include "kernel/arch/x86/arch.h"
+#include "kernel/base/assert.h"
+#include "mm/page_internal.h"
+#include "mm/tlb.h"
+
+#define USER_TABLE (PTE_PRESENT | PTE_WRITE | PTE_USER | PTE_ACCESSED)
+
+// Free tables are all zero (L3); each CPU keeps a few, so that a process that comes and goes clears none.
+#define TABLES_CACHED 12
+struct table_cache {
+    uint32_t count;
+    struct page *pages[TABLES_CACHED];
+};
+static PERCPU(struct table_cache, table_cache);
+
+struct page *page_table_alloc(void)
+{
+    struct page *page = NULL;
+    uint64_t flags = arch_irq_save();
+    struct table_cache *cache = this_cpu_ptr(table_cache);
+    if (likely(cache->count != 0))
+        page = cache->pages[--cache->count];
+    arch_irq_restore(flags);
+    if (page == NULL) {
+        page = page_alloc(0, PAGE_ALLOC_ZERO | PAGE_ALLOC_USER);
+        if (page == NULL)
+            return NULL;
+        page->flags = PAGE_TABLE;
+    }
+    page->used_entries = 0;
+    spin_lock_init(&page->table_lock);
+    page_usage_add(table, 1);
+    return page;
+}
+
+void page_table_free(struct page *table)
+{
+    debug_assert(table->flags == PAGE_TABLE);
+    debug_assert(table->used_entries == 0);
+#ifdef LODGER_DEBUG
+    const uint64_t *entries = page_to_virt(table);
+    for (unsigned i = 0; i < PAGE_TABLE_ENTRIES; i++)
+        assert(entries[i] == 0);
+#endif
+    page_usage_add(table, -1);
+    uint64_t flags = arch_irq_save();
+    struct table_cache *cache = this_cpu_ptr(table_cache);
+    bool cached = cache->count < TABLES_CACHED;
+    if (cached)
+        cache->pages[cache->count++] = table;
+    arch_irq_restore(flags);
+    if (!cached) {
+        table->flags = 0;
+        page_free(table, 0);
+    }
+}
+
+static uint64_t *next_table(uint64_t entry)
+{
+    return phys_to_virt(entry & PTE_ADDRESS);
+}
+
+uint64_t *page_table_find(struct address_space *space, uintptr_t address)
+{
+    uint64_t *table = space->page_table;
+    for (unsigned level = 4; level > 1; level--) {
+        uint64_t entry =
+            __atomic_load_n(&table[PAGE_LEVEL_INDEX(address, level)], __ATOMIC_ACQUIRE);
+        if (!(entry & PTE_PRESENT))
+            return NULL;
+        table = next_table(entry);
+    }
+    return &table[PAGE_LEVEL_INDEX(address, 1)];
+}
+
+// Puts a new table into *entry of `parent`, unless somebody else was faster. False: no memory.
+static bool table_add(struct address_space *space, uint64_t *entry)
+{
+    struct page *table = page_table_alloc();
+    if (table == NULL)
+        return false;
+    spin_lock(&space->table_lock);
+    bool added = *entry == 0;
+    if (added) {
+        __atomic_store_n(entry, page_to_phys(table) | USER_TABLE, __ATOMIC_RELEASE);
+        virt_to_page(entry)->used_entries++;
+        space->table_pages++;
+    }
+    spin_unlock(&space->table_lock);
+    if (!added)
+        page_table_free(table);
+    return true;
+}
+
+uint64_t *page_table_make(struct address_space *space, uintptr_t address)
+{
+    uint64_t *table = space->page_table;
+    for (unsigned level = 4; level > 1; level--) {
+        uint64_t *entry = &table[PAGE_LEVEL_INDEX(address, level)];
+        uint64_t value = __atomic_load_n(entry, __ATOMIC_ACQUIRE);
+        if (unlikely(!(value & PTE_PRESENT))) {
+            if (!table_add(space, entry))
+                return NULL;
+            value = __atomic_load_n(entry, __ATOMIC_ACQUIRE);
+        }
+        table = next_table(value);
+    }
+    return &table[PAGE_LEVEL_INDEX(address, 1)];
+}
+
+uintptr_t page_table_next(
+    struct address_space *space, uintptr_t address, uintptr_t end, uint64_t **entry)
+{
+    while (address < end) {
+        uint64_t *table = space->page_table;
+        unsigned level = 4;
+        for (; level > 1; level--) {
+            uint64_t value =
+                __atomic_load_n(&table[PAGE_LEVEL_INDEX(address, level)], __ATOMIC_ACQUIRE);
+            if (!(value & PTE_PRESENT))
+                break;
+            table = next_table(value);
+        }
+        if (level == 1) {
+            *entry = &table[PAGE_LEVEL_INDEX(address, 1)];
+            return address;
+        }
+        // Nothing below this entry: on to the next of its level.
+        uint64_t covers = 1ul << PAGE_LEVEL_SHIFT(level);
+        address = ALIGN_DOWN(address, covers) + covers;
+    }
+    *entry = NULL;
+    return end;
+}
+
+// Removes the table below table[index] if it is empty. True if it was removed. Under table_lock.
+static bool table_remove_empty(
+    struct address_space *space, struct tlb_gather *gather, uint64_t *entry)
+{
+    struct page *table = virt_to_page(next_table(*entry));
+    if (table->used_entries != 0)
+        return false;
+    *entry = 0;
+    virt_to_page(entry)->used_entries--;
+    space->table_pages--;
+    list_add_tail(&gather->tables, &table->list);
+    gather->tables_freed = true;
+    return true;
+}
+
+void page_table_trim(
+    struct address_space *space, struct tlb_gather *gather, uintptr_t start, uintptr_t end)
+{
+    assert(start < end);
+    spin_lock(&space->table_lock);
+    uintptr_t address = start;
+    while (address < end) {
+        uint64_t *entries[5] = {NULL};
+        uint64_t *table = space->page_table;
+        unsigned level = 4;
+        for (; level > 1; level--) {
+            entries[level] = &table[PAGE_LEVEL_INDEX(address, level)];
+            if (!(*entries[level] & PTE_PRESENT))
+                break;
+            table = next_table(*entries[level]);
+        }
+        // From the lowest table there is upwards, as long as they are empty.
+        unsigned lowest = level + 1;
+        for (unsigned up = lowest; up <= 4; up++) {
+            if (!table_remove_empty(space, gather, entries[up]))
+                break;
+        }
+        uint64_t covers = 1ul << PAGE_LEVEL_SHIFT(MAX(level, 2u));
+        address = ALIGN_DOWN(address, covers) + covers;
+    }
+    spin_unlock(&space->table_lock);
+}

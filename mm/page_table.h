@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+// Page tables of programs. Private to mm/.
+//
+// An entry of the lowest level is
+//   0                      nothing there
+//   PTE_PRESENT ...        a page, as the processor sees it
+//   PTE_KEPT without PTE_PRESENT   a page that may not be touched (PROT_NONE) but keeps its content
+// with two more bits of our own: PTE_ANONYMOUS, private memory of this space (counted in resident_anonymous; others
+// that hold a reference are in resident_file); and PTE_BORROWED, a page that is not reference counted (the zero page, the vDSO).
+//
+// Locking:
+//   L1  Entries of a level 1 table change under the spin lock in the table's struct page.
+//   L2  Entries of the upper levels go from 0 to a table and back under space->table_lock. They may be followed by who holds
+//       space->lock (then no table goes away: only who has it for writing frees tables) or space->table_lock.
+//   L3  used_entries of a table is the number of its entries that are not 0; same lock as the entries. Only a table with
+//       none is freed, so a freed table is all zero and serves as a new one without being cleared.
+#pragma once
+
+#include "kernel/arch/x86/paging.h"
+#include "mm/address_space.h"
+
+#define PTE_BORROWED  PTE_SOFT1
+#define PTE_ANONYMOUS PTE_SOFT2
+#define PTE_KEPT      PTE_SOFT3
+
+static inline bool pte_is_page(uint64_t entry)
+{
+    return (entry & (PTE_PRESENT | PTE_KEPT)) != 0;
+}
+static inline struct page *pte_page(uint64_t entry)
+{
+    return pfn_to_page((entry & PTE_ADDRESS) >> PAGE_SHIFT);
+}
+static inline struct spinlock *page_table_lock_of(const uint64_t *entry)
+{
+    return &virt_to_page(entry)->table_lock;
+}
+// For a level 1 entry, under its table's lock.
+static inline void pte_set(uint64_t *entry, uint64_t value)
+{
+    if ((*entry == 0) != (value == 0))
+        virt_to_page(entry)->used_entries += value != 0 ? 1 : -1u;
+    __atomic_store_n(entry, value, __ATOMIC_RELAXED);
+}
+// The processor sets bits on its own: takes the old value atomically. Only for entries that may be in use by other CPUs.
+static inline uint64_t pte_exchange(uint64_t *entry, uint64_t value)
+{
+    uint64_t old = __atomic_exchange_n(entry, value, __ATOMIC_SEQ_CST);
+    if ((old == 0) != (value == 0))
+        virt_to_page(entry)->used_entries += value != 0 ? 1 : -1u;
+    return old;
+}
+
+// An all-zero page for a table, or NULL. May sleep.
+struct page *page_table_alloc(void);
+void page_table_free(struct page *table); // all zero again
+
+// The level 1 entry for the address, or NULL if there is no table. L2.
+uint64_t *page_table_find(struct address_space *space, uintptr_t address);
+// The same, with tables made as needed; NULL: no memory. space->lock held, may sleep.
+uint64_t *page_table_make(struct address_space *space, uintptr_t address);
+// First address at or after `address` and below `end` that a level 1 table covers; its entry in *entry, or NULL (and `end`) if
+// there is none. The table covers up to the next multiple of 2 MiB. L2.
+uintptr_t page_table_next(
+    struct address_space *space, uintptr_t address, uintptr_t end, uint64_t **entry);
+// Takes empty tables that cover [start, end) out; they go to gather->tables. space->lock held for writing.
+struct tlb_gather;
+void page_table_trim(
+    struct address_space *space, struct tlb_gather *gather, uintptr_t start, uintptr_t end);
+
+// Entry bits of a page in an area of these VM_* flags; `writable` further restricts.
+static inline uint64_t pte_flags_of(uint32_t vm_flags, bool writable)
+{
+    uint64_t flags = PTE_USER | PTE_ACCESSED;
+    flags |= vm_flags & (VM_READ | VM_WRITE | VM_EXEC) ? PTE_PRESENT : PTE_KEPT;
+    if (writable && (vm_flags & VM_WRITE))
+        flags |= PTE_WRITE | PTE_DIRTY;
+    if (!(vm_flags & VM_EXEC))
+        flags |= PTE_NX;
+    return flags;
+}
