@@ -79,6 +79,9 @@ struct address_space {
     void *exe;                    // struct file * of the program, owned by process/; NULL for none
 };
 
+// Set by process/: gives space->exe (not NULL) back when the last user leaves (in address_space_put()).
+extern void (*address_space_exe_put)(void *exe);
+
 // A new one with an empty user half. NULL: no memory.
 struct address_space *address_space_create(void);
 // Copy for fork: areas copied, private pages copy-on-write. Result or NULL (-ENOMEM).

@@ -87,6 +87,7 @@ struct fd_table *fd_table_clone(struct fd_table *from, uint32_t max_fd, int *err
 void fd_table_get(struct fd_table *table);
 void fd_table_put(struct fd_table *table);
 void fd_table_close_on_exec(struct fd_table *table);
+bool fd_table_is_shared(const struct fd_table *table); // has it other users than the running task (exec copies it then)?
 // The running task's file behind a descriptor. *borrowed says how to give it back: file_fd_put(). Without a reference count when the
 // table is not shared. NULL: -EBADF. O_PATH files are only found by the _any form.
 struct file *file_fd_get(int fd, bool *borrowed);

@@ -6,8 +6,8 @@
 #include "kernel/base/types.h"
 #include "kernel/core/spinlock.h"
 #include "kernel/core/wait.h"
-#include <asm/siginfo.h>
-#include <asm/signal.h>
+#include <linux/signal.h>
+
 
 struct task;
 struct process;

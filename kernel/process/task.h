@@ -76,7 +76,8 @@ struct task {
     uint32_t exit_code;              // wait status when dead
     uint8_t exit_signal;             // to the parent when the whole process ends
     uint8_t pdeath_signal;           // PR_SET_PDEATHSIG
-    bool exiting;
+    bool exiting;                    // takes no signals any more; handlers->lock
+    bool parked;                     // a leader that is dead but stays for its process; task_list_lock
     bool no_new_privileges;
     uint32_t personality;
     uint64_t minor_faults, major_faults; // own
