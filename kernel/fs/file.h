@@ -68,6 +68,7 @@ struct file {
 
 // A file that is not in any directory (pipe ends, eventfd, ...): one reference. `name` is shown as anon_inode:[name]. NULL: no memory.
 struct file *file_create_anonymous(const char *name, const struct file_ops *ops, void *private_data, uint32_t open_flags);
+void file_discard(struct file *file); // undoes it for a file that never had its private_data: no release operation
 static inline void file_get(struct file *file)
 {
     __atomic_fetch_add(&file->refcount, 1, __ATOMIC_RELAXED);

@@ -178,6 +178,7 @@ extern void (*process_tty_hangup)(struct tty *tty);
 void process_session_clear_tty(int32_t session, struct tty *tty);
 // Does the group exist in this session (tcsetpgrp)?
 bool process_group_in_session(int32_t group, int32_t session);
+bool process_group_is_known(int32_t group); // in any session
 
 // CPU time of a process with all its dead threads, and of one task; split as getrusage shows it. Any task context.
 void process_cpu_times(struct process *process, uint64_t *user_ns, uint64_t *system_ns);
