@@ -294,7 +294,7 @@ static const struct file_ops pty_master_ops = {
 // Allocates the index; -ENOSPC, -ENOMEM.
 static int64_t pty_index_take(void)
 {
-    uint64_t index;
+    uint32_t index;
     mutex_lock(&pty_indices_lock);
     int error = ida_alloc(&pty_indices, 0, PTY_MAX - 1, &index);
     mutex_unlock(&pty_indices_lock);
@@ -345,6 +345,5 @@ int pty_init(void)
 {
     static const struct character_device ptmx = {
         .name = "ptmx", .major = 5, .minor = 2, .mode = 0666, .ops = &pty_master_ops, .open = pty_master_open};
-    ida_init(&pty_indices);
     return device_register(&ptmx);
 }
