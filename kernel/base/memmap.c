@@ -11,6 +11,7 @@
 
 void memmap_init(struct memmap *map, struct memmap_range *ranges, size_t capacity)
 {
+    assert(capacity > 0);
     *map = (struct memmap){.ranges = ranges, .capacity = capacity};
 }
 
@@ -99,6 +100,26 @@ static int carve(
     return error;
 }
 
+// Puts [start, end), which no range covers, in at `index`, which moves behind it. If there is no
+// room, a usable range is dropped, and a restricted one becomes part of its neighbour, whatever
+// that loses: a later range must not make it look usable.
+static int fill_gap(
+    struct memmap *map, size_t *index, uint64_t start, uint64_t end, enum memmap_type type)
+{
+    struct memmap_range part = {.start = start, .end = end, .type = type};
+    if (insert(map, *index, part)) {
+        (*index)++;
+        return 0;
+    }
+    if (type != MEMMAP_USABLE) {
+        struct memmap_range *neighbour = &map->ranges[*index > 0 ? *index - 1 : 0];
+        neighbour->start = MIN(neighbour->start, start);
+        neighbour->end = MAX(neighbour->end, end);
+        neighbour->type = MAX(neighbour->type, type);
+    }
+    return -ENOSPC;
+}
+
 int memmap_add(struct memmap *map, uint64_t start, uint64_t len, enum memmap_type type)
 {
     int error = 0;
@@ -112,26 +133,21 @@ int memmap_add(struct memmap *map, uint64_t start, uint64_t len, enum memmap_typ
     size_t first = first_ending_behind(map, start);
     size_t index = first;
     while (start < end) {
-        bool in_gap = index == map->count || map->ranges[index].start > start;
         uint64_t part_end = end;
-        if (in_gap) {
+        int part_error = 0;
+        if (index == map->count || map->ranges[index].start > start) {
             if (index < map->count) {
                 part_end = MIN(end, map->ranges[index].start);
             }
-            struct memmap_range part = {.start = start, .end = part_end, .type = type};
-            if (insert(map, index, part)) {
-                index++;
-            } else {
-                error = -ENOSPC;
-            }
+            part_error = fill_gap(map, &index, start, part_end, type);
         } else {
             part_end = MIN(end, map->ranges[index].end);
             if (map->ranges[index].type < type) {
-                int carve_error = carve(map, &index, start, part_end, type);
-                error = carve_error != 0 ? carve_error : error;
+                part_error = carve(map, &index, start, part_end, type);
             }
             index++;
         }
+        error = part_error != 0 ? part_error : error;
         start = part_end;
     }
     merge(map, first, index);

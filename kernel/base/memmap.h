@@ -36,13 +36,12 @@ struct memmap {
     size_t capacity;
 };
 
-// `ranges` is the caller's array.
+// `ranges` is the caller's array of at least one element.
 void memmap_init(struct memmap *map, struct memmap_range *ranges, size_t capacity);
 
 // Adds a range. Empty ones are ignored, what exceeds the limit is cut off. 0, or -ENOSPC: the array
-// is full. In that case the map is still valid; what did not find room is missing from it if it was
-// less restrictive, and unusable memory around it otherwise, so that nothing restricted ever looks
-// usable.
+// is full. The map is still valid then and errs on the safe side: some usable memory may be missing
+// or count as restricted, but nothing restricted ever looks usable.
 [[nodiscard]] int memmap_add(
     struct memmap *map, uint64_t start, uint64_t len, enum memmap_type type);
 
