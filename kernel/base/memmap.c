@@ -150,7 +150,8 @@ int memmap_add(struct memmap *map, uint64_t start, uint64_t len, enum memmap_typ
         error = part_error != 0 ? part_error : error;
         start = part_end;
     }
-    merge(map, first, index);
+    // A neighbour before `first` may have got another type.
+    merge(map, first > 0 ? first - 1 : 0, index);
     expensive_assert(memmap_is_valid(map));
     return error;
 }

@@ -8,11 +8,13 @@
 // no_builtin forbids it.
 #include "kernel/base/string.h"
 
+#ifdef LODGER_KERNEL
 #undef memcpy
 #undef memmove
 #undef memset
 #undef memcmp
 #undef strlen
+#endif
 
 #define NO_BUILTIN __attribute__((no_builtin))
 
