@@ -386,11 +386,10 @@ static void add_boot_options(struct settings *settings, enum stream_mode mode)
     struct strings *append = &settings->machine.append;
     unsigned rows, columns;
     if (settings->kernel != NULL) {
-        strings_add_words(append, "console=ttyS0 panic=-1 rdinit=/init");
+        strings_add_words(append, "console=ttyS0 panic=-1 quiet loglevel=0");
     } else if (mode == STREAMS_PROGRAM) {
         strings_add(append, "stdio=streams");
     }
-    strings_add(append, "quiet");
     if (mode == STREAMS_CONSOLE && terminal_size(&rows, &columns)) {
         strings_addf(append, "lodger.winsize=%ux%u", rows, columns);
     }

@@ -85,6 +85,8 @@ struct relay {
     bool escape_pressed;
     bool stopping;
     uint64_t stop_deadline_ns;
+    uint64_t deadline_ns; // 0: none
+    uint64_t silence_deadline_ns;
     int code; // last byte of the code stream, or -1
 };
 
@@ -200,10 +202,18 @@ static void log_add(struct qemu_run *run, const uint8_t *data, size_t len_bytes)
     }
 }
 
+static void set_silence_deadline(struct relay *relay)
+{
+    if (relay->run->silence_ns != 0) {
+        relay->silence_deadline_ns = time_now_ns() + relay->run->silence_ns;
+    }
+}
+
 static void stream_received(
     struct relay *relay, enum stream stream, const uint8_t *data, size_t len_bytes)
 {
     struct qemu_run *run = relay->run;
+    set_silence_deadline(relay);
     switch (stream) {
     case CONSOLE:
     case OUT:
@@ -341,29 +351,43 @@ static void signal_read(struct relay *relay)
     }
 }
 
-// The time until something has to be done, for poll().
-static int patience_ms(const struct relay *relay, uint64_t deadline_ns)
+// When the run must be over as things stand; 0: never.
+static uint64_t next_deadline_ns(const struct relay *relay)
 {
-    uint64_t until_ns = relay->stopping ? relay->stop_deadline_ns : deadline_ns;
+    if (relay->stopping) {
+        return relay->stop_deadline_ns;
+    }
+    if (relay->silence_deadline_ns != 0 &&
+        (relay->deadline_ns == 0 || relay->silence_deadline_ns < relay->deadline_ns)) {
+        return relay->silence_deadline_ns;
+    }
+    return relay->deadline_ns;
+}
+
+// The time until something has to be done, for poll().
+static int patience_ms(const struct relay *relay)
+{
+    uint64_t until_ns = next_deadline_ns(relay);
     uint64_t now_ns = time_now_ns();
     if (until_ns == 0) {
         return -1;
     }
     if (until_ns <= now_ns) {
-        return 0;
+        return relay->stopping ? 100 : 0;
     }
     uint64_t left_ms = (until_ns - now_ns) / 1000000 + 1;
     return left_ms > 60000 ? 60000 : (int)left_ms;
 }
 
-static void check_deadline(struct relay *relay, uint64_t deadline_ns)
+static void check_deadline(struct relay *relay)
 {
-    uint64_t now_ns = time_now_ns();
+    uint64_t until_ns = next_deadline_ns(relay);
+    if (until_ns == 0 || time_now_ns() < until_ns) {
+        return;
+    }
     if (relay->stopping) {
-        if (now_ns >= relay->stop_deadline_ns) {
-            kill(relay->pid, SIGKILL);
-        }
-    } else if (deadline_ns != 0 && now_ns >= deadline_ns) {
+        kill(relay->pid, SIGKILL);
+    } else {
         stop(relay, OUTCOME_TIMEOUT);
     }
 }
@@ -371,7 +395,8 @@ static void check_deadline(struct relay *relay, uint64_t deadline_ns)
 // Relays until QEMU has ended.
 static void relay_all(struct relay *relay)
 {
-    uint64_t deadline_ns = relay->run->timeout_ns != 0 ? time_now_ns() + relay->run->timeout_ns : 0;
+    relay->deadline_ns = relay->run->timeout_ns != 0 ? time_now_ns() + relay->run->timeout_ns : 0;
+    set_silence_deadline(relay);
     enum { INPUT = STREAM_COUNT, SIGNALS, CHILD, POLL_COUNT };
     for (;;) {
         bool pending = relay->input.len_bytes > 0;
@@ -384,7 +409,7 @@ static void relay_all(struct relay *relay)
         polls[INPUT] = (struct pollfd){.fd = want_input ? STDIN_FILENO : -1, .events = POLLIN};
         polls[SIGNALS] = (struct pollfd){.fd = relay->signal_fd, .events = POLLIN};
         polls[CHILD] = (struct pollfd){.fd = relay->child_fd, .events = POLLIN};
-        poll(polls, POLL_COUNT, patience_ms(relay, deadline_ns));
+        poll(polls, POLL_COUNT, patience_ms(relay));
 
         for (int i = 0; i < STREAM_COUNT; i++) {
             if ((polls[i].revents & (POLLIN | POLLHUP | POLLERR)) != 0) {
@@ -403,7 +428,7 @@ static void relay_all(struct relay *relay)
         if (polls[CHILD].revents != 0) {
             return;
         }
-        check_deadline(relay, deadline_ns);
+        check_deadline(relay);
     }
 }
 

@@ -34,6 +34,7 @@ struct qemu_run {
     bool capture;        // collect `out` and `err` instead of passing them on
     bool foreign_kernel; // not ours: it knows nothing of kernel/core/debug_exit.h and ends by ACPI
     uint64_t timeout_ns; // 0: none
+    uint64_t silence_ns; // the console says nothing for so long: a time-out too; 0: never
     int log_fd;          // where the kernel's log goes as well, or -1
     // Called for what the console prints (STREAMS_CAPTURED); returns true to end the machine. May
     // be NULL.

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+//
+// Reading the list of tests that the build made (build/manifest.gni).
+#include "tools/lodger/test.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *get_text(json_t *entry, const char *key)
+{
+    const char *text = json_string_value(json_object_get(entry, key));
+    return text != NULL ? text : "";
+}
+
+static void get_texts(json_t *entry, const char *key, struct strings *list)
+{
+    size_t index;
+    json_t *value;
+    json_array_foreach(json_object_get(entry, key), index, value)
+    {
+        strings_add(list, json_string_value(value) != NULL ? json_string_value(value) : "");
+    }
+}
+
+static struct test *add(struct test_list *list, enum test_kind kind, json_t *entry)
+{
+    list->tests = xrealloc(list->tests, (list->count + 1) * sizeof(list->tests[0]));
+    struct test *test = &list->tests[list->count++];
+    *test = (struct test){
+        .kind = kind,
+        .name = xstrdup(get_text(entry, "name")),
+        .machine = xstrdup(""),
+        .program = tree_path("out/host/%s", get_text(entry, "program")),
+        .timeout_s = (uint64_t)json_integer_value(json_object_get(entry, "timeout_s")),
+    };
+    test->title = xstrdup(test->name);
+    return test;
+}
+
+static void add_guest_tests(struct test_list *list, json_t *entry)
+{
+    struct strings machines = {};
+    get_texts(entry, "machines", &machines);
+    for (size_t i = 0; i < machines.count; i++) {
+        struct test *test = add(list, TEST_GUEST, entry);
+        test->machine = xstrdup(machines.items[i]);
+        test->title = xasprintf("%s [%s]", test->name, test->machine);
+        test->compared = json_is_true(json_object_get(entry, "linux"));
+        get_texts(entry, "args", &test->args);
+        get_texts(entry, "files", &test->files);
+        for (size_t file = 0; file < test->files.count; file++) {
+            char *absolute = tree_path("out/host/%s", test->files.items[file]);
+            free(test->files.items[file]);
+            test->files.items[file] = absolute;
+        }
+    }
+    strings_free(&machines);
+}
+
+void test_list_read(struct test_list *list, const char *path)
+{
+    *list = (struct test_list){};
+    json_error_t error;
+    json_t *root = json_load_file(path, 0, &error);
+    if (!json_is_array(root)) {
+        die("%s: %s", path, root == NULL ? error.text : "not a list of tests");
+    }
+    size_t index;
+    json_t *entry;
+    json_array_foreach(root, index, entry)
+    {
+        const char *kind = get_text(entry, "kind");
+        if (strcmp(kind, "host") == 0) {
+            struct test *test = add(list, TEST_HOST, entry);
+            get_texts(entry, "args", &test->args);
+        } else if (strcmp(kind, "fuzz") == 0) {
+            struct test *test = add(list, TEST_FUZZ, entry);
+            test->corpus = xstrdup(get_text(entry, "corpus"));
+            test->max_len_bytes =
+                (uint64_t)json_integer_value(json_object_get(entry, "max_len_bytes"));
+        } else if (strcmp(kind, "guest") == 0) {
+            add_guest_tests(list, entry);
+        } else {
+            die("%s: unknown kind of test: %s", path, kind);
+        }
+    }
+    json_decref(root);
+}
