@@ -24,7 +24,8 @@ struct vm_area_ops {
 };
 
 struct vm_area {
-    struct rbtree_node node;          // in space->areas, by start; under space->lock
+    struct rbtree_node node;      // in space->areas, by start; under space->lock
+    uintptr_t gap, subtree_gap;   // unmapped bytes before the area; greatest gap of the subtree; under space->lock
     uintptr_t start, end;         // [start, end), page-aligned
     uint32_t flags;               // VM_*
     struct address_space *space;
@@ -34,6 +35,7 @@ struct vm_area {
     const struct vm_area_ops *ops;
     struct list_node cache_node;  // in cache->areas, under cache->lock
     const char *label;            // "[heap]", "[stack]", "[vdso]", ... or NULL
+    bool has_anonymous;           // may hold private pages that fork has to copy; only ever set, under space->lock for reading
 };
 
 #define VM_READ      BIT(0)
@@ -50,10 +52,16 @@ struct vm_area {
 #define VM_HUGE      BIT(11)
 #define VM_NOHUGE    BIT(12)
 #define VM_DONTDUMP  BIT(13)
+#define VM_ACCESS    (VM_READ | VM_WRITE | VM_EXEC)
+
+#define VM_AREAS_MAX  65530              // most areas in a space (as Linux: vm.max_map_count)
+#define VM_MIN        UINT64_C(0x10000)  // lowest address that is given out (vm.mmap_min_addr)
+#define VM_STACK_GUARD (256 * PAGE_SIZE) // kept free below a growing stack
 
 struct address_space {
     struct rwlock lock;           // the areas; faults take it for reading
     struct rbtree areas;
+    uint32_t area_count;          // under lock
     struct vm_area *last_area;    // hint of the last found area; RCU-free: under lock, racy store fine
     struct spinlock table_lock;   // page tables below the top level
     uint64_t *page_table;         // top level, kernel address
@@ -104,7 +112,7 @@ struct vm_map_request {
     bool populate;
     struct page_cache *cache;     // NULL: anonymous (shared anonymous: mm makes a cache itself)
     uint64_t cache_index;
-    void *backing;
+    void *backing;                // with VM_FIXED_PAGES: const uint64_t *, the physical address of each page
     const struct vm_area_ops *ops; // its open() is called for the new area
     const char *label;
 };

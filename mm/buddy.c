@@ -92,8 +92,7 @@ bool buddy_is_valid(const struct buddy_zone *zone)
         if (list_is_empty(list) == ((zone->nonempty >> order & 1) != 0))
             return false;
         struct page *page;
-        list_for_each_entry(page, list, list)
-        {
+        list_for_each_entry (page, list, list) {
             uint64_t pfn = page_to_pfn(page);
             if (page->flags != PAGE_FREE || page->order != order || page->refcount != 0)
                 return false;

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 // KASAN's run time: which bytes may be touched.
 //
-// Theory. One shadow byte stands for 8 bytes: 0 all of them may be touched, 1 to 7 only so many from the
-// first, KASAN_POISON none. The shadow of a block of physical memory lies at the start of the block's own
-// free memory, taken when the block comes into use, and a table says where. So there is no
-// shadow area to map and no memory is spent on shadow of memory that is not in use. Only addresses of the direct
-// map have shadow (slabs and pages); the compiler's checks are all calls that end up here (build/BUILD.gn), and
-// other addresses pass. Vmap regions and kernel stacks are protected by guard pages instead.
+// Theory. One shadow byte stands for 8 bytes: 0 all of them may be touched, 1 to 7 only so many
+// from the first, KASAN_POISON none. The shadow of a block of physical memory lies at the start of
+// the block's own free memory, taken when the block comes into use, and a table says where. So
+// there is no shadow area to map and no memory is spent on shadow of memory that is not in use.
+// Only addresses of the direct map have shadow (slabs and pages); the compiler's checks are all
+// calls that end up here (build/BUILD.gn), and other addresses pass. Vmap regions and kernel stacks
+// are protected by guard pages instead.
 //
 // This file and the allocators are not instrumented themselves.
 
@@ -89,8 +90,8 @@ static void check(uintptr_t address, size_t size, bool write, const void *from)
     for (uintptr_t word = address; word < address + size; word = ALIGN_DOWN(word, 8) + 8) {
         uintptr_t last = MIN(ALIGN_DOWN(word, 8) + 7, address + size - 1);
         if (byte_is_bad(last))
-            panic("kasan: %s of %zu bytes at %p (bad from %p), code %p", write ? "write" : "read", size,
-                (void *)address, (void *)word, from);
+            panic("kasan: %s of %zu bytes at %p (bad from %p), code %p", write ? "write" : "read",
+                size, (void *)address, (void *)word, from);
     }
 }
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Memory of any size: slab caches in steps of half a power of two up to 8 KiB, then pages, then the vmap area.
+// Memory of any size: slab caches in steps of half a power of two up to 8 KiB, then pages, then the
+// vmap area.
 //
-// kfree() tells them apart by the address: in the vmap area, on a page with PAGE_SLAB, or a block's first page.
+// kfree() tells them apart by the address: in the vmap area, on a page with PAGE_SLAB, or a block's
+// first page.
 
 #include "mm/slab.h"
 

@@ -4,22 +4,26 @@
 // Theory. Start-up may cost neither instructions nor pages in proportion to the machine, so nothing
 // is made for memory that nobody uses yet:
 //
-//   - The boot loader's map becomes a short sorted array of runs of free frames. Early allocations (page
+//   - The boot loader's map becomes a short sorted array of runs of free frames. Early allocations
+//   (page
 //     tables, one bitmap) are cut from the beginning of a run.
-//   - Struct pages lie in one virtual array indexed by frame number. It is backed a section (128 MiB)
-//     at a time, when the first block of the section is needed, by memory of that section itself: one
-//     2 MiB page, or for a section that is mostly absent as many 4 KiB pages as its blocks need.
-//     So no section can lack the memory for its own struct pages.
-//   - The struct pages of a block (4 MiB) are cleared when the buddy runs dry and asks for the block
+//   - Struct pages lie in one virtual array indexed by frame number. It is backed a section (128
+//   MiB)
+//     at a time, when the first block of the section is needed, by memory of that section itself:
+//     one 2 MiB page, or for a section that is mostly absent as many 4 KiB pages as its blocks
+//     need. So no section can lack the memory for its own struct pages.
+//   - The struct pages of a block (4 MiB) are cleared when the buddy runs dry and asks for the
+//   block
 //     (memory_grow). Cleared means "not free, nobody's"; then the block's free frames are freed.
 //
 // Invariants:
-//   M1  The struct page of a frame may be read exactly if the frame's block has its bit in block_touched.
-//   M2  Bits of block_touched are only ever set, by the holder of the block's zone lock (or by the boot CPU alone).
-//   M3  A free frame of an untouched block lies in exactly one run and is counted in its zone's promised_pages.
+//   M1  The struct page of a frame may be read exactly if the frame's block has its bit in
+//   block_touched. M2  Bits of block_touched are only ever set, by the holder of the block's zone
+//   lock (or by the boot CPU alone). M3  A free frame of an untouched block lies in exactly one run
+//   and is counted in its zone's promised_pages.
 //
-// The direct map covers the first 4 GiB from boot on (kernel/arch/x86/paging.h); here the RAM above is added with the largest
-// pages that hold nothing but RAM.
+// The direct map covers the first 4 GiB from boot on (kernel/arch/x86/paging.h); here the RAM above
+// is added with the largest pages that hold nothing but RAM.
 
 #include "mm/memory.h"
 
@@ -40,7 +44,7 @@
 // More would make the bitmap of blocks longer than 128 KiB.
 #define MEMORY_END_PFN (UINT64_C(4) << (40 - PAGE_SHIFT))
 
-#define KERNEL_DATA (PTE_PRESENT | PTE_WRITE | PTE_ACCESSED | PTE_DIRTY | PTE_GLOBAL | PTE_NX)
+#define KERNEL_DATA  (PTE_PRESENT | PTE_WRITE | PTE_ACCESSED | PTE_DIRTY | PTE_GLOBAL | PTE_NX)
 #define KERNEL_TABLE (PTE_PRESENT | PTE_WRITE | PTE_ACCESSED)
 
 struct run {
@@ -54,8 +58,8 @@ unsigned kernel_slot_count;
 
 static struct run runs[RUNS_MAX]; // sorted, disjoint; written during start-up only
 static unsigned run_count;
-static uint64_t block_count;      // blocks up to the last RAM
-static uint64_t *block_touched;   // M1, M2
+static uint64_t block_count;    // blocks up to the last RAM
+static uint64_t *block_touched; // M1, M2
 
 // ---- runs and early allocations ----
 
@@ -103,7 +107,8 @@ static void runs_collect(void)
     uint64_t cursor = 0, start, end;
     while (memmap_next_usable(&boot_info.memory, &cursor, &start, &end))
         run_add(start >> PAGE_SHIFT, end >> PAGE_SHIFT);
-    // Boot paths should have marked these as in use; giving one away would be fatal, so it is not left to them.
+    // Boot paths should have marked these as in use; giving one away would be fatal, so it is not
+    // left to them.
     run_exclude(boot_info.kernel_phys_start >> PAGE_SHIFT,
         ALIGN_UP(boot_info.kernel_phys_end, PAGE_SIZE) >> PAGE_SHIFT);
     if (boot_info.initrd_len_bytes != 0)
@@ -192,8 +197,8 @@ static uint64_t image_flags(uintptr_t address)
     return KERNEL_DATA;
 }
 
-// Replaces the boot mapping of the image (2 MiB pages, everything allowed) by 4 KiB pages with the right to
-// write or to execute, never both.
+// Replaces the boot mapping of the image (2 MiB pages, everything allowed) by 4 KiB pages with the
+// right to write or to execute, never both.
 static void image_protect(void)
 {
     uintptr_t start = (uintptr_t)kernel_image_start, end = (uintptr_t)kernel_image_end;
@@ -207,7 +212,7 @@ static void image_protect(void)
         }
         uint64_t *table = early_alloc(1);
         for (uintptr_t page = MAX(base, ALIGN_DOWN(start, PAGE_SIZE));
-             page < MIN(base + PAGE_SIZE_2M, end); page += PAGE_SIZE)
+            page < MIN(base + PAGE_SIZE_2M, end); page += PAGE_SIZE)
             table[PAGE_LEVEL_INDEX(page, 1)] =
                 (page - KERNEL_IMAGE_BASE + kernel_phys_base) | image_flags(page);
         directory[i] = virt_to_phys(table) | KERNEL_TABLE;
@@ -244,7 +249,8 @@ static struct zone *zone_of_block(uint64_t block)
     return &zones[block * MEMORY_BLOCK_PAGES < DMA32_END_PFN ? ZONE_DMA32 : ZONE_NORMAL];
 }
 
-// Clears the struct pages of a block, whose section is mapped, and frees its free frames except [hole_start, hole_end).
+// Clears the struct pages of a block, whose section is mapped, and frees its free frames except
+// [hole_start, hole_end).
 static void block_touch(uint64_t block, uint64_t hole_start, uint64_t hole_end)
 {
     struct zone *zone = zone_of_block(block);
@@ -286,7 +292,8 @@ static bool section_span(uint64_t section, uint64_t *first_block, uint64_t *end_
     return low < high;
 }
 
-// `count` free frames, aligned, inside one block of [first_block, end_block) (none touched). 0: not found.
+// `count` free frames, aligned, inside one block of [first_block, end_block) (none touched). 0: not
+// found.
 static uint64_t section_carve(
     uint64_t first_block, uint64_t end_block, uint64_t count, uint64_t alignment)
 {
@@ -457,7 +464,8 @@ void memory_init_early(void)
     block_touched = early_alloc(DIV_ROUND_UP(bytes, PAGE_SIZE));
     kasan_init_early(block_count, early_alloc);
     zones_fill();
-    log_debug("memory: %lu MiB free", (zones[0].total_pages + zones[1].total_pages) >> (20 - PAGE_SHIFT));
+    log_debug(
+        "memory: %lu MiB free", (zones[0].total_pages + zones[1].total_pages) >> (20 - PAGE_SHIFT));
 }
 
 // ---- mappings of single pages outside the direct map ----

@@ -25,7 +25,9 @@ struct page_cache {
     struct spinlock lock;        // pages, count, areas
     uint64_t count;              // pages present
     struct list_node areas;      // vm_area.cache_node of all areas that map it: for truncation
-    struct rwlock truncate;      // held for reading by faults and I/O, for writing by truncation
+    // Held for reading while pages are added by faults and I/O, for writing by truncation; never across a copy to or from
+    // user memory (the fault may need it). Order: space->lock, truncate.
+    struct rwlock truncate;
     const struct page_cache_ops *ops;
     void *owner;                 // the inode
     uint64_t size_bytes;         // end of the object: faults beyond it are SIGBUS; written under `truncate`

@@ -29,3 +29,15 @@ uint64_t page_total(void);
 
 // Fills in what page allocation needs after memory_init_early().
 void page_init(void);
+
+// A reference to a page found under RCU, unless it is just being reclaimed (C5 of page_cache.c).
+static inline bool page_try_get(struct page *page)
+{
+    uint32_t count = __atomic_load_n(&page->refcount, __ATOMIC_RELAXED);
+    while (count != 0) {
+        if (__atomic_compare_exchange_n(&page->refcount, &count, count + 1, false,
+                __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+            return true;
+    }
+    return false;
+}

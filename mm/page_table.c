@@ -10,7 +10,8 @@
 
 #define USER_TABLE (PTE_PRESENT | PTE_WRITE | PTE_USER | PTE_ACCESSED)
 
-// Free tables are all zero (L3); each CPU keeps a few, so that a process that comes and goes clears none.
+// Free tables are all zero (L3); each CPU keeps a few, so that a process that comes and goes clears
+// none.
 #define TABLES_CACHED 12
 struct table_cache {
     uint32_t count;

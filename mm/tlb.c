@@ -2,20 +2,25 @@
 // TLB consistency.
 //
 // Theory. Each address space has a generation, incremented whenever entries that a TLB may hold are
-// removed or restricted. Each CPU remembers, for the spaces it has seen last (a slot each, which is also their
-// PCID), up to which generation its TLB is clean. A CPU that runs a space and has not caught up is told
-// through pv_flush_tlb_others(); every other CPU finds out by comparing numbers when it loads the
-// space again. A CPU that runs a kernel thread keeps the tables of the last program loaded ("lazy"): it uses no
-// user address, so it is not told either, and compares when a program's thread runs again. The exception is
-// that page-table pages are freed: the processor may walk them speculatively, so lazy CPUs are told then.
+// removed or restricted. Each CPU remembers, for the spaces it has seen last (a slot each, which is
+// also their PCID), up to which generation its TLB is clean. A CPU that runs a space and has not
+// caught up is told through pv_flush_tlb_others(); every other CPU finds out by comparing numbers
+// when it loads the space again. A CPU that runs a kernel thread keeps the tables of the last
+// program loaded ("lazy"): it uses no user address, so it is not told either, and compares when a
+// program's thread runs again. The exception is that page-table pages are freed: the processor may
+// walk them speculatively, so lazy CPUs are told then.
 //
 // Invariants:
-//   T1  A CPU that has `space` loaded has its bit in space->cpus, set (with a full fence) before it reads the generation.
-//   T2  Who removes entries increments the generation (full fence) before it reads space->cpus and the lazy flags.
+//   T1  A CPU that has `space` loaded has its bit in space->cpus, set (with a full fence) before it
+//   reads the generation. T2  Who removes entries increments the generation (full fence) before it
+//   reads space->cpus and the lazy flags.
 //       So either it sees the CPU, or the CPU sees the new generation.
-//   T3  slot.generation is never newer than the state of the TLB for that PCID. A flush of a range by the target CPU leaves it
-//       (another flush may be under way whose range it does not know), a full flush moves it to what was read before.
-//   T4  A CPU that uses a space lazily holds a reference to the struct, and with it to the top-level table, which has no user
+//   T3  slot.generation is never newer than the state of the TLB for that PCID. A flush of a range
+//   by the target CPU leaves it
+//       (another flush may be under way whose range it does not know), a full flush moves it to
+//       what was read before.
+//   T4  A CPU that uses a space lazily holds a reference to the struct, and with it to the
+//   top-level table, which has no user
 //       entries any more once the last user has gone.
 
 #include "mm/tlb.h"
@@ -29,9 +34,9 @@
 #include "mm/page_table.h"
 #include "pv/pv.h"
 
-#define TLB_SLOTS             6
-#define FLUSH_PAGES_AT_MOST   33 // more single flushes cost more than refilling the TLB
-#define KERNEL_HALF           UINT64_C(0xffff800000000000)
+#define TLB_SLOTS           6
+#define FLUSH_PAGES_AT_MOST 33 // more single flushes cost more than refilling the TLB
+#define KERNEL_HALF         UINT64_C(0xffff800000000000)
 
 struct tlb_slot {
     uint64_t space_id; // 0: empty
@@ -42,7 +47,7 @@ struct tlb_state {
     struct address_space *loaded; // NULL: the kernel's own table
     uint32_t slot;                // of `loaded`
     uint32_t next_victim;
-    bool lazy;                    // read by other CPUs
+    bool lazy; // read by other CPUs
     struct tlb_slot slots[TLB_SLOTS];
 };
 static PERCPU(struct tlb_state, tlb_state); // own CPU only, interrupts off; but for `lazy`
@@ -110,8 +115,8 @@ static void load_kernel(struct tlb_state *state)
     if (old == NULL)
         return;
     bool was_lazy = state->lazy;
-    arch_cr3_write(kernel_image_to_phys(kernel_page_table) |
-                   (arch_cpu_has(ARCH_PCID) ? CR3_NO_FLUSH : 0));
+    arch_cr3_write(
+        kernel_image_to_phys(kernel_page_table) | (arch_cpu_has(ARCH_PCID) ? CR3_NO_FLUSH : 0));
     __atomic_store_n(&state->lazy, false, __ATOMIC_RELAXED);
     state->loaded = NULL;
     unload(old, was_lazy);
@@ -210,7 +215,8 @@ static void flush_own(
     struct tlb_state *state = this_cpu_ptr(tlb_state);
     if (state->loaded == space) {
         struct tlb_slot *slot = &state->slots[state->slot];
-        if (slot->generation + 1 == generation && (end - start) >> PAGE_SHIFT <= FLUSH_PAGES_AT_MOST) {
+        if (slot->generation + 1 == generation &&
+            (end - start) >> PAGE_SHIFT <= FLUSH_PAGES_AT_MOST) {
             for (uintptr_t address = start; address < end; address += PAGE_SIZE)
                 arch_tlb_flush_page(address);
             slot->generation = generation;
@@ -302,7 +308,8 @@ void tlb_gather_flush(struct tlb_gather *gather)
     gather->end = 0;
     gather->tables_freed = false;
     gather->count = 0;
-    // A long unmapping: a whole page of pointers makes the batches larger, if there is one to be had.
+    // A long unmapping: a whole page of pointers makes the batches larger, if there is one to be
+    // had.
     if (filled && gather->batch == NULL) {
         gather->batch = page_alloc(0, PAGE_ALLOC_ATOMIC);
         if (gather->batch != NULL) {

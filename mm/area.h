@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT
+// Areas of an address space: the tree, splitting, merging, free addresses; and what happens to pages of a range. Private to mm/.
+#pragma once
+
+#include "mm/address_space.h"
+#include "mm/tlb.h"
+
+void area_init(void); // slab cache
+
+// A zeroed area, or NULL; not in the tree. area_dispose frees one without calling close().
+struct vm_area *area_alloc(void);
+void area_dispose(struct vm_area *area);
+
+// ---- space->lock held for writing ----
+
+// Links a complete area into the tree and its cache's list; counts it. Nothing may overlap.
+void area_insert(struct address_space *space, struct vm_area *area);
+// Takes it out again. The area keeps its members.
+void area_remove(struct address_space *space, struct vm_area *area);
+// New bounds; cache_index follows a changed start. Order in the tree must not change.
+void area_resize(struct vm_area *area, uintptr_t start, uintptr_t end);
+// Cuts in two at `address` (inside); the upper part is a new area, opened. -ENOMEM.
+[[nodiscard]] int area_split(
+    struct address_space *space, struct vm_area *area, uintptr_t address);
+// Merges with neighbours that continue it. Returns the area that covers it then.
+struct vm_area *area_merge(struct address_space *space, struct vm_area *area);
+// Splits so that no area crosses start or end. -ENOMEM (some splits may have been made: harmless).
+[[nodiscard]] int area_split_range(struct address_space *space, uintptr_t start, uintptr_t end);
+// Free addresses for len bytes, from mmap_base downwards, else above it; 0: none.
+uintptr_t area_place(struct address_space *space, size_t len_bytes);
+// Does any area overlap [start, end)?
+bool area_overlaps(struct address_space *space, uintptr_t start, uintptr_t end);
+// Removes everything in [start, end). -ENOMEM: nothing was removed.
+[[nodiscard]] int area_unmap_range(struct address_space *space, uintptr_t start, uintptr_t end);
+
+// ---- pages; zap.c ----
+
+// Removes the pages of [start, end); which lies in one area or not. L2 of page_table.h.
+// `only_file`: leaves private anonymous pages alone.
+void zap_range(struct tlb_gather *gather, uintptr_t start, uintptr_t end, bool only_file);
+
+// ---- space.c ----
+
+[[nodiscard]] bool space_init(void); // slab cache; false: no memory
+
+// ---- fault.c ----
+
+#define FAULT_AGAIN 1 // internal: look again
+// Brings in the page at `address` of an area that allows the access; space->lock held for reading at least. 0 or -errno as mm_page_fault.
+[[nodiscard]] int fault_in_page(
+    struct address_space *space, struct vm_area *area, uintptr_t address, bool write);
+// Brings in all pages of [start, end) that areas allow; takes space->lock itself. 0, -ENOMEM (hole), -EFAULT, -EIO...
+[[nodiscard]] int fault_in_range(
+    struct address_space *space, uintptr_t start, uintptr_t end, bool write, bool need_access);
+
+// Enough room under RLIMIT_AS and the machine's memory for `len` more bytes with these flags?
+[[nodiscard]] bool space_may_grow(
+    const struct address_space *space, size_t len_bytes, uint32_t flags);
+
+// Everything about the areas and tables adds up (O(n)); under space->lock.
+bool address_space_is_valid(struct address_space *space);

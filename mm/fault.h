@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: MIT
+// Between the two files of page faults. Private to mm/.
+#pragma once
+
+#include "mm/area.h"
+
+extern struct page *fault_zero_page; // one page of zeroes, mapped wherever nothing was written yet
+
+[[nodiscard]] bool fault_init(void); // false: no memory
+
+// A missing page of an area with a cache. space->lock held for reading.
+[[nodiscard]] int fault_file(struct address_space *space, struct vm_area *area, uintptr_t address,
+    uint64_t *entry, bool write);
+// A write to a present read-only page of a shared area.
+[[nodiscard]] int fault_shared_write(struct vm_area *area, uintptr_t address, uint64_t *entry);
+
+void fault_count_anonymous(struct address_space *space, int64_t pages);

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+// Start-up of memory management, in order.
+
+#include "kernel/base/assert.h"
+#include "kernel/core/panic.h"
+#include "mm/address_space.h"
+#include "mm/area.h"
+#include "mm/fault.h"
+#include "mm/memory.h"
+#include "mm/page_internal.h"
+#include "mm/slab.h"
+#include "mm/vmap.h"
+
+void mm_init_early(void)
+{
+    memory_init_early();
+    page_init();
+    slab_init();
+}
+
+void mm_init(void)
+{
+    page_init(); // the number of CPUs is known now
+    vmap_init();
+    area_init();
+    if (!space_init() || !fault_init())
+        panic("mm: no memory to start with");
+}

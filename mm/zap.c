@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+// Taking pages out of page tables.
+
+#include "mm/area.h"
+
+#include "kernel/base/assert.h"
+#include "mm/page_internal.h"
+#include "mm/page_table.h"
+
+struct zap_count {
+    int64_t anonymous, file;
+};
+
+// Removes one entry that is not 0. Under the table's lock; the gather has room.
+static void zap_entry(
+    struct tlb_gather *gather, uint64_t *entry, uintptr_t address, struct zap_count *count)
+{
+    uint64_t old = pte_exchange(entry, 0);
+    // The processor caches only entries that it marks as accessed.
+    if ((old & (PTE_PRESENT | PTE_ACCESSED)) == (PTE_PRESENT | PTE_ACCESSED))
+        tlb_gather_address(gather, address);
+    if (old & PTE_BORROWED)
+        return;
+    if (old & PTE_ANONYMOUS)
+        count->anonymous++;
+    else
+        count->file++;
+    tlb_gather_page(gather, pte_page(old));
+}
+
+// Up to `end`, all in one table. Returns where it stopped: before `end` if the gather is full.
+static uintptr_t zap_table(struct tlb_gather *gather, uint64_t *entry, uintptr_t address,
+    uintptr_t end, bool only_file, struct zap_count *count)
+{
+    struct page *table = virt_to_page(entry);
+    spin_lock(&table->table_lock);
+    // Entries that stay end the search early too: it is over when all entries were seen.
+    uint32_t left = table->used_entries;
+    for (; address < end && left != 0; address += PAGE_SIZE, entry++) {
+        uint64_t value = *entry;
+        if (value == 0)
+            continue;
+        if (tlb_gather_is_full(gather))
+            break;
+        left--;
+        if (!only_file || !(value & PTE_ANONYMOUS))
+            zap_entry(gather, entry, address, count);
+    }
+    bool full = address < end && left != 0;
+    spin_unlock(&table->table_lock);
+    return full ? address : end;
+}
+
+void zap_range(struct tlb_gather *gather, uintptr_t start, uintptr_t end, bool only_file)
+{
+    struct address_space *space = gather->space;
+    struct zap_count count = {0};
+    uint64_t *entry;
+    for (uintptr_t address = start;
+        (address = page_table_next(space, address, end, &entry)) < end;) {
+        uintptr_t table_end = MIN(
+            ALIGN_DOWN(address, 1ul << PAGE_LEVEL_SHIFT(2)) + (1ul << PAGE_LEVEL_SHIFT(2)), end);
+        uintptr_t stopped = zap_table(gather, entry, address, table_end, only_file, &count);
+        if (stopped < table_end)
+            tlb_gather_flush(gather);
+        address = stopped;
+    }
+    if (count.anonymous != 0) {
+        __atomic_fetch_sub(&space->resident_anonymous, count.anonymous, __ATOMIC_RELAXED);
+        page_usage_add(anonymous, -count.anonymous);
+    }
+    if (count.file != 0)
+        __atomic_fetch_sub(&space->resident_file, count.file, __ATOMIC_RELAXED);
+}
