@@ -53,6 +53,9 @@ struct file {
     struct mutex offset_lock;
     struct spinlock lock;
     void *private_data;            // the owner's
+    const char *anonymous_name;    // of a file without path: "pipe", "eventfd", ...; static text
+    uint64_t anonymous_number;     // inode number of one without inode
+    uint32_t advice;               // POSIX_FADV_* of the whole file
     int32_t owner_pid;             // F_SETOWN; under lock
     int32_t owner_signal;
     struct list_node poll_links;   // epoll entries that watch the file; under lock
@@ -65,6 +68,7 @@ struct file {
 #define FILE_PATH     BIT(3) // O_PATH: no I/O
 #define FILE_EXEC     BIT(4) // opened by exec: denies writers
 #define FILE_STREAM   BIT(5) // position is not used (pipes, ttys)
+#define FILE_MOUNT_WRITER BIT(6) // counted in its mount's writers and its inode's write_count
 
 // A file that is not in any directory (pipe ends, eventfd, ...): one reference. `name` is shown as anon_inode:[name]. NULL: no memory.
 struct file *file_create_anonymous(const char *name, const struct file_ops *ops, void *private_data, uint32_t open_flags);
@@ -75,9 +79,23 @@ static inline void file_get(struct file *file)
 }
 void file_put(struct file *file);
 
+// An unopened file for an open under way: flags and mode set, one reference, no path. NULL: no memory.
+struct file *file_alloc(uint32_t open_flags);
+// Reads or writes with everything that the system calls have in common (mode checks, limits, times); at *offset, which moves.
+int64_t file_read(struct file *file, struct io_iter *to, uint64_t *offset);
+int64_t file_write(struct file *file, struct io_iter *from, uint64_t *offset);
+// Is the file's position shared with others, so that it has to be locked for the length of a call?
+bool file_position_lock(struct file *file);
+static inline void file_position_unlock(struct file *file, bool locked)
+{
+    if (locked)
+        mutex_unlock(&file->offset_lock);
+}
+
 // In-kernel I/O at an offset (exec, firmware): bytes or -errno.
 int64_t file_read_kernel(struct file *file, void *buffer, size_t len_bytes, uint64_t offset);
 int64_t file_write_kernel(struct file *file, const void *buffer, size_t len_bytes, uint64_t offset);
+uint64_t file_number(const struct file *file); // inode number
 // Path into the buffer from the end (like d_path): pointer into buffer, or NULL if too long. " (deleted)" appended for unlinked ones.
 char *file_path(const struct file *file, char *buffer, size_t size);
 
@@ -107,3 +125,13 @@ void file_fd_release(int fd);
 // Both at once: the descriptor, or the error, and the file is put.
 [[nodiscard]] int file_fd_add(struct file *file, bool close_on_exec);
 [[nodiscard]] int file_fd_close(int fd);
+// dup2, dup3: makes `fd` stand for the file (takes the reference over), closing what was there. fd or -errno.
+[[nodiscard]] int file_fd_replace(int fd, struct file *file, bool close_on_exec);
+[[nodiscard]] int file_fd_flags_get(int fd); // FD_CLOEXEC or 0, -EBADF
+[[nodiscard]] int file_fd_flags_set(int fd, bool close_on_exec);
+// close_range(2): closes (or marks) all descriptors of [first, last] of the running task.
+void file_fd_close_range(uint32_t first, uint32_t last, bool only_mark);
+// unshare(CLONE_FILES) of the running task. 0 or -ENOMEM.
+[[nodiscard]] int fd_table_unshare(void);
+uint32_t fd_table_capacity(const struct fd_table *table);  // FDSize of /proc/PID/status
+bool fd_table_is_close_on_exec(struct fd_table *table, int fd);

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: MIT
+// What the files of kernel/fs share about open files.
+#pragma once
+
+#include "kernel/fs/file.h"
+#include <linux/inotify.h>
+
+void file_init(void);
+uint64_t file_open_count(void);
+[[nodiscard]] int file_write_limit(struct file *file, struct io_iter *from, uint64_t offset);
+
+// inotify: tells who watches the inode or the directory of `dentry`. Cheap when nobody does.
+void notify_dentry(struct dentry *dentry, uint32_t mask);
+void notify_name(struct inode *directory, struct inode *inode, uint32_t mask, const char *name);
+void file_notify(struct file *file, uint32_t mask);
+void file_notify_close(struct file *file);
+void notify_move(struct inode *old_directory, const char *old_name, struct inode *new_directory,
+    const char *new_name, struct inode *inode);
+void notify_gone(struct inode *inode); // its last name was removed
