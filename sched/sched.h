@@ -12,13 +12,21 @@ struct thread *sched_idle_thread(uint32_t cpu);
 void sched_thread_init(struct thread *thread, const struct thread *parent);
 void sched_start(struct thread *thread);  // first wake-up: chooses a CPU and queues it
 [[noreturn]] void sched_exit(void);       // the running thread never runs again; its stack is released by reap()
-// Called by sched after the last switch away from a dead thread, on another stack: frees it. Set once by process/ (user tasks) and kthread.
+// `reap` is called after the last switch away from a dead user thread, on another stack: it releases its kernel stack and
+// drops the reference to it that running was. Set once by process/; kernel threads are sched's own. Preemption off,
+// interrupts on: it must not sleep. The memory of struct thread itself may be freed only after an RCU grace period
+// (kfree_rcu): wakers and spinning lock waiters may look at it until then.
 void sched_thread_set_reaper(void (*reap)(struct thread *thread));
+
+// How long an idle CPU polls at most before it halts; a pv backend may set it during start-up. 0: never.
+extern uint64_t sched_idle_poll_max_ns;
 
 [[nodiscard]] int sched_set_nice(struct thread *thread, int nice);
 [[nodiscard]] int sched_set_policy(struct thread *thread, uint32_t policy, uint32_t rt_priority);
 [[nodiscard]] int sched_set_affinity(struct thread *thread, const struct cpumask *mask); // -EINVAL: no online CPU
 uint64_t sched_thread_cpu_ns(const struct thread *thread); // CPU time incl. the current stretch
+// The same split into user and system time, as sampled by the tick. Monotonic for a thread that asks about itself. Task context.
+void sched_thread_times(struct thread *thread, uint64_t *user_ns, uint64_t *system_ns);
 uint64_t sched_rr_interval_ns(const struct thread *thread);
 
 struct sched_statistics {

@@ -127,7 +127,7 @@ struct rwlock {
 
 #ifdef LODGER_DEBUG
 #define rwlock_init(rwlock) rwlock_init_class((rwlock), LOCK_CLASS_INIT(__FILE__ ": " #rwlock))
-#define RWLOCK_INIT(name, label)                                                                   \
+#define RWLOCK_INIT(variable, label)                                                                   \
     {                                                                                              \
         .lock = SPINLOCK_INIT(label ".wait"), .waiters = LIST_INIT((variable).waiters),                \
         .class = &(struct lock_class)                                                              \
@@ -137,7 +137,7 @@ struct rwlock {
     }
 #else
 #define rwlock_init(rwlock) rwlock_init_class((rwlock), NULL)
-#define RWLOCK_INIT(name, label)                                                                   \
+#define RWLOCK_INIT(variable, label)                                                                   \
     {                                                                                              \
         .waiters = LIST_INIT((variable).waiters)                                                       \
     }

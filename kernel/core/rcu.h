@@ -26,9 +26,14 @@ void rcu_call(struct rcu_head *head, void (*function)(struct rcu_head *head));
 void rcu_synchronize(void);
 void rcu_barrier(void); // waits until all callbacks queued before have run
 
-// Called by the scheduler and the idle loop.
+// Called by the scheduler and the idle loop, on their own CPU with preemption off and no run queue locked.
 void rcu_note_context_switch(void);
+void rcu_note_interrupt(bool interrupted_preemptible); // an interrupt found preemption on (or user mode)
 void rcu_idle_enter(void);
 void rcu_idle_exit(void);
 void rcu_tick(bool was_user);
-bool rcu_needs_cpu(void); // does this CPU have callbacks or owe a quiescent state (so it wants a tick)?
+bool rcu_needs_cpu(void); // does this CPU owe a quiescent state?
+// Callbacks whose grace period is over are run where preemption and interrupts are on: at the end of an
+// interrupt and in the idle loop.
+bool rcu_callbacks_ready(void);
+void rcu_run_callbacks(void);

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT
+// Which CPU a thread runs on.
+//
+// At a wake-up: the waker's CPU if the waker is about to sleep and nobody else waits there (the woken thread
+// starts with what the waker left in the cache, and no interrupt is sent); else the CPU where it ran, if that idles; else
+// an idle CPU, looked for in sched_idle_mask from that CPU on; else where it ran.
+// A CPU that runs out of work takes a thread from a CPU in sched_overloaded. Both masks are hints: bits are
+// set by the CPU in question when it idles, or when a thread has to wait there, and cleared by whoever
+// finds them wrong; so in the steady state nobody writes them. A wake-up looks at four words at most.
+// The tick of a CPU where threads wait calls an idle CPU; without one, now and then, it compares its queue
+// with one other overloaded CPU's, chosen by chance, and takes a thread from it if that has two more.
+#include "kernel/arch/x86/arch.h"
+#include "kernel/base/random.h"
+#include "kernel/core/counter.h"
+#include "sched/run_queue.h"
+#include "sched/sched.h"
+
+#define STEAL_CANDIDATES  8  // threads of a queue that are looked at
+#define BALANCE_TICKS     16 // between comparisons of busy CPUs
+
+COUNTER(sched, stolen);
+COUNTER(sched, balanced);
+
+// First CPU of both masks from `from` on, around; CPU_MAX: none.
+static uint32_t cpumask_first_common(const struct cpumask *a, const struct cpumask *b, uint32_t from)
+{
+    struct cpumask common;
+    for (int word = 0; word < CPUMASK_WORDS; word++)
+        common.words[word] = atomic_load_relaxed(&a->words[word]) & b->words[word];
+    uint32_t cpu = cpumask_next(&common, from);
+    return cpu < CPU_MAX ? cpu : cpumask_next(&common, 0);
+}
+
+static bool cpu_is_idle(uint32_t cpu)
+{
+    return atomic_load_relaxed(&run_queue_of(cpu)->running) == 0;
+}
+
+uint32_t sched_choose_cpu(const struct thread *thread, uint32_t previous_cpu, bool sync)
+{
+    uint32_t here = cpu_current();
+    if (!sched_several_cpus)
+        return 0;
+    if (sync && cpumask_test(&thread->affinity, here) && run_queue_of(here)->running <= 1)
+        return here;
+    bool previous_allowed = cpumask_test(&thread->affinity, previous_cpu) && cpumask_test(&cpu_online, previous_cpu);
+    if (previous_allowed && cpu_is_idle(previous_cpu))
+        return previous_cpu;
+    uint32_t idle = cpumask_first_common(&sched_idle_mask, &thread->affinity, previous_cpu);
+    if (idle < CPU_MAX)
+        return idle;
+    if (previous_allowed)
+        return previous_cpu;
+    uint32_t allowed = cpumask_first_common(&cpu_online, &thread->affinity, previous_cpu);
+    return allowed < CPU_MAX ? allowed : 0; // an affinity without online CPUs can't be set, but a CPU may have gone
+}
+
+void sched_mark_overload(struct run_queue *queue)
+{
+    if (!sched_several_cpus || queue->overloaded)
+        return;
+    queue->overloaded = true;
+    cpumask_set_atomic(&sched_overloaded, queue->cpu);
+}
+
+// A waiting thread of the locked queue that may run on `cpu`: the one that will run there last.
+static struct thread *steal_candidate(struct run_queue *victim, uint32_t cpu)
+{
+    if (victim->rt.count > 1) {
+        for (uint32_t priority = 1; priority < RT_PRIORITIES; priority++) {
+            struct thread *thread;
+            list_for_each_entry(thread, &victim->rt.lists[priority], sched.list)
+            {
+                if (thread != victim->current && cpumask_test(&thread->affinity, cpu))
+                    return thread;
+            }
+        }
+    }
+    struct rbtree_node *node = rbtree_last(&victim->fair.tree.tree);
+    for (int i = 0; node != NULL && i < STEAL_CANDIDATES; i++, node = rbtree_prev(node)) {
+        struct thread *thread = container_of(container_of(node, struct sched_entity, node), struct thread, sched);
+        if (cpumask_test(&thread->affinity, cpu))
+            return thread;
+    }
+    return NULL;
+}
+
+// Takes a thread off another queue. The own queue may be locked: the other one is not waited for.
+static struct thread *steal_from(uint32_t victim_cpu, uint32_t cpu, uint32_t least_running)
+{
+    struct run_queue *victim = run_queue_of(victim_cpu);
+    if (!spin_trylock(&victim->lock))
+        return NULL;
+    struct thread *thread = NULL;
+    bool waits = victim->running > (victim->current != victim->idle ? 1u : 0u);
+    if (waits && victim->running >= least_running)
+        thread = steal_candidate(victim, cpu);
+    if (thread != NULL) {
+        run_queue_remove(victim, thread);
+        thread->sched.queue_state = SCHED_QUEUE_TRANSIT;
+        atomic_store_relaxed(&thread->cpu, cpu);
+    }
+    if (!waits) {
+        victim->overloaded = false;
+        cpumask_clear_atomic(&sched_overloaded, victim_cpu);
+    }
+    spin_unlock_no_resched(&victim->lock);
+    return thread;
+}
+
+bool sched_steal(struct run_queue *queue)
+{
+    if (!sched_several_cpus)
+        return false;
+    uint32_t victim = cpumask_first_common(&sched_overloaded, &cpu_online, queue->cpu + 1);
+    if (likely(victim == CPU_MAX) || victim == queue->cpu)
+        return false;
+    struct thread *thread = steal_from(victim, queue->cpu, 1);
+    if (thread == NULL)
+        return false;
+    counter_add(sched, stolen, 1);
+    run_queue_add(queue, thread, false);
+    return true;
+}
+
+void sched_balance(struct run_queue *queue)
+{
+    if (!sched_several_cpus || queue->running == 0)
+        return;
+    if (queue->running > 1) {
+        sched_mark_overload(queue);
+        uint32_t idle = cpumask_next(&sched_idle_mask, 0);
+        if (idle < CPU_MAX) {
+            sched_resched(run_queue_of(idle)); // it will steal
+            return;
+        }
+    }
+    if (++queue->balance_ticks % BALANCE_TICKS != 0)
+        return;
+    struct prng prng = {.state = queue->random_state};
+    uint32_t victim = cpumask_first_common(&sched_overloaded, &cpu_online, (uint32_t)prng_below(&prng, CPU_MAX));
+    queue->random_state = prng.state;
+    if (victim >= CPU_MAX || victim == queue->cpu)
+        return;
+    struct thread *thread = steal_from(victim, queue->cpu, queue->running + 2);
+    if (thread == NULL)
+        return;
+    counter_add(sched, balanced, 1);
+    sched_place(thread, false, false);
+}

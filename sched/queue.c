@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT
+// A run queue: the classes put together. Highest FIFO/RR priority first, then the fair class, then idle.
+//
+// The running thread of the fair class is outside its tree (fair.h); that of FIFO/RR stays in its list. Both
+// count as `running`.
+#include "sched/run_queue.h"
+
+#include "kernel/base/assert.h"
+#include "kernel/base/string.h"
+#include "kernel/core/time.h"
+#include <linux/sched.h>
+
+void run_queue_init(struct run_queue *queue, uint32_t cpu, struct thread *idle)
+{
+    memset(queue, 0, sizeof(*queue));
+    spin_lock_init(&queue->lock);
+    queue->cpu = cpu;
+    queue->idle = idle;
+    queue->current = idle;
+    queue->random_state = cpu;
+    for (int priority = 0; priority < RT_PRIORITIES; priority++)
+        list_init(&queue->rt.lists[priority]);
+    list_init(&queue->dead);
+    sched_tick_init(queue);
+}
+
+static void rt_add(struct rt_queue *rt, struct thread *thread, bool at_head)
+{
+    uint8_t priority = thread->sched.rt_priority;
+    if (at_head)
+        list_add_head(&rt->lists[priority], &thread->sched.list);
+    else
+        list_add_tail(&rt->lists[priority], &thread->sched.list);
+    rt->bitmap[priority / 64] |= UINT64_C(1) << (priority % 64);
+    rt->count++;
+}
+
+static void rt_remove(struct rt_queue *rt, struct thread *thread)
+{
+    uint8_t priority = thread->sched.rt_priority;
+    list_remove(&thread->sched.list);
+    if (list_is_empty(&rt->lists[priority]))
+        rt->bitmap[priority / 64] &= ~(UINT64_C(1) << (priority % 64));
+    rt->count--;
+}
+
+static uint32_t rt_highest(const struct rt_queue *rt)
+{
+    return rt->bitmap[1] != 0 ? 64 + bit_highest(rt->bitmap[1]) : bit_highest(rt->bitmap[0]);
+}
+
+void run_queue_add(struct run_queue *queue, struct thread *thread, bool is_new)
+{
+    assert_lock_held(&queue->lock);
+    debug_assert(thread->cpu == queue->cpu);
+    debug_assert(thread->sched.queue_state != SCHED_QUEUE_ON);
+    thread->sched.queue_state = SCHED_QUEUE_ON;
+    if (unlikely(sched_is_rt(thread))) {
+        if (thread->sched.slice_ns == 0)
+            thread->sched.slice_ns = SCHED_RR_SLICE_NS;
+        rt_add(&queue->rt, thread, false);
+    } else {
+        fair_enqueue(&queue->fair, &thread->sched, is_new);
+    }
+    atomic_store_relaxed(&queue->running, queue->running + 1);
+}
+
+void run_queue_remove(struct run_queue *queue, struct thread *thread)
+{
+    assert_lock_held(&queue->lock);
+    debug_assert(thread->sched.queue_state == SCHED_QUEUE_ON);
+    thread->sched.queue_state = SCHED_QUEUE_NONE;
+    if (unlikely(sched_is_rt(thread)))
+        rt_remove(&queue->rt, thread);
+    else
+        fair_dequeue(&queue->fair, &thread->sched);
+    atomic_store_relaxed(&queue->running, queue->running - 1);
+}
+
+void run_queue_account(struct run_queue *queue, uint64_t now_ns)
+{
+    struct thread *current = queue->current;
+    int64_t delta_ns = (int64_t)(now_ns - current->sched.exec_start_ns);
+    queue->clock_ns = now_ns;
+    if (delta_ns <= 0)
+        return;
+    current->sched.exec_start_ns = now_ns;
+    atomic_store_relaxed(&current->sched.sum_exec_ns, current->sched.sum_exec_ns + (uint64_t)delta_ns);
+    if (current == queue->idle)
+        return;
+    if (likely(!sched_is_rt(current))) {
+        if (fair_account(&queue->fair, (uint64_t)delta_ns) && queue->running > 1)
+            sched_resched(queue);
+        return;
+    }
+    if (current->sched.policy != SCHED_RR)
+        return;
+    if ((uint64_t)delta_ns < current->sched.slice_ns) {
+        current->sched.slice_ns -= (uint64_t)delta_ns;
+        return;
+    }
+    current->sched.slice_ns = SCHED_RR_SLICE_NS;
+    list_move_tail(&queue->rt.lists[current->sched.rt_priority], &current->sched.list);
+    sched_resched(queue);
+}
+
+struct thread *run_queue_pick(struct run_queue *queue, struct thread *previous, bool yields)
+{
+    struct fair_queue *fair = &queue->fair;
+    bool previous_is_fair = previous != NULL && previous != queue->idle && !sched_is_rt(previous);
+    assert_lock_held(&queue->lock);
+    if (unlikely(queue->rt.count != 0)) {
+        struct list_node *list = &queue->rt.lists[rt_highest(&queue->rt)];
+        if (yields && previous != NULL && list->next == &previous->sched.list)
+            list_move_tail(list, &previous->sched.list);
+        if (previous_is_fair)
+            fair_put_current(fair);
+        return container_of(list->next, struct thread, sched.list);
+    }
+    if (fair->count == 0)
+        return previous_is_fair ? previous : queue->idle;
+    if (previous_is_fair && !yields)
+        fair_put_current(fair);
+    struct sched_entity *next = fair_pick(fair);
+    if (previous_is_fair && yields)
+        fair_put_current(fair);
+    fair_set_current(fair, next);
+    return container_of(next, struct thread, sched);
+}
+
+bool run_queue_should_preempt(const struct run_queue *queue, const struct thread *woken)
+{
+    const struct thread *current = queue->current;
+    if (current == queue->idle)
+        return true;
+    if (unlikely(sched_is_rt(woken)))
+        return woken->sched.rt_priority > current->sched.rt_priority;
+    if (unlikely(sched_is_rt(current)) || woken->sched.policy == SCHED_BATCH || woken->sched.policy == SCHED_IDLE)
+        return false;
+    return fair_should_preempt(&queue->fair, &woken->sched);
+}
+
+void run_queue_set_class(struct run_queue *queue, struct thread *thread, uint8_t policy, uint8_t rt_priority)
+{
+    bool queued = thread->sched.queue_state == SCHED_QUEUE_ON;
+    bool is_current = queue->current == thread;
+    if (queued)
+        run_queue_remove(queue, thread);
+    thread->sched.policy = policy;
+    thread->sched.rt_priority = rt_priority;
+    thread->sched.slice_ns = rt_priority != 0 ? SCHED_RR_SLICE_NS : FAIR_SLICE_NS;
+    if (!queued)
+        return;
+    run_queue_add(queue, thread, false);
+    if (is_current && rt_priority == 0)
+        fair_set_current(&queue->fair, &thread->sched);
+}
