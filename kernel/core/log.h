@@ -21,6 +21,7 @@ void log_write(enum log_level level, const char *format, ...) __attribute__((for
 struct log_console {
     const char *name;
     void (*write)(const char *text, size_t len_bytes);
+    int level; // gets records up to this level at least; 0: up to log_console_level
     struct log_console *next;
 };
 void log_console_register(struct log_console *console);
@@ -30,5 +31,6 @@ extern int log_console_level; // what reaches the consoles; boot option loglevel
 // Copies up to size bytes of the newest (from_end) or oldest records as text; returns the length. Task context.
 size_t log_read(char *buffer, size_t size, bool clear);
 size_t log_size(void);
-// The last `lines` lines go to the consoles: for panic.
+// For panic: straight to the consoles, waiting for nobody. The last `lines` lines of the ring; one more line.
 void log_flush_to_consoles(unsigned lines);
+void log_emergency(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -48,7 +48,6 @@ struct rcu_list {
 };
 
 struct rcu_cpu {
-    uint32_t idle;  // I2: even while the CPU can't be reading; atomic, written by the CPU itself
     uint32_t owes;  // 1: asked and has not answered; atomic
     // Own CPU only, interrupts off.
     struct rcu_list next, waiting, ready;
@@ -70,7 +69,8 @@ static struct {
 
 static struct wait_queue rcu_waiters = WAIT_QUEUE_INIT(rcu_waiters, "rcu: waiters"); // of rcu_synchronize()
 
-static PERCPU(struct rcu_cpu, rcu_cpu) PERCPU_INITIAL({.idle = 1});
+static PERCPU(struct rcu_cpu, rcu_cpu);
+PERCPU(uint32_t, rcu_idle) PERCPU_INITIAL(1); // I2; atomic, written by the CPU itself
 
 COUNTER(rcu, grace_periods);
 COUNTER(rcu, callbacks);
@@ -109,9 +109,9 @@ static void rcu_list_move(struct rcu_list *to, struct rcu_list *from)
 
 // ---- grace periods -----------------------------------------------------------------------------
 
-static bool rcu_cpu_is_idle(const struct rcu_cpu *cpu)
+static bool rcu_cpu_is_idle(uint32_t cpu)
 {
-    return (atomic_load(&cpu->idle) & 1) == 0;
+    return (atomic_load(percpu_of(rcu_idle, cpu)) & 1) == 0;
 }
 
 // True for exactly one of those that try to answer for the CPU.
@@ -129,9 +129,11 @@ static void rcu_interrupt_debtors(void)
     uint32_t self = cpu_current();
     cpumask_for_each(cpu, &cpu_online)
     {
-        if (cpu == self || atomic_load_relaxed(&percpu_of(rcu_cpu, cpu)->owes) == 0)
+        if (atomic_load_relaxed(&percpu_of(rcu_cpu, cpu)->owes) == 0)
             continue;
         atomic_store(percpu_of(need_resched, cpu), 1u);
+        if (cpu == self)
+            continue;
         cpumask_set(&debtors, cpu);
         counter_add(rcu, interrupted_cpus, 1);
     }
@@ -160,7 +162,7 @@ static void rcu_start_and_unlock(uint64_t flags)
         struct rcu_cpu *other = percpu_of(rcu_cpu, cpu);
         atomic_fetch_add(&rcu.unanswered, 1u);
         atomic_store(&other->owes, 1u);
-        if (rcu_cpu_is_idle(other) && rcu_take_debt(other)) // I2
+        if (rcu_cpu_is_idle(cpu) && rcu_take_debt(other)) // I2
             excused++;
     }
     if (at_once)
@@ -204,18 +206,18 @@ void rcu_note_interrupt(bool interrupted_preemptible)
 
 void rcu_idle_enter(void)
 {
-    struct rcu_cpu *cpu = this_cpu_ptr(rcu_cpu);
-    debug_assert((cpu->idle & 1) == 1);
-    atomic_fetch_add(&cpu->idle, 1u);
-    if (unlikely(atomic_load_relaxed(&cpu->owes) != 0)) // I2
+    uint32_t *idle = this_cpu_ptr(rcu_idle);
+    debug_assert((*idle & 1) == 1);
+    atomic_fetch_add(idle, 1u);
+    if (unlikely(atomic_load_relaxed(&this_cpu_ptr(rcu_cpu)->owes) != 0)) // I2
         rcu_report();
 }
 
 void rcu_idle_exit(void)
 {
-    struct rcu_cpu *cpu = this_cpu_ptr(rcu_cpu);
-    debug_assert((cpu->idle & 1) == 0);
-    atomic_fetch_add(&cpu->idle, 1u); // I3
+    uint32_t *idle = this_cpu_ptr(rcu_idle);
+    if ((atomic_load_relaxed(idle) & 1) == 0)
+        atomic_fetch_add(idle, 1u); // I3
 }
 
 // ---- callbacks ---------------------------------------------------------------------------------

@@ -30,7 +30,16 @@ void rcu_barrier(void); // waits until all callbacks queued before have run
 void rcu_note_context_switch(void);
 void rcu_note_interrupt(bool interrupted_preemptible); // an interrupt found preemption on (or user mode)
 void rcu_idle_enter(void);
-void rcu_idle_exit(void);
+void rcu_idle_exit(void); // also fine when an interrupt has left the idle state already
+
+PERCPU_DECLARE(uint32_t, rcu_idle); // even while this CPU can't be reading; own CPU
+
+// First thing of an interrupt: one that ended the processor's wait in the idle loop may read.
+static inline void rcu_interrupt_enter(void)
+{
+    if (unlikely((this_cpu(rcu_idle) & 1) == 0))
+        rcu_idle_exit();
+}
 void rcu_tick(bool was_user);
 bool rcu_needs_cpu(void); // does this CPU owe a quiescent state?
 // Callbacks whose grace period is over are run where preemption and interrupts are on: at the end of an
