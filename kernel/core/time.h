@@ -11,9 +11,13 @@
 uint64_t time_monotonic_ns(void);        // since boot; never goes back, on all CPUs the same
 int64_t time_realtime_ns(void);          // since 1970
 uint64_t time_raw_ns(void);              // CLOCK_MONOTONIC_RAW
-[[nodiscard]] int time_realtime_set(int64_t ns); // -EINVAL outside 1970..2262; cancels/fires CLOCK_REALTIME timers (time_change_notify)
+[[nodiscard]] int time_realtime_set(int64_t ns); // -EINVAL outside 1970..2262; calls those of time_on_change(). Task context
 int64_t time_realtime_offset_ns(void);   // realtime - monotonic
 extern uint64_t time_boot_realtime_seconds; // /proc/stat btime
+// `function` is called after each time_realtime_set(), task context: CLOCK_REALTIME timers have to be looked at again. For ever; at most 8.
+void time_on_change(void (*function)(void));
+// Real-time clock, refinement of the rate. Boot CPU, after arch_init().
+void time_init(void);
 
 // The page that the vDSO reads (kernel/core/vdso_data.h); mapped read-only into every program.
 struct vdso_data;

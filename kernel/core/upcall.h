@@ -44,6 +44,12 @@ void sched_switch_finish(struct thread *previous);
 // (SEGV_ACCERR), -EIO or -ENXIO (SIGBUS, BUS_ADRERR), -ENOMEM (killed for want of memory), -EINTR (fatal signal).
 int mm_page_fault(uintptr_t address, uint64_t error_code, struct trap_frame *frame);
 
+// Memory of the processor code: zeroed, aligned to 64 bytes, or NULL. Task context, may sleep. Defined in kernel/memory_upcall.c.
+void *arch_memory_alloc(size_t len_bytes);
+void arch_memory_free(void *memory); // NULL is fine
+// The idle thread of another CPU, with its stack, known to the scheduler; NULL: no memory. Its per-CPU area exists. Defined there too.
+struct thread *boot_idle_thread(uint32_t cpu);
+
 // ---- defined in kernel/process/ ----------------------------------------------------------------
 // A processor exception in user mode that is not a resolved page fault: becomes a signal.
 // `signal`, `code`: SI codes of asm/siginfo; `address`: si_addr.

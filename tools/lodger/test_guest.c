@@ -210,8 +210,7 @@ static size_t boot_once(struct boot *boot, bool on_linux)
     boot->machine.initrd = boot->initrd;
     pack_tests(boot);
     struct strings command = {};
-    machine_command(
-        &boot->machine, &(struct machine_streams){.by_hand = true, .out = -1, .err = -1}, &command);
+    machine_command(&boot->machine, &(struct machine_streams){.by_hand = true}, &command);
     free(boot->command);
     boot->command = shell_quote_all(command.items);
     strings_free(&command);

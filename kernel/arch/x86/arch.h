@@ -42,6 +42,9 @@ size_t arch_fpu_signal_bytes(void);
 [[nodiscard]] int arch_fpu_signal_restore(uintptr_t user_buffer); // checks everything; -EFAULT, -EINVAL; 0 pointer: initial state
 // Enters user mode for the first time after exec: frame cleared, rip/rsp set, flags IF.
 void arch_frame_start(struct trap_frame *frame, uintptr_t rip, uintptr_t rsp);
+// Whoever changes the register frame of the running system call otherwise than from process_user_return() says so: the quick way out
+// does not load it. (arch_frame_start() and arch_fpu_signal_restore() say it themselves.)
+void arch_frame_rewritten(void);
 
 // ---- bulk memory (by CPU feature; arch/x86/copy.S) ----
 void arch_clear_page(void *page);                 // 4096 bytes, page-aligned
@@ -51,11 +54,25 @@ void arch_clear_pages(void *first, size_t count);
 // ---- page tables: format and TLB of this CPU: kernel/arch/x86/paging.h, used by mm only ----
 // ---- device registers: kernel/arch/x86/io.h ----
 
+// ---- clocks, for kernel/core/time.c ----
+// CLOCK_MONOTONIC of the native clock from the TSC: base_ns + ((TSC - base_tsc) * mult >> 32). False: programs can't read it so.
+struct arch_clock_parameters {
+    uint64_t base_tsc, base_ns, mult;
+};
+bool arch_clock_parameters(struct arch_clock_parameters *parameters);
+// Measures the rate again; the clock stays continuous. False: the rate is exact, no need to call again. One caller at a time.
+bool arch_clock_refine(void);
+int64_t arch_rtc_read(void); // the machine's real-time clock: seconds since 1970, -1: there is none
+
 // ---- CPUs ----
 void arch_early_init(void);                       // boot CPU: traps, feature bits, per-CPU, early console
 void arch_init(void);                             // after memory management: ACPI, APIC, time source, system calls
 void arch_smp_start(void);                        // starts all other CPUs; returns when they idle (or gave up, logged)
 void arch_send_ipi(const struct cpumask *mask, uint32_t vector); // native; use pv_send_ipi
+// For panic: the other CPUs are stopped for ever by NMI; this one stops; a frame's registers as lines of text.
+void arch_stop_others(void);
+[[noreturn]] void arch_stop_self(void);
+void arch_frame_visit(const struct trap_frame *frame, void (*line)(const char *text));
 [[noreturn]] void arch_reboot(void);
 [[noreturn]] void arch_power_off(void);
 [[noreturn]] void arch_exit_machine(uint32_t code); // debug-exit device if there is one, then power-off, then halt
