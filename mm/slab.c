@@ -45,7 +45,10 @@ struct magazine {
 };
 static_assert(IS_POWER_OF_TWO(sizeof(struct magazine)), "an index is a shift");
 
-static PERCPU(struct magazine, magazines[SLAB_CACHES_MAX]);
+struct magazines {
+    struct magazine of[SLAB_CACHES_MAX]; // by cache number
+};
+static PERCPU(struct magazines, magazines);
 static struct slab_cache caches[SLAB_CACHES_MAX];
 static uint32_t cache_count; // atomic; a cache is complete before it is counted
 static struct spinlock caches_lock = SPINLOCK_INIT("mm/slab.c: caches_lock");
@@ -221,7 +224,7 @@ static uint64_t surplus_free(struct slab_cache *cache, struct list_node *surplus
 {
     for (;;) {
         uint64_t irq_flags = spin_lock_irqsave(&cache->lock);
-        struct magazine *magazine = &(*this_cpu_ptr(magazines))[cache->id];
+        struct magazine *magazine = &this_cpu_ptr(magazines)->of[cache->id];
         magazine->capacity = cache->magazine_capacity;
         if (magazine->count < magazine->capacity / 2 || magazine->count == 0)
             magazine->count += slabs_take(cache, &magazine->objects[magazine->count],
@@ -264,7 +267,7 @@ static uint64_t surplus_free(struct slab_cache *cache, struct list_node *surplus
 void *slab_alloc(struct slab_cache *cache, uint32_t flags)
 {
     uint64_t irq_flags = arch_irq_save();
-    struct magazine *magazine = &(*this_cpu_ptr(magazines))[cache->id];
+    struct magazine *magazine = &this_cpu_ptr(magazines)->of[cache->id];
     void *object;
     if (likely(magazine->count != 0)) {
         object = magazine->objects[--magazine->count];
@@ -290,7 +293,7 @@ void slab_free(struct slab_cache *cache, void *object)
     object_check_and_mark_free(cache, object);
     kasan_poison(object, cache->object_size);
     uint64_t irq_flags = arch_irq_save();
-    struct magazine *magazine = &(*this_cpu_ptr(magazines))[cache->id];
+    struct magazine *magazine = &this_cpu_ptr(magazines)->of[cache->id];
     if (unlikely(magazine->count >= magazine->capacity))
         magazine_drain(cache, magazine);
     magazine->objects[magazine->count++] = object;
@@ -350,7 +353,7 @@ size_t slab_shrink(void)
         struct slab_cache *cache = &caches[i];
         struct list_node surplus = LIST_INIT(surplus);
         uint64_t irq_flags = spin_lock_irqsave(&cache->lock);
-        struct magazine *magazine = &(*this_cpu_ptr(magazines))[i];
+        struct magazine *magazine = &this_cpu_ptr(magazines)->of[i];
         slabs_give(cache, magazine->objects, magazine->count, &surplus);
         magazine->count = 0;
         struct page *slab, *next;
@@ -376,7 +379,7 @@ void slab_statistics_visit(void (*visit)(const char *name, uint64_t active, uint
         uint64_t active = cache->used;
         for_each_percpu(cpu)
         {
-            uint64_t cached = (*percpu_of(magazines, cpu))[i].count;
+            uint64_t cached = percpu_of(magazines, cpu)->of[i].count;
             active -= MIN(cached, active);
         }
         visit(cache->name, active, cache->slabs * cache->objects, cache->object_size, context);
