@@ -84,6 +84,8 @@ struct address_space {
     uint64_t resident_peak;
     uint64_t table_pages;
     uint64_t limit_as_bytes, limit_data_bytes, limit_stack_bytes, limit_memlock_bytes; // copies of the rlimits; UINT64_MAX: none
+    uint32_t default_flags;       // VM_LOCKED after mlockall(MCL_FUTURE): given to every new area; under lock
+    uint32_t membarrier_commands; // registered MEMBARRIER_CMD_*_EXPEDITED; atomic
     void *exe;                    // struct file * of the program, owned by process/; NULL for none
 };
 

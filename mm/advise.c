@@ -279,6 +279,8 @@ int vm_lock_all(struct address_space *space, int flags)
         space->mapped_pages > space->limit_memlock_bytes >> PAGE_SHIFT)
         error = -ENOMEM;
     bool lock = (flags & MCL_CURRENT) != 0;
+    if (error == 0)
+        space->default_flags = flags & MCL_FUTURE ? VM_LOCKED : 0;
     // flags == 0 is munlockall.
     for (struct vm_area *area = vm_area_first(space);
         area != NULL && error == 0 && (lock || flags == 0); area = vm_area_next(area)) {

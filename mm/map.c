@@ -96,7 +96,8 @@ static int64_t map_locked(struct address_space *space, const struct vm_map_reque
     if (space->area_count >= VM_AREAS_MAX || !space_may_grow(space, len, request->flags) ||
         !data_may_grow(space, len, request->flags))
         return -ENOMEM;
-    if ((request->flags & VM_LOCKED) && space->limit_memlock_bytes != UINT64_MAX &&
+    area->flags |= space->default_flags;
+    if ((area->flags & VM_LOCKED) && space->limit_memlock_bytes != UINT64_MAX &&
         ((space->locked_pages << PAGE_SHIFT) + len) > space->limit_memlock_bytes)
         return -EAGAIN;
     if (request->fixed) {
@@ -130,13 +131,14 @@ int64_t vm_map(struct address_space *space, const struct vm_map_request *request
     }
     rwlock_write_lock(&space->lock);
     int64_t address = map_locked(space, request, len, area);
+    bool locked = ((request->flags | space->default_flags) & VM_LOCKED) != 0;
     rwlock_write_unlock(&space->lock);
     if (address < 0) {
         area_discard(area);
         return address;
     }
     // Bringing pages in is a favour: errors show up when they are touched.
-    if (request->populate || (request->flags & VM_LOCKED))
+    if (request->populate || locked)
         (void)fault_in_range(space, (uintptr_t)address, (uintptr_t)address + len, false, false);
     return address;
 }
@@ -165,7 +167,7 @@ static bool brk_grow(struct address_space *space, uintptr_t old_end, uintptr_t e
         return false;
     area->start = old_end;
     area->end = end;
-    area->flags = VM_READ | VM_WRITE | VM_MAYWRITE;
+    area->flags = VM_READ | VM_WRITE | VM_MAYWRITE | space->default_flags;
     area->label = "[heap]";
     area_insert(space, area);
     (void)area_merge(space, area);

@@ -81,3 +81,30 @@ uint64_t sched_rr_interval_ns(const struct thread *thread)
         return SCHED_RR_SLICE_NS;
     return thread->sched.policy == SCHED_FIFO ? 0 : FAIR_SLICE_NS;
 }
+
+void sched_get_affinity(struct thread *thread, struct cpumask *mask)
+{
+    uint64_t flags = arch_irq_save();
+    struct run_queue *queue = run_queue_lock_of(thread);
+    *mask = thread->affinity;
+    spin_unlock_irqrestore(&queue->lock, flags);
+}
+
+void sched_parameters_read(struct thread *thread, struct sched_parameters *parameters)
+{
+    uint64_t flags = arch_irq_save();
+    struct run_queue *queue = run_queue_lock_of(thread);
+    *parameters = (struct sched_parameters){.policy = thread->sched.policy,
+        .rt_priority = thread->sched.rt_priority,
+        .nice = thread->sched.nice,
+        .reset_on_fork = thread->sched.reset_on_fork};
+    spin_unlock_irqrestore(&queue->lock, flags);
+}
+
+void sched_set_reset_on_fork(struct thread *thread, bool reset)
+{
+    uint64_t flags = arch_irq_save();
+    struct run_queue *queue = run_queue_lock_of(thread);
+    thread->sched.reset_on_fork = reset;
+    spin_unlock_irqrestore(&queue->lock, flags);
+}

@@ -24,6 +24,16 @@ extern uint64_t sched_idle_poll_max_ns;
 [[nodiscard]] int sched_set_nice(struct thread *thread, int nice);
 [[nodiscard]] int sched_set_policy(struct thread *thread, uint32_t policy, uint32_t rt_priority);
 [[nodiscard]] int sched_set_affinity(struct thread *thread, const struct cpumask *mask); // -EINVAL: no online CPU
+void sched_get_affinity(struct thread *thread, struct cpumask *mask);
+
+struct sched_parameters {
+    uint32_t policy;      // SCHED_*
+    uint32_t rt_priority; // 1..99 for FIFO and RR, else 0
+    int nice;
+    bool reset_on_fork;   // children start with the default policy
+};
+void sched_parameters_read(struct thread *thread, struct sched_parameters *parameters);
+void sched_set_reset_on_fork(struct thread *thread, bool reset);
 uint64_t sched_thread_cpu_ns(const struct thread *thread); // CPU time incl. the current stretch
 // The same split into user and system time, as sampled by the tick. Monotonic for a thread that asks about itself. Task context.
 void sched_thread_times(struct thread *thread, uint64_t *user_ns, uint64_t *system_ns);

@@ -519,6 +519,65 @@ static void slit_and_hpet_are_decoded(void **state)
     assert_int_equal(acpi_hpet_parse(&table, &hpet), -EINVAL);
 }
 
+// Each parser refuses tables of another kind, tables that are too short, and entries that are.
+static void short_tables_are_refused(void **state)
+{
+    union {
+        struct acpi_madt madt;
+        struct acpi_fadt fadt;
+        struct acpi_mcfg mcfg;
+        struct acpi_srat srat;
+        struct acpi_slit slit;
+        struct acpi_hpet hpet;
+    } out;
+    struct acpi_srat srat;
+    struct acpi_srat_entry entry;
+    struct acpi_table checked;
+    struct builder builder = {.len = sizeof(struct acpi_raw_header)};
+    const struct acpi_table table = {.bytes = builder.bytes, .len = builder.len};
+
+    for (int right_signature = 0; right_signature < 2; right_signature++) {
+#define SIGN(signature) memcpy(builder.bytes, right_signature ? signature : "XXXX", 4)
+        SIGN("APIC");
+        assert_int_equal(acpi_madt_open(&out.madt, &table), -EINVAL);
+        SIGN("FACP");
+        assert_int_equal(acpi_fadt_parse(&table, &out.fadt), -EINVAL);
+        SIGN("MCFG");
+        assert_int_equal(acpi_mcfg_open(&out.mcfg, &table), -EINVAL);
+        SIGN("SRAT");
+        assert_int_equal(acpi_srat_open(&out.srat, &table), -EINVAL);
+        SIGN("SLIT");
+        assert_int_equal(acpi_slit_parse(&table, &out.slit), -EINVAL);
+        SIGN("HPET");
+        assert_int_equal(acpi_hpet_parse(&table, &out.hpet), -EINVAL);
+#undef SIGN
+    }
+    assert_int_equal(acpi_table_check(builder.bytes, 35, nullptr, &checked), -EINVAL);
+
+    static const uint8_t lens[] = {0, 1, sizeof(struct acpi_raw_srat_lapic) - 1};
+    for (uint8_t type = ACPI_SRAT_TYPE_LAPIC; type <= ACPI_SRAT_TYPE_X2APIC + 1; type++) {
+        for (size_t i = 0; i < ARRAY_SIZE(lens); i++) {
+            struct builder bytes = {};
+            append_struct(&bytes, acpi_raw_srat, .reserved0 = 1);
+            append(&bytes, (uint8_t[16]){type, lens[i]}, lens[i] + 1);
+            memcpy(bytes.bytes, "SRAT", 4);
+            struct acpi_table short_table = {.bytes = bytes.bytes, .len = bytes.len};
+            assert_int_equal(acpi_srat_open(&srat, &short_table), 0);
+            assert_int_equal(acpi_srat_next(&srat, &entry), -EINVAL);
+        }
+    }
+    struct builder bytes = {};
+    append_struct(&bytes, acpi_raw_srat, .reserved0 = 1);
+    append(&bytes, (uint8_t[]){0x55, 3, 0}, 3); // unknown: skipped
+    append_struct(&bytes, acpi_raw_srat_x2apic, ENTRY(2, acpi_raw_srat_x2apic), .flags = 0);
+    append_struct(&bytes, acpi_raw_srat_memory, ENTRY(1, acpi_raw_srat_memory), .start = UINT64_MAX,
+        .len = 2, .flags = 1);
+    memcpy(bytes.bytes, "SRAT", 4);
+    struct acpi_table wrapping = {.bytes = bytes.bytes, .len = bytes.len};
+    assert_int_equal(acpi_srat_open(&srat, &wrapping), 0);
+    assert_int_equal(acpi_srat_next(&srat, &entry), -EINVAL);
+}
+
 // Damage with right checksums, so that the parsers are reached; ends are all that is checked, by
 // ASan.
 static void damage_does_no_harm(void **state)
@@ -579,6 +638,7 @@ int main(void)
         cmocka_unit_test(mcfg_is_decoded),
         cmocka_unit_test(srat_is_decoded),
         cmocka_unit_test(slit_and_hpet_are_decoded),
+        cmocka_unit_test(short_tables_are_refused),
         cmocka_unit_test(damage_does_no_harm),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);

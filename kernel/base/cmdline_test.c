@@ -136,6 +136,8 @@ static void values_are_typed(void **state)
     check_u64("512M", 0, 512ul << 20);
     check_u64("0x10G", 0, 16ul << 30);
     check_u64("1t", 0, 1ul << 40);
+    check_u64("2m", 0, 2ul << 20);
+    check_u64("3g", 0, 3ul << 30);
     check_u64("18446744073709551615", 0, UINT64_MAX);
     check_u64("18014398509481984k", -ERANGE, 0);
     check_u64("16777215T", 0, 16777215ul << 40);

@@ -129,6 +129,28 @@ static void cyclic_allocation_wraps(void **state)
     ida_destroy(&ida);
 }
 
+// The root is the only node here; its first two words are `full` and `used`, then come the bitmaps.
+static void validation_sees_damage(void **state)
+{
+    struct ida ida = {};
+    uint32_t id;
+    for (uint32_t i = 0; i < 100; i++) {
+        assert_int_equal(ida_alloc(&ida, 0, IDA_MAX, &id), 0);
+    }
+    uint64_t *words = (uint64_t *)ida.root;
+    for (size_t word = 0; word < 10; word++) {
+        assert_true(ida_is_valid(&ida));
+        words[word] ^= 1;
+        assert_false(ida_is_valid(&ida));
+        words[word] ^= 1;
+    }
+    uint64_t used = words[1];
+    words[1] = 0;
+    assert_false(ida_is_valid(&ida));
+    words[1] = used;
+    ida_destroy(&ida);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -136,6 +158,7 @@ int main(void)
         cmocka_unit_test(sequences_are_dense_and_limited),
         cmocka_unit_test(greatest_ids_work),
         cmocka_unit_test(cyclic_allocation_wraps),
+        cmocka_unit_test(validation_sees_damage),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }

@@ -162,6 +162,32 @@ static void hostile_ranges_are_cut(void **state)
     assert_int_equal(memmap_allocate(&map, 0x1000, BIT(63), 1, UINT64_MAX, &start), -ENOMEM);
 }
 
+static void validation_sees_damage(void **state)
+{
+    struct memmap_range ranges[3];
+    struct memmap map;
+    uint64_t start;
+    memmap_init(&map, ranges, ARRAY_SIZE(ranges));
+    assert_int_equal(memmap_add(&map, 0x1000, 0x1000, MEMMAP_USABLE), 0);
+    assert_int_equal(memmap_add(&map, 0x3000, 0x1000, MEMMAP_USABLE), 0);
+    assert_int_equal(memmap_allocate(&map, 0x800, 1, 0, UINT64_MAX, &start), -ENOSPC);
+    assert_true(memmap_is_valid(&map));
+    const struct memmap_range good = ranges[1];
+    const struct memmap_range bad[] = {
+        {0x3000, 0x3000, MEMMAP_USABLE},                     // empty
+        {0x3000, MEMMAP_ADDRESS_LIMIT + 1, MEMMAP_RESERVED}, // too far
+        {0x1fff, 0x4000, MEMMAP_RESERVED},                   // overlaps
+        {0x2000, 0x4000, MEMMAP_USABLE},                     // not merged
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        ranges[1] = bad[i];
+        assert_false(memmap_is_valid(&map));
+    }
+    ranges[1] = good;
+    map.count = 4;
+    assert_false(memmap_is_valid(&map));
+}
+
 static void types_are_translated(void **state)
 {
     const uint64_t write_back = BIT(3);
@@ -178,6 +204,9 @@ static void types_are_translated(void **state)
     assert_int_equal(memmap_type_of_efi(7, write_back | BIT(18)), MEMMAP_RESERVED);
     assert_int_equal(memmap_type_of_efi(4, write_back), MEMMAP_RECLAIMABLE);
     assert_int_equal(memmap_type_of_efi(6, write_back), MEMMAP_RESERVED);
+    assert_int_equal(memmap_type_of_efi(8, write_back), MEMMAP_UNUSABLE);
+    assert_int_equal(memmap_type_of_efi(10, write_back), MEMMAP_ACPI_NVS);
+    assert_int_equal(memmap_type_of_efi(14, write_back), MEMMAP_PERSISTENT);
     assert_int_equal(memmap_type_of_efi(UINT32_MAX, UINT64_MAX), MEMMAP_RESERVED);
     assert_string_equal(memmap_type_name(MEMMAP_ACPI_NVS), "ACPI NVS");
     assert_string_equal(memmap_type_name((enum memmap_type)0), "unknown");
@@ -189,6 +218,7 @@ int main(void)
         cmocka_unit_test(map_matches_an_array),
         cmocka_unit_test(full_array_errs_on_the_safe_side),
         cmocka_unit_test(hostile_ranges_are_cut),
+        cmocka_unit_test(validation_sees_damage),
         cmocka_unit_test(types_are_translated),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);

@@ -173,6 +173,20 @@ static void validation_sees_damage(void **state)
     assert_true(rbtree_is_valid(&tree, nullptr));
     numbers[60].node.parent_color ^= 1;
     assert_false(rbtree_is_valid(&tree, nullptr));
+
+    struct interval_tree intervals = {};
+    struct interval_node nodes[3] = {};
+    for (uint64_t i = 0; i < 3; i++) {
+        nodes[i].start = i;
+        nodes[i].last = i + 10;
+        interval_tree_insert(&intervals, &nodes[i]);
+    }
+    assert_true(interval_tree_is_valid(&intervals));
+    nodes[1].max_last++;
+    assert_false(interval_tree_is_valid(&intervals));
+    nodes[1].max_last--;
+    intervals.tree.first = &nodes[2].node;
+    assert_false(interval_tree_is_valid(&intervals));
 }
 
 static void timer_queue_is_ordered(void **state)

@@ -118,11 +118,13 @@ static void string_functions_match_libc(void **state)
 static void copies_are_bounded_and_terminated(void **state)
 {
     char to[4];
-    assert_int_equal(strlcpy(to, "ab", sizeof(to)), 2);
+    const char *volatile source = "ab"; // so that the compiler does not do the work
+    assert_int_equal(strlcpy(to, source, sizeof(to)), 2);
     assert_string_equal(to, "ab");
-    assert_int_equal(strlcpy(to, "abcdef", sizeof(to)), 6);
+    source = "abcdef";
+    assert_int_equal(strlcpy(to, source, sizeof(to)), 6);
     assert_string_equal(to, "abc");
-    assert_int_equal(strlcpy(to, "x", 1), 1);
+    assert_int_equal(strlcpy(to, source, 1), 6);
     assert_string_equal(to, "");
     assert_int_equal(string_copy_bytes(to, sizeof(to), "xyzw", 2), 2);
     assert_string_equal(to, "xy");

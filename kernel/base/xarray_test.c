@@ -193,6 +193,12 @@ static void single_entry_needs_no_node(void **state)
     assert_true(xarray_get_mark(&array, 0, XARRAY_MARK_1)); // survives the first node
     assert_ptr_equal(xarray_erase(&array, 1), &page);
     assert_true(xarray_get_mark(&array, 0, XARRAY_MARK_1)); // and its end
+    assert_int_equal(xarray_insert(&array, 0, &page), -EEXIST);
+    assert_true(xarray_is_valid(&array));
+    assert_true(xarray_clear_mark(&array, 0, XARRAY_MARK_1));
+    assert_false(xarray_clear_mark(&array, 0, XARRAY_MARK_1));
+    assert_false(xarray_has_mark(&array, XARRAY_MARK_1));
+    assert_false(xarray_set_mark(&array, 0, XARRAY_MARK_1));
     assert_ptr_equal(xarray_erase(&array, 0), &page);
     assert_false(xarray_has_mark(&array, XARRAY_MARK_1));
     host_rcu_run_callbacks();

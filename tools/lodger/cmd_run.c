@@ -39,6 +39,7 @@ static const char help[] =
     "  --icount             deterministic: one instruction is one nanosecond of guest time\n"
     "  --variant VARIANT    kernel to build and boot: release (default), debug or kasan\n"
     "  --kernel FILE        boot this kernel instead, for example a Linux bzImage\n"
+    "  --initrd FILE        boot with this initial file system instead of a guest's\n"
     "  --log FILE           write the kernel's log to a file; - is standard error\n"
     "  --dry-run            print the QEMU command and do nothing\n"
     "  --json               print what happened as one JSON object; the guest's output is in it\n"
@@ -55,6 +56,7 @@ struct settings {
     bool cpus_given;
     const char *append;
     const char *kernel;
+    const char *initrd;
     const char *log;
     uint64_t timeout_s;
     bool dry_run;
@@ -75,6 +77,7 @@ enum option_code {
     OPT_ICOUNT,
     OPT_VARIANT,
     OPT_KERNEL,
+    OPT_INITRD,
     OPT_LOG,
     OPT_DRY_RUN,
     OPT_JSON,
@@ -94,6 +97,7 @@ static const struct option options[] = {
     {"icount", no_argument, NULL, OPT_ICOUNT},
     {"variant", required_argument, NULL, OPT_VARIANT},
     {"kernel", required_argument, NULL, OPT_KERNEL},
+    {"initrd", required_argument, NULL, OPT_INITRD},
     {"log", required_argument, NULL, OPT_LOG},
     {"dry-run", no_argument, NULL, OPT_DRY_RUN},
     {"json", no_argument, NULL, OPT_JSON},
@@ -176,6 +180,9 @@ static void handle_option(struct settings *settings, int code)
         break;
     case OPT_KERNEL:
         settings->kernel = optarg;
+        break;
+    case OPT_INITRD:
+        settings->initrd = optarg;
         break;
     case OPT_LOG:
         settings->log = optarg;
@@ -305,23 +312,41 @@ static void pack_guest(struct settings *settings, struct cpio *cpio, const char 
     free(path);
 }
 
-// Programs of this tree that the guest packs, and the kernel.
-static void build_all(const struct settings *settings)
+// Makes the initial file system, building the programs of this tree that go into it.
+static void make_initial_files(struct settings *settings, struct cpio *cpio)
 {
     struct strings targets = {};
     strings_add(&targets, "guests:guest_programs");
     build("host", &targets);
     strings_free(&targets);
-    if (settings->kernel == NULL) {
-        build(settings->machine.variant, &(struct strings){});
+
+    char *programs = tree_path("out/host/guest");
+    if (settings->initrd != NULL) {
+        int error = file_read(settings->initrd, &cpio->archive);
+        if (error != 0) {
+            die("--initrd %s: %s", settings->initrd, strerror(-error));
+        }
+    } else if (settings->program != NULL) {
+        pack_program(settings, cpio, programs);
+        cpio_finish(cpio);
+    } else {
+        pack_guest(settings, cpio, programs);
+        cpio_finish(cpio);
     }
+    free(programs);
 }
 
 // Chooses the image to boot and writes the initial file system beside it.
 static void prepare_images(struct settings *settings, struct cpio *cpio)
 {
     struct machine *machine = &settings->machine;
-    char *initrd = xasprintf("%s/initrd.cpio", folder_temporary());
+    // A command that is only printed must find its files later.
+    char *kept = tree_path("out/run");
+    if (settings->dry_run) {
+        folder_create(kept);
+    }
+    const char *folder = settings->dry_run ? kept : folder_temporary();
+    char *initrd = xasprintf("%s/initrd.cpio", folder);
     file_write(initrd, cpio->archive.data, cpio->archive.len_bytes);
     machine->initrd = initrd;
     if (settings->kernel != NULL) {
@@ -333,11 +358,11 @@ static void prepare_images(struct settings *settings, struct cpio *cpio)
         machine->kernel = tree_path("out/%s/lodger.elf", machine->variant);
     }
     if (machine->firmware == FIRMWARE_UEFI) {
-        efi_prepare_vars(machine, folder_temporary());
+        efi_prepare_vars(machine, folder);
         if (settings->kernel == NULL) {
             char *image = tree_path("out/%s/lodger.img", machine->variant);
             char *line = machine_kernel_line(machine);
-            char *efi = xasprintf("%s/lodger.efi", folder_temporary());
+            char *efi = xasprintf("%s/lodger.efi", folder);
             efi_image_write(image, cpio->archive.data, cpio->archive.len_bytes, line, efi);
             machine->kernel = efi;
             machine->initrd = NULL;
@@ -351,7 +376,9 @@ static void prepare_images(struct settings *settings, struct cpio *cpio)
 static void print_command(const struct settings *settings)
 {
     struct strings command = {};
-    machine_command(&settings->machine, &(struct machine_streams){.by_hand = true}, &command);
+    int program = settings->program != NULL && settings->kernel == NULL ? 0 : -1;
+    machine_command(&settings->machine,
+        &(struct machine_streams){.by_hand = true, .out = program, .err = program}, &command);
     if (settings->json) {
         json_t *array = json_array();
         for (size_t i = 0; i < command.count; i++) {
@@ -416,15 +443,11 @@ int cmd_run(int argc, char **argv)
     if (settings.program != NULL) {
         free(find_program(settings.program[0])); // complain before building for minutes
     }
-    build_all(&settings);
-    char *programs = tree_path("out/host/guest");
     struct cpio cpio = {};
-    if (settings.program != NULL) {
-        pack_program(&settings, &cpio, programs);
-    } else {
-        pack_guest(&settings, &cpio, programs);
+    make_initial_files(&settings, &cpio);
+    if (settings.kernel == NULL) {
+        build(settings.machine.variant, &(struct strings){});
     }
-    cpio_finish(&cpio);
     add_boot_options(&settings, mode);
     prepare_images(&settings, &cpio);
     cpio_free(&cpio);

@@ -181,6 +181,17 @@ static void add_chardev(struct strings *command, const char *id, int fd)
     }
 }
 
+// One of the program's streams: a descriptor, or, for a person, a file.
+static void add_stream(struct strings *command, const char *id, const char *path, int fd)
+{
+    if (path != NULL) {
+        strings_add(command, "-chardev");
+        strings_addf(command, "file,id=%s,path=%s", id, path);
+    } else {
+        add_chardev(command, id, fd);
+    }
+}
+
 // Console, kernel log, exit code and the program's streams (kernel/core/debug_exit.h,
 // host_stream.h).
 static void add_streams(struct strings *command, const struct machine_streams *streams)
@@ -199,14 +210,25 @@ static void add_streams(struct strings *command, const struct machine_streams *s
     strings_addf(command, "isa-debugcon,iobase=%#x,chardev=code", DEBUG_EXIT_PORT_CODE);
     strings_add(command, "-device");
     strings_addf(command, "isa-debug-exit,iobase=%#x,iosize=1", DEBUG_EXIT_PORT_HOW);
-    if (streams->out >= 0 && !streams->by_hand) {
-        add_chardev(command, "out", streams->out);
+    if (streams->out >= 0) {
+        add_stream(command, "out", streams->by_hand ? "/dev/stdout" : NULL, streams->out);
         strings_add(command, "-device");
         strings_addf(command, "isa-debugcon,iobase=%#x,chardev=out", HOST_STREAM_PORT_OUT);
-        add_chardev(command, "err", streams->err);
+        add_stream(command, "err", streams->by_hand ? "/dev/stderr" : NULL, streams->err);
         strings_add(command, "-device");
         strings_addf(command, "isa-debugcon,iobase=%#x,chardev=err", HOST_STREAM_PORT_ERR);
     }
+}
+
+// A file name within one of QEMU's option lists, where a comma is written twice.
+static char *option_file(const char *path)
+{
+    struct buffer escaped = {};
+    for (; *path != '\0'; path++) {
+        buffer_add(&escaped, *path == ',' ? ",," : path, *path == ',' ? 2 : 1);
+    }
+    buffer_add(&escaped, "", 1);
+    return (char *)escaped.data;
 }
 
 static void add_disks(const struct machine *machine, struct strings *command)
@@ -214,7 +236,9 @@ static void add_disks(const struct machine *machine, struct strings *command)
     const char *device = machine->type == MACHINE_MICROVM ? "virtio-blk-device" : "virtio-blk-pci";
     for (size_t i = 0; i < machine->disks.count; i++) {
         strings_add(command, "-drive");
-        strings_addf(command, "if=none,id=disk%zu,format=raw,file=%s", i, machine->disks.items[i]);
+        char *file = option_file(machine->disks.items[i]);
+        strings_addf(command, "if=none,id=disk%zu,format=raw,file=%s", i, file);
+        free(file);
         strings_add(command, "-device");
         strings_addf(command, "%s,drive=disk%zu", device, i);
     }

@@ -210,7 +210,8 @@ static size_t boot_once(struct boot *boot, bool on_linux)
     boot->machine.initrd = boot->initrd;
     pack_tests(boot);
     struct strings command = {};
-    machine_command(&boot->machine, &(struct machine_streams){.by_hand = true}, &command);
+    machine_command(
+        &boot->machine, &(struct machine_streams){.by_hand = true, .out = -1, .err = -1}, &command);
     free(boot->command);
     boot->command = shell_quote_all(command.items);
     strings_free(&command);
