@@ -357,19 +357,12 @@ static void prepare_images(struct settings *settings, struct cpio *cpio)
     } else {
         machine->kernel = tree_path("out/%s/lodger.elf", machine->variant);
     }
-    if (machine->firmware == FIRMWARE_UEFI) {
-        efi_prepare_vars(machine, folder);
-        if (settings->kernel == NULL) {
-            char *image = tree_path("out/%s/lodger.img", machine->variant);
-            char *line = machine_kernel_line(machine);
-            char *efi = xasprintf("%s/lodger.efi", folder);
-            efi_image_write(image, cpio->archive.data, cpio->archive.len_bytes, line, efi);
-            machine->kernel = efi;
-            machine->initrd = NULL;
-            strings_free(&machine->append);
-            free(image);
-            free(line);
-        }
+    if (machine->firmware == FIRMWARE_UEFI && settings->kernel != NULL) {
+        efi_prepare_vars(machine, folder, "lodger");
+    } else if (machine->firmware == FIRMWARE_UEFI) {
+        char *image = tree_path("out/%s/lodger.img", machine->variant);
+        efi_prepare_machine(machine, image, folder, "lodger");
+        free(image);
     }
 }
 

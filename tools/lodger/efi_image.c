@@ -289,7 +289,7 @@ static void fat_write_boot_sector(uint8_t *volume, const struct fat_layout *layo
         .drive = 0x80,
         .signature = 0x29,
         .serial = 0x10d6e700,
-        .label = "LODGER     ",
+        .label = "NO NAME    ",
         .type = "FAT16   ",
     };
     memcpy(volume, &boot, sizeof(boot));
@@ -415,15 +415,39 @@ void efi_disk_write(const char *image, const char *output)
     buffer_free(&file);
 }
 
-void efi_prepare_vars(struct machine *machine, const char *folder)
+void efi_prepare_vars(struct machine *machine, const char *folder, const char *name)
 {
     struct buffer vars = {};
     int error = file_read(OVMF_VARS, &vars);
     if (error != 0) {
         die("cannot read %s: %s (package ovmf)", OVMF_VARS, strerror(-error));
     }
-    char *copy = xasprintf("%s/ovmf-vars.fd", folder);
+    char *copy = xasprintf("%s/%s-vars.fd", folder, name);
     file_write(copy, vars.data, vars.len_bytes);
     machine->uefi_vars = copy;
     buffer_free(&vars);
+}
+
+void efi_prepare_machine(
+    struct machine *machine, const char *kernel, const char *folder, const char *name)
+{
+    struct buffer initrd = {};
+    int error = machine->initrd != NULL ? file_read(machine->initrd, &initrd) : 0;
+    if (error != 0) {
+        die("cannot read %s: %s", machine->initrd, strerror(-error));
+    }
+    efi_prepare_vars(machine, folder, name);
+    char *line = machine_kernel_line(machine);
+    char *image = xasprintf("%s/%s.efi", folder, name);
+    efi_image_write(kernel, initrd.data, initrd.len_bytes, line, image);
+    machine->kernel = image;
+    machine->initrd = NULL;
+    strings_free(&machine->append);
+    if (machine->boot_from_disk) {
+        char *disk = xasprintf("%s/%s.disk", folder, name);
+        efi_disk_write(image, disk);
+        machine->efi_disk = disk;
+    }
+    buffer_free(&initrd);
+    free(line);
 }

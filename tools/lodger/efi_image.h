@@ -16,5 +16,11 @@ void efi_image_write(const char *kernel, const uint8_t *initrd, size_t initrd_le
 // \EFI\BOOT\BOOTX64.EFI, a copy of `image`.
 void efi_disk_write(const char *image, const char *output);
 
-// Gives the machine a fresh copy of OVMF's variables in `folder`.
-void efi_prepare_vars(struct machine *machine, const char *folder);
+// Makes a machine with FIRMWARE_UEFI ready to boot `kernel` (a PE file: out/VARIANT/lodger.img)
+// with machine->initrd and machine->append inside the image, from a disk if
+// machine->boot_from_disk. The files, and OVMF's variables, are written into `folder` with names
+// that begin with `name`.
+void efi_prepare_machine(
+    struct machine *machine, const char *kernel, const char *folder, const char *name);
+// The same for a kernel that is not ours: only OVMF's variables.
+void efi_prepare_vars(struct machine *machine, const char *folder, const char *name);

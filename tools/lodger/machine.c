@@ -90,6 +90,11 @@ bool machine_set_word(struct machine *machine, const char *word)
         machine_parse_variant(word, &machine->variant)) {
         return true;
     }
+    if (strcmp(word, "uefi-disk") == 0) {
+        machine->firmware = FIRMWARE_UEFI;
+        machine->boot_from_disk = true;
+        return true;
+    }
     if (strncmp(word, "cpus=", 5) == 0 && parse_number(word + 5, 1, 256, &number)) {
         machine->cpus = (unsigned)number;
         return true;

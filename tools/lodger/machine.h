@@ -28,11 +28,12 @@ struct machine {
     enum machine_accel accel;
     unsigned cpus;
     uint64_t memory_bytes;
-    bool icount;           // deterministic: one instruction is one nanosecond
-    const char *variant;   // "release", "debug" or "kasan"
-    const char *kernel;    // image to boot: ELF with a PVH note, bzImage, or PE for UEFI
-    const char *initrd;    // initial file system, or NULL
-    const char *efi_disk;  // UEFI: boot from this disk image instead of `kernel`; or NULL
+    bool icount;          // deterministic: one instruction is one nanosecond
+    const char *variant;  // "release", "debug" or "kasan"
+    const char *kernel;   // image to boot: ELF with a PVH note, bzImage, or PE for UEFI
+    const char *initrd;   // initial file system, or NULL
+    bool boot_from_disk;  // UEFI: the image lies on a disk; otherwise QEMU hands it to the firmware
+    const char *efi_disk; // that disk, made by efi_prepare_machine(); or NULL
     const char *cpu_model; // QEMU's -cpu, or NULL for the default of the accelerator
     struct strings append; // boot options
     struct strings disks;  // raw disk images

@@ -15,6 +15,7 @@
 // What Linux says is remembered in out/cache/linux-results under a hash of everything that it
 // depends on, since neither the test program nor Debian's kernel changes often.
 #include "tools/lodger/description.h"
+#include "tools/lodger/efi_image.h"
 #include "tools/lodger/qemu.h"
 #include "tools/lodger/report.h"
 #include "tools/lodger/test.h"
@@ -41,6 +42,7 @@ struct verdict {
 // One boot of a kernel with some tests.
 struct boot {
     struct machine machine;
+    struct strings append; // boot options
     struct test **tests;
     struct verdict **verdicts;
     size_t count;
@@ -204,11 +206,29 @@ static void judge_broken_end(
     free(elf);
 }
 
+// Chooses what is booted. With UEFI our kernel, files and boot options become one image.
+static void prepare_images(struct boot *boot, bool on_linux)
+{
+    struct machine *machine = &boot->machine;
+    machine->initrd = boot->initrd;
+    machine->append = (struct strings){};
+    for (size_t i = 0; i < boot->append.count; i++) {
+        strings_add(&machine->append, boot->append.items[i]);
+    }
+    if (machine->firmware == FIRMWARE_UEFI && !on_linux) {
+        char *image = tree_path("out/%s/lodger.img", machine->variant);
+        char *folder = tree_path("out/test");
+        efi_prepare_machine(machine, image, folder, strrchr(boot->initrd, '/') + 1);
+        free(image);
+        free(folder);
+    }
+}
+
 // Boots once. Returns how many of the tests have a verdict now, which is at least one.
 static size_t boot_once(struct boot *boot, bool on_linux)
 {
-    boot->machine.initrd = boot->initrd;
     pack_tests(boot);
+    prepare_images(boot, on_linux);
     struct strings command = {};
     machine_command(
         &boot->machine, &(struct machine_streams){.by_hand = true, .out = -1, .err = -1}, &command);
@@ -270,7 +290,7 @@ static void prepare_machine(struct boot *boot, const struct test *test)
 // The test runner's argument, and what the machine is like for tests that check it.
 static void add_arguments(struct boot *boot)
 {
-    struct strings *append = &boot->machine.append;
+    struct strings *append = &boot->append;
     strings_addf(append, "lodger.cpus=%u", boot->machine.cpus);
     strings_addf(append, "lodger.memory=%llu", (unsigned long long)boot->machine.memory_bytes);
     strings_add_words(append, "-- --timeout");
@@ -302,15 +322,13 @@ static void run_here(const struct test_batch *batch, const struct test_settings 
     struct boot boot = {.tests = batch->tests, .verdicts = verdicts, .count = batch->count};
     boot.timeout_s = longest_timeout_s(batch->tests, batch->count);
     prepare_machine(&boot, batch->tests[0]);
+    boot.append = boot.machine.append; // what the configuration says
     boot.machine.kernel = tree_path("out/%s/lodger.elf", boot.machine.variant);
-    if (boot.machine.firmware == FIRMWARE_UEFI) {
-        boot.machine.kernel = tree_path("out/%s/lodger.img", boot.machine.variant);
-    }
     if (settings->kernel != NULL) {
         boot.machine.kernel = settings->kernel;
-        strings_add_words(&boot.machine.append, "console=ttyS0 quiet panic=-1");
+        strings_add_words(&boot.append, "console=ttyS0 quiet panic=-1");
     }
-    strings_add(&boot.machine.append, "loglevel=0");
+    strings_add(&boot.append, "loglevel=0");
     add_arguments(&boot);
     boot.initrd = initrd_path(batch->tests[0], "lodger");
     boot_until_all_have_run(&boot, settings->kernel != NULL);
@@ -394,7 +412,6 @@ static void run_on_linux(
     // (On microvm Linux hangs now and then in its timer calibration when the host is loaded.)
     boot.machine.firmware = FIRMWARE_PVH;
     boot.machine.type = MACHINE_Q35;
-    boot.machine.append = (struct strings){};
     if (boot.machine.memory_bytes < MEMORY_FOR_LINUX_BYTES) {
         boot.machine.memory_bytes = MEMORY_FOR_LINUX_BYTES;
     }
@@ -414,7 +431,7 @@ static void run_on_linux(
     }
     if (boot.count > 0) {
         boot.timeout_s = longest_timeout_s(boot.tests, boot.count);
-        strings_add_words(&boot.machine.append, "console=ttyS0 quiet loglevel=0 panic=-1");
+        strings_add_words(&boot.append, "console=ttyS0 quiet loglevel=0 panic=-1");
         add_arguments(&boot);
         boot.initrd = initrd_path(boot.tests[0], "linux");
         boot_until_all_have_run(&boot, true);
