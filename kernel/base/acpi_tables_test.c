@@ -145,6 +145,7 @@ static struct acpi_raw_fadt make_fadt(uint64_t dsdt)
 {
     return (struct acpi_raw_fadt){
         .dsdt_address = (uint32_t)dsdt,
+        .facs_address = 0x2000,
         .sci_interrupt = 9,
         .smi_command_port = 0xb2,
         .acpi_enable = 2,
@@ -257,6 +258,25 @@ static void broken_xsdt_falls_back_to_rsdt(void **state)
     assert_int_equal(tables.count, 1);
     memory.bytes[rsdp + 8] ^= 1; // checksum
     assert_int_equal(acpi_tables_open(&tables, &memory.mapper, rsdp), -EINVAL);
+    unmap_all();
+}
+
+static void list_of_tables_is_limited(void **state)
+{
+    struct acpi_tables tables;
+    build_all();
+    struct builder xsdt = {.len = sizeof(struct acpi_raw_header)};
+    for (uint64_t i = 0; i < ACPI_TABLES_MAX + 10; i++) {
+        append(&xsdt, &i, sizeof(i));
+    }
+    uint64_t address = place("XSDT", 1, xsdt.bytes, xsdt.len);
+    uint8_t *rsdp = memory.bytes + 0xe0;
+    memcpy(rsdp + offsetof(struct acpi_raw_rsdp, xsdt_address), &address, sizeof(address));
+    rsdp[32] = (uint8_t)(rsdp[32] - sum(rsdp, 36));
+    assert_int_equal(acpi_tables_open(&tables, &memory.mapper, 0xe0), 0);
+    assert_int_equal(tables.root_address, address);
+    assert_int_equal(tables.count, ACPI_TABLES_MAX);
+    assert_int_equal(tables.addresses[ACPI_TABLES_MAX - 1], ACPI_TABLES_MAX - 1);
     unmap_all();
 }
 
@@ -389,6 +409,8 @@ static void fadt_is_decoded(void **state)
     assert_int_equal(fadt.sci_interrupt, 9);
     assert_int_equal(fadt.century_index, 0x32);
 
+    assert_int_equal(fadt.facs_address, 0x2000);
+
     table.len = ACPI_FADT_MIN_BYTES; // revision 1: no reset register
     assert_int_equal(acpi_fadt_parse(&table, &fadt), 0);
     assert_false(fadt.has_reset);
@@ -502,6 +524,7 @@ static void slit_and_hpet_are_decoded(void **state)
     const uint8_t distances[] = {10, 20, 30, 10};
     assert_int_equal(parse_slit(2, distances, 4, &slit), 0);
     assert_int_equal(slit.count, 2);
+    assert_int_equal(parse_slit(2, (uint8_t[]){10, 10, 10, 10}, 4, &slit), 0);
     assert_int_equal(parse_slit(2, distances, 3, &slit), -EINVAL);
     assert_int_equal(parse_slit(UINT64_MAX, distances, 4, &slit), -EINVAL);
     assert_int_equal(parse_slit(1ul << 32, distances, 4, &slit), -EINVAL);
@@ -553,6 +576,13 @@ static void short_tables_are_refused(void **state)
 #undef SIGN
     }
     assert_int_equal(acpi_table_check(builder.bytes, 35, nullptr, &checked), -EINVAL);
+    for (uint32_t len = 0; len < 40; len++) {
+        // Checksums are right throughout: only the length decides.
+        struct acpi_raw_header header = {.len = len};
+        header.checksum = (uint8_t)-sum((uint8_t *)&header, sizeof(header));
+        int error = acpi_table_check(&header, sizeof(header), nullptr, &checked);
+        assert_int_equal(error, len == sizeof(header) ? 0 : -EINVAL);
+    }
 
     static const uint8_t lens[] = {0, 1, sizeof(struct acpi_raw_srat_lapic) - 1};
     for (uint8_t type = ACPI_SRAT_TYPE_LAPIC; type <= ACPI_SRAT_TYPE_X2APIC + 1; type++) {
@@ -630,6 +660,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tables_are_found),
         cmocka_unit_test(broken_xsdt_falls_back_to_rsdt),
+        cmocka_unit_test(list_of_tables_is_limited),
         cmocka_unit_test(bad_lengths_and_checksums_are_refused),
         cmocka_unit_test(madt_is_decoded),
         cmocka_unit_test(bad_madt_entries_are_refused),

@@ -200,6 +200,17 @@ static void headers_outside_segments_have_no_address(void **state)
     assert_int_equal(image.headers_vaddr, 0);
 }
 
+// A segment may begin with the program headers instead of the file's.
+static void headers_at_the_beginning_of_a_segment_are_found(void **state)
+{
+    struct program program = make_program();
+    struct elf_image image;
+    program.headers[0].p_offset = sizeof(Elf64_Ehdr);
+    program.headers[0].p_vaddr = 0x400000 + sizeof(Elf64_Ehdr);
+    assert_int_equal(parse(&program, &image), 0);
+    assert_int_equal(image.headers_vaddr, 0x400040);
+}
+
 static void short_buffers_are_refused(void **state)
 {
     struct program program = make_program();
@@ -263,6 +274,7 @@ int main(void)
         cmocka_unit_test(bad_interpreters_are_refused),
         cmocka_unit_test(segments_are_limited),
         cmocka_unit_test(headers_outside_segments_have_no_address),
+        cmocka_unit_test(headers_at_the_beginning_of_a_segment_are_found),
         cmocka_unit_test(short_buffers_are_refused),
         cmocka_unit_test(real_program_is_accepted),
         cmocka_unit_test(damage_does_no_harm),

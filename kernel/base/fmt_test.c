@@ -160,6 +160,17 @@ static void buffer_remembers_truncation(void **state)
     assert_string_equal(data, "12-abc!zz");
     fmt_append(&buffer, "more %s", "text");
     assert_int_equal(buffer.len, 9);
+
+    // Exactly full is not cut off; one more is.
+    fmt_buffer_init(&buffer, data, sizeof(data));
+    fmt_append(&buffer, "%s", "123456789");
+    assert_int_equal(buffer.len, 9);
+    assert_false(buffer.truncated);
+    fmt_buffer_init(&buffer, data, sizeof(data));
+    fmt_append(&buffer, "%s", "1234567890");
+    assert_int_equal(buffer.len, 9);
+    assert_true(buffer.truncated);
+    assert_string_equal(data, "123456789");
 }
 
 int main(void)

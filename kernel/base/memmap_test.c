@@ -209,7 +209,10 @@ static void types_are_translated(void **state)
     assert_int_equal(memmap_type_of_efi(14, write_back), MEMMAP_PERSISTENT);
     assert_int_equal(memmap_type_of_efi(UINT32_MAX, UINT64_MAX), MEMMAP_RESERVED);
     assert_string_equal(memmap_type_name(MEMMAP_ACPI_NVS), "ACPI NVS");
+    assert_string_equal(memmap_type_name(MEMMAP_USABLE), "usable");
+    assert_string_equal(memmap_type_name(MEMMAP_UNUSABLE), "unusable");
     assert_string_equal(memmap_type_name((enum memmap_type)0), "unknown");
+    assert_string_equal(memmap_type_name((enum memmap_type)(MEMMAP_UNUSABLE + 1)), "unknown");
 }
 
 int main(void)

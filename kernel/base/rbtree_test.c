@@ -171,6 +171,10 @@ static void validation_sees_damage(void **state)
     numbers[50].key = 1000;
     assert_false(rbtree_is_valid(&tree, number_less));
     assert_true(rbtree_is_valid(&tree, nullptr));
+    numbers[40].node.parent_color += 16; // another parent, same colour
+    assert_false(rbtree_is_valid(&tree, nullptr));
+    numbers[40].node.parent_color -= 16;
+    assert_true(rbtree_is_valid(&tree, nullptr));
     numbers[60].node.parent_color ^= 1;
     assert_false(rbtree_is_valid(&tree, nullptr));
 

@@ -237,6 +237,7 @@ static void runs_end_at_the_first_hole(void **state)
     assert_int_equal(xarray_load_run(&array, 0, entries, 9), 0);
     assert_int_equal(xarray_store(&array, 0, xarray_value(3), nullptr), 0);
     assert_int_equal(xarray_load_run(&array, 0, entries, 9), 1);
+    assert_int_equal(xarray_load_run(&array, 1, entries, 9), 0);
     xarray_destroy(&array);
     assert_int_equal(xarray_store(&array, UINT64_MAX, xarray_value(3), nullptr), 0);
     assert_int_equal(xarray_load_run(&array, UINT64_MAX, entries, 9), 1);
