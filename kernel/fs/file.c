@@ -119,6 +119,11 @@ uint64_t file_number(const struct file *file)
     return file->inode != NULL ? file->inode->number : file->anonymous_number;
 }
 
+uint64_t vfs_file_size(const struct file *file)
+{
+    return file->inode != NULL ? inode_size(file->inode) : 0;
+}
+
 uint32_t file_poll(struct file *file, struct poll_table *table)
 {
     if (file->ops->poll != NULL)

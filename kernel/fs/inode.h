@@ -66,6 +66,8 @@ struct inode_ops {
     int (*change)(struct inode *inode, const struct inode_change *change);
     // Brings mode, owner, size, ... up to date before they are read (generated files). NULL: they are.
     void (*refresh)(struct inode *inode);
+    // Pages that the content takes up (st_blocks). NULL: 0.
+    uint64_t (*pages)(const struct inode *inode);
     // Instead of the mode bits: may the running task do `mask` (MAY_*)? NULL: mode bits.
     int (*permission)(struct inode *inode, uint32_t mask);
     // Target of a symbolic link that is not in inode->link_target: text into buffer, length or -errno.

@@ -81,7 +81,8 @@ struct mount *mount_create(struct superblock *superblock, struct dentry *root, u
 [[nodiscard]] int mount_bind(const struct path *from, const struct path *at, bool recursive);
 [[nodiscard]] int mount_remount(const struct path *at, uint32_t flags, bool bind, bool read_only, const char *options);
 [[nodiscard]] int mount_move(const struct path *from, const struct path *to);
-[[nodiscard]] int mount_unmount(const struct path *path, bool lazy, bool force);
+// Takes a mount off; the caller holds one reference to it. -EBUSY if others do, unless lazy; -EINVAL: not attached.
+[[nodiscard]] int mount_unmount(struct mount *mount, bool lazy);
 [[nodiscard]] int mount_pivot(const struct path *new_root, const struct path *put_old);
 
 // Write access to a mount: 0 or -EROFS. Taken for the length of a change, or while a file is open for writing.

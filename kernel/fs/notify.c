@@ -63,3 +63,8 @@ void notify_gone(struct inode *inode)
         return;
     vfs_notify(inode, inode->nlink == 0 ? IN_DELETE_SELF : IN_ATTRIB, 0, NULL);
 }
+
+void vfs_notify_attributes(struct dentry *dentry, uint32_t change)
+{
+    notify_dentry(dentry, change & INODE_CHANGE_SIZE ? IN_MODIFY : IN_ATTRIB);
+}

@@ -31,6 +31,9 @@ void tmpfs_init(void); // registers tmpfs and rootfs
 // New inode of any type within a tmpfs superblock; NULL: no memory or over the limit (*error says).
 struct inode *tmpfs_inode_create(struct superblock *superblock, uint32_t mode, struct device_number device, int *error);
 [[nodiscard]] int tmpfs_file_init(struct inode *inode, struct tmpfs *tmpfs);
+// Seals of a memfd: 0 or the seals; -EINVAL: no such file, -EPERM, -EBUSY.
+[[nodiscard]] int tmpfs_seals_add(struct file *file, uint32_t seals);
+[[nodiscard]] int tmpfs_seals_get(struct file *file);
 void tmpfs_file_destroy(struct inode *inode);
 void tmpfs_evict(struct inode *inode);
 // The content is [data, data + len_bytes) until it is written; that memory stays. For a file that nobody uses yet.
@@ -41,5 +44,6 @@ static inline struct tmpfs_file *tmpfs_file_of(const struct inode *inode)
 }
 // A link text, copied. 0 or -ENOMEM.
 [[nodiscard]] int tmpfs_link_set(struct inode *inode, const char *target, size_t len);
+void memfd_init(void);
 // An unnamed file for memfd_create(2) and System V shared memory. NULL: no memory.
 struct file *tmpfs_unnamed_create(const char *name, uint64_t size_bytes, uint32_t seals);

@@ -367,7 +367,15 @@ static int tmpfs_sync(struct file *file, bool data_only)
     return 0; // memory is all there is
 }
 
-const struct inode_ops tmpfs_file_inode_ops = {.change = tmpfs_file_change, .evict = tmpfs_evict};
+// The archived part counts as if it were there already.
+static uint64_t tmpfs_pages(const struct inode *inode)
+{
+    const struct tmpfs_file *file = tmpfs_file_of(inode);
+    return MAX(file->cache.count, DIV_ROUND_UP(file->archive_len, PAGE_SIZE));
+}
+
+const struct inode_ops tmpfs_file_inode_ops = {
+    .change = tmpfs_file_change, .evict = tmpfs_evict, .pages = tmpfs_pages};
 
 const struct file_ops tmpfs_file_ops = {
     .read = tmpfs_read,

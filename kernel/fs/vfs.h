@@ -42,3 +42,7 @@ extern void (*vfs_fifo_destroy)(struct pipe *pipe);
 extern void (*vfs_watches_destroy)(struct inode *inode); // inode->watches, when the inode goes away
 // Something happened to an inode (IN_* of linux/inotify.h): called only where inode or its directory has watches. `name` NULL: to itself.
 extern void (*vfs_notify)(struct inode *inode, uint32_t mask, uint32_t cookie, const char *name);
+struct dentry;
+void vfs_notify_attributes(struct dentry *dentry, uint32_t change); // after chmod and the like (INODE_CHANGE_*)
+// Size of the file; exec and the like.
+uint64_t vfs_file_size(const struct file *file);

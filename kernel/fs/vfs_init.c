@@ -31,6 +31,7 @@ void vfs_init(void)
     file_init();
     tmpfs_init();
     mount_init();
+    memfd_init();
     device_init();
     fs_context_initial = fs_context_create();
     assert(fs_context_initial != NULL); // at boot
