@@ -297,6 +297,10 @@ void machine_command(
     strings_add(command, "-no-user-config");
     strings_add(command, "-no-reboot");
     add_option(command, "-display", "none");
+    if (machine->trace_file != NULL) {
+        add_option(command, "-trace", "memory_region_ops_*");
+        add_option(command, "-D", machine->trace_file);
+    }
     add_streams(command, streams);
     add_disks(machine, command);
     add_firmware_and_kernel(machine, command);

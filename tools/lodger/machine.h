@@ -37,6 +37,7 @@ struct machine {
     const char *cpu_model; // QEMU's -cpu, or NULL for the default of the accelerator
     struct strings append; // boot options
     struct strings disks;  // raw disk images
+    const char *trace_file; // where QEMU writes a line for each trapped device access, or NULL
     const char *uefi_vars; // a writable copy of OVMF's variables, with FIRMWARE_UEFI
 };
 
