@@ -6,6 +6,7 @@
 int cmd_run(int argc, char **argv);
 int cmd_test(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
+int cmd_options(int argc, char **argv);
 int cmd_symbolize(int argc, char **argv);
 int cmd_pack(int argc, char **argv);
 int cmd_efi_image(int argc, char **argv);

@@ -17,6 +17,7 @@ static const struct command commands[] = {
     {"run", cmd_run, "run a guest, or a program in a guest"},
     {"test", cmd_test, "run the tests"},
     {"bench", cmd_bench, "count what operations cost, beside a Debian kernel"},
+    {"options", cmd_options, "print the kernel's boot options"},
     {"symbolize", cmd_symbolize, "put function names into a kernel log"},
     {"efi-image", cmd_efi_image, "make a bootable EFI image or disk"},
     {"pack", cmd_pack, NULL},
