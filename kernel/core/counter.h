@@ -14,7 +14,7 @@ struct counter_description {
     PERCPU(uint64_t, counter_##subsystem##_##thing);                                               \
     [[gnu::used, gnu::section(".counters")]] static const struct counter_description               \
         counter_description_##subsystem##_##thing = {#subsystem "." #thing,                        \
-            &counter_##subsystem##_##thing}
+            (uint64_t *)&counter_##subsystem##_##thing}
 #define COUNTER_DECLARE(subsystem, thing) PERCPU_DECLARE(uint64_t, counter_##subsystem##_##thing)
 
 // One instruction, no atomic: an interrupt between CPUs can't lose it (single gs-relative add).

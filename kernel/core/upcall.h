@@ -25,7 +25,9 @@ int sched_block(uint64_t deadline_ns);
 bool sched_wake(struct thread *thread, uint32_t states);
 bool sched_wake_sync(struct thread *thread, uint32_t states); // the caller is about to sleep
 // Lets another thread run, state unchanged (sched_yield).
+#ifndef LODGER_HOST // where the C library has another function of that name
 void sched_yield(void);
+#endif
 // Makes the CPU that runs `thread` notice new bits in thread->work soon (an IPI if it is in user mode elsewhere).
 void sched_kick(struct thread *thread);
 // Is the thread on a CPU right now (hint for adaptive spinning)?

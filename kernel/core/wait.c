@@ -18,7 +18,7 @@ static void wait_entry_unlink(struct wait_entry *entry)
 {
     struct list_node *node = &entry->node;
     node->next->prev = node->prev;
-    node->prev->next = node->next;
+    atomic_store_relaxed(&node->prev->next, node->next); // wait_queue_is_empty() looks without the lock
     node->prev = NULL;
     atomic_store_release(&node->next, NULL);
 }

@@ -38,7 +38,7 @@ wait_wake_function wait_wake_thread; // the usual callback: wakes entry->thread 
 
 static inline bool wait_queue_is_empty(const struct wait_queue *queue)
 {
-    return list_is_empty(&queue->entries);
+    return __atomic_load_n(&queue->entries.next, __ATOMIC_RELAXED) == &queue->entries;
 }
 
 // Wakes all non-exclusive entries and up to `exclusive` exclusive ones. Any context but NMI. A full fence
