@@ -72,7 +72,7 @@ struct thread *sched_idle_thread(uint32_t cpu)
 // Has something come up that the idle loop must look at?
 static bool idle_is_over(struct run_queue *queue)
 {
-    return atomic_load_relaxed(this_cpu_ptr(need_resched)) != 0 || atomic_load_relaxed(&queue->wake_list) != NULL ||
+    return this_cpu_read(need_resched) != 0 || atomic_load_relaxed(&queue->wake_list) != NULL ||
            rcu_callbacks_ready();
 }
 
@@ -131,7 +131,7 @@ static void idle_wait(struct run_queue *queue)
     atomic_store(&queue->idle_state, (uint32_t)SCHED_IDLE_POLLS);
     if (sched_several_cpus)
         cpumask_set_atomic(&sched_idle_mask, queue->cpu);
-    while (this_cpu(need_resched) == 0 && atomic_load_relaxed(&queue->wake_list) == NULL) {
+    while (this_cpu_read(need_resched) == 0 && atomic_load_relaxed(&queue->wake_list) == NULL) {
         if (!idle_poll(queue))
             idle_halt(queue);
         if (rcu_callbacks_ready())

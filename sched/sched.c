@@ -80,7 +80,7 @@ void sched_interrupt_cpu(uint32_t cpu)
 void sched_resched(struct run_queue *queue)
 {
     if (queue->cpu == cpu_current()) {
-        this_cpu(need_resched) = 1;
+        this_cpu_write(need_resched, 1);
         return;
     }
     // S5. If it was set already, whoever did it has sent or will send the interrupt, or the CPU is about to look.
@@ -306,13 +306,13 @@ void sched_switch_finish(struct thread *previous)
 {
     sched_finish(previous);
     arch_irq_enable();
-    if (unlikely(this_cpu(need_resched)))
+    if (unlikely(this_cpu_read(need_resched)))
         sched_preempt();
 }
 
 static void sched_clear_request(struct thread *current)
 {
-    this_cpu(need_resched) = 0;
+    this_cpu_write(need_resched, 0);
     if (unlikely(atomic_load_relaxed(&current->work) & THREAD_WORK_RESCHEDULE))
         thread_work_clear(current, THREAD_WORK_RESCHEDULE);
 }
@@ -385,7 +385,7 @@ void sched_preempt(void)
     uint64_t flags = arch_irq_save();
     do {
         sched_schedule(false, false);
-    } while (this_cpu(need_resched));
+    } while (this_cpu_read(need_resched));
     arch_irq_restore(flags);
 }
 
@@ -400,7 +400,7 @@ void preempt_enable_slow(void)
 void sched_yield(void)
 {
     arch_irq_disable();
-    if (run_queue_of(cpu_current())->running > 1 || this_cpu(need_resched))
+    if (run_queue_of(cpu_current())->running > 1 || this_cpu_read(need_resched))
         sched_schedule(false, true);
     arch_irq_enable();
 }
@@ -419,7 +419,7 @@ static void sched_block_now(void)
 {
     arch_irq_disable();
     sched_schedule(true, false);
-    while (unlikely(this_cpu(need_resched)))
+    while (unlikely(this_cpu_read(need_resched)))
         sched_schedule(false, false);
     arch_irq_enable();
 }
@@ -487,7 +487,7 @@ void sched_interrupt_exit(bool to_user, bool interrupts_were_on)
     rcu_note_interrupt(true);
     if (unlikely(rcu_callbacks_ready()))
         rcu_run_callbacks();
-    while (this_cpu(need_resched))
+    while (this_cpu_read(need_resched))
         sched_schedule(false, false);
 }
 

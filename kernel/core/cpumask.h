@@ -45,7 +45,7 @@ static inline bool cpumask_is_empty(const struct cpumask *mask)
 {
     uint64_t any = 0;
     for (int i = 0; i < CPUMASK_WORDS; i++)
-        any |= mask->words[i];
+        any |= __atomic_load_n(&mask->words[i], __ATOMIC_RELAXED);
     return any == 0;
 }
 
@@ -66,7 +66,7 @@ static inline uint32_t cpumask_count(const struct cpumask *mask)
 {
     uint32_t count = 0;
     for (int i = 0; i < CPUMASK_WORDS; i++)
-        count += (uint32_t)__builtin_popcountll(mask->words[i]);
+        count += (uint32_t)__builtin_popcountll(__atomic_load_n(&mask->words[i], __ATOMIC_RELAXED));
     return count;
 }
 

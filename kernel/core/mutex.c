@@ -66,7 +66,7 @@ static bool mutex_spin(struct mutex *mutex)
     if (cpu_count_possible == 1)
         return false;
     preempt_disable();
-    for (int round = 0; round < MUTEX_SPIN_ROUNDS && !this_cpu(need_resched); round++) {
+    for (int round = 0; round < MUTEX_SPIN_ROUNDS && !this_cpu_read(need_resched); round++) {
         uintptr_t owner = atomic_load_relaxed(&mutex->owner);
         if ((owner & ~MUTEX_FLAGS) == 0) {
             taken = mutex_take_if_free(mutex);

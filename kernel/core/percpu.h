@@ -25,6 +25,8 @@ extern _Thread_local uint32_t host_cpu;
 #define PERCPU_DECLARE(type, name) extern type name[HOST_CPUS]
 #define PERCPU_INITIAL(...)
 #define this_cpu(name)             (name[host_cpu])
+#define this_cpu_read(name)        __atomic_load_n(&name[host_cpu], __ATOMIC_RELAXED)
+#define this_cpu_write(name, value) __atomic_store_n(&name[host_cpu], (value), __ATOMIC_RELAXED)
 #define percpu_of(name, cpu)       (&name[(cpu)])
 #else
 // Definition and declaration of a per-CPU variable.
@@ -34,6 +36,9 @@ extern _Thread_local uint32_t host_cpu;
 #define PERCPU_INITIAL(...) = __VA_ARGS__
 // The running CPU's instance, as an lvalue reached through GS.
 #define this_cpu(name)        (*(__seg_gs typeof(name) *)(uintptr_t)&(name))
+// The same for scalars that other CPUs or interrupts write too: exactly one access.
+#define this_cpu_read(name)         (*(volatile __seg_gs typeof(name) *)(uintptr_t)&(name))
+#define this_cpu_write(name, value) ((void)(*(volatile __seg_gs typeof(name) *)(uintptr_t)&(name) = (value)))
 // Pointer to the instance of CPU number `cpu`, which must be one that has been set up.
 #define percpu_of(name, cpu)  ((typeof(name) *)((uintptr_t)&(name) + percpu_offset[(cpu)]))
 #endif

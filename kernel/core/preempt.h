@@ -41,7 +41,7 @@ PERCPU_DECLARE(uint32_t, need_resched); // this CPU should call the scheduler so
 static inline void preempt_enable(void)
 {
     compiler_barrier();
-    if ((this_cpu(preempt_count) -= PREEMPT_DISABLE_ONE) == 0 && this_cpu(need_resched))
+    if ((this_cpu(preempt_count) -= PREEMPT_DISABLE_ONE) == 0 && this_cpu_read(need_resched))
         preempt_enable_slow();
 }
 

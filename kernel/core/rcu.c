@@ -48,7 +48,6 @@ struct rcu_list {
 };
 
 struct rcu_cpu {
-    uint32_t owes;  // 1: asked and has not answered; atomic
     // Own CPU only, interrupts off.
     struct rcu_list next, waiting, ready;
     uint64_t waiting_for;
@@ -70,6 +69,7 @@ static struct {
 static struct wait_queue rcu_waiters = WAIT_QUEUE_INIT(rcu_waiters, "rcu: waiters"); // of rcu_synchronize()
 
 static PERCPU(struct rcu_cpu, rcu_cpu);
+static PERCPU(uint32_t, rcu_owes); // 1: asked and has not answered; atomic
 PERCPU(uint32_t, rcu_idle) PERCPU_INITIAL(1); // I2; atomic, written by the CPU itself
 
 COUNTER(rcu, grace_periods);
@@ -115,10 +115,10 @@ static bool rcu_cpu_is_idle(uint32_t cpu)
 }
 
 // True for exactly one of those that try to answer for the CPU.
-static bool rcu_take_debt(struct rcu_cpu *cpu)
+static bool rcu_take_debt(uint32_t cpu)
 {
     uint32_t owes = 1;
-    return atomic_cmpxchg(&cpu->owes, &owes, 0u);
+    return atomic_cmpxchg(percpu_of(rcu_owes, cpu), &owes, 0u);
 }
 
 // Interrupts the CPUs that have not answered. The interrupt itself is a quiescent state, unless it finds
@@ -129,7 +129,7 @@ static void rcu_interrupt_debtors(void)
     uint32_t self = cpu_current();
     cpumask_for_each(cpu, &cpu_online)
     {
-        if (atomic_load_relaxed(&percpu_of(rcu_cpu, cpu)->owes) == 0)
+        if (atomic_load_relaxed(percpu_of(rcu_owes, cpu)) == 0)
             continue;
         atomic_store(percpu_of(need_resched, cpu), 1u);
         if (cpu == self)
@@ -159,10 +159,9 @@ static void rcu_start_and_unlock(uint64_t flags)
     counter_add(rcu, grace_periods, 1);
     cpumask_for_each(cpu, &cpu_online)
     {
-        struct rcu_cpu *other = percpu_of(rcu_cpu, cpu);
         atomic_fetch_add(&rcu.unanswered, 1u);
-        atomic_store(&other->owes, 1u);
-        if (rcu_cpu_is_idle(cpu) && rcu_take_debt(other)) // I2
+        atomic_store(percpu_of(rcu_owes, cpu), 1u);
+        if (rcu_cpu_is_idle(cpu) && rcu_take_debt(cpu)) // I2
             excused++;
     }
     if (at_once)
@@ -188,19 +187,19 @@ static void rcu_answer(uint32_t answers)
 // The running CPU is in a quiescent state.
 static void rcu_report(void)
 {
-    if (rcu_take_debt(this_cpu_ptr(rcu_cpu)))
+    if (rcu_take_debt(cpu_current()))
         rcu_answer(1);
 }
 
 void rcu_note_context_switch(void)
 {
-    if (unlikely(this_cpu(rcu_cpu).owes != 0))
+    if (unlikely(this_cpu_read(rcu_owes) != 0))
         rcu_report();
 }
 
 void rcu_note_interrupt(bool interrupted_preemptible)
 {
-    if (unlikely(this_cpu(rcu_cpu).owes != 0) && interrupted_preemptible)
+    if (unlikely(this_cpu_read(rcu_owes) != 0) && interrupted_preemptible)
         rcu_report();
 }
 
@@ -209,7 +208,7 @@ void rcu_idle_enter(void)
     uint32_t *idle = this_cpu_ptr(rcu_idle);
     debug_assert((*idle & 1) == 1);
     atomic_fetch_add(idle, 1u);
-    if (unlikely(atomic_load_relaxed(&this_cpu_ptr(rcu_cpu)->owes) != 0)) // I2
+    if (unlikely(this_cpu_read(rcu_owes) != 0)) // I2
         rcu_report();
 }
 
@@ -309,7 +308,7 @@ void rcu_run_callbacks(void)
 
 bool rcu_needs_cpu(void)
 {
-    return this_cpu(rcu_cpu).owes != 0;
+    return this_cpu_read(rcu_owes) != 0;
 }
 
 void rcu_tick(bool was_user)

@@ -89,7 +89,7 @@ uint64_t time_monotonic_ns(void)
 
 void preempt_enable_slow(void)
 {
-    need_resched[host_cpu] = 0;
+    this_cpu_write(need_resched, 0);
     rcu_note_context_switch();
 }
 
