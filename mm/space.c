@@ -71,6 +71,8 @@ void address_space_release(struct address_space *space)
     slab_free(space_cache, space);
 }
 
+void (*address_space_exe_put)(void *exe);
+
 void address_space_put(struct address_space *space)
 {
     if (__atomic_sub_fetch(&space->users, 1, __ATOMIC_ACQ_REL) != 0)
@@ -84,6 +86,9 @@ void address_space_put(struct address_space *space)
     debug_assert(space->resident_anonymous == 0);
     debug_assert(space->resident_file == 0);
     debug_assert(space->table_pages == 0);
+    if (space->exe != NULL && address_space_exe_put != NULL)
+        address_space_exe_put(space->exe);
+    space->exe = NULL;
     address_space_release(space);
 }
 

@@ -9,12 +9,8 @@
 // Call sites read it through these pointers; written only here.
 struct pv_ops pv_ops;
 
-void pv_start(void)
-{
-    pv_ops = pv_native_ops;
-}
-
 void pv_init(void)
 {
+    pv_ops = pv_native_ops;
     assert(pv_ops.clock_ns != NULL && pv_ops.idle != NULL && pv_ops.shutdown != NULL);
 }

@@ -196,6 +196,11 @@ void fd_table_get(struct fd_table *table)
     __atomic_fetch_add(&table->refcount, 1, __ATOMIC_RELAXED);
 }
 
+bool fd_table_is_shared(const struct fd_table *table)
+{
+    return __atomic_load_n(&table->refcount, __ATOMIC_RELAXED) > 1;
+}
+
 // What closing means beside dropping the reference.
 static int fd_file_close(struct fd_table *table, struct file *file)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What is counted for each real user id over all processes: tasks (RLIMIT_NPROC) and queued signals
 // (RLIMIT_SIGPENDING). Found through credentials.
-#include "kernel/process/internal.h"
+#include "kernel/process/process.h"
 #include "mm/slab.h"
 
 #define TABLE_SIZE 64
@@ -18,8 +18,7 @@ struct user_account *user_account_get(uint32_t uid)
     struct user_account *fresh = kzalloc(sizeof(*fresh));
     uint64_t flags = spin_lock_irqsave(&accounts_lock);
     struct user_account *account;
-    hlist_for_each_entry(account, &table[uid % TABLE_SIZE], node)
-    {
+    hlist_for_each_entry (account, &table[uid % TABLE_SIZE], node) {
         if (account->uid == uid) {
             account->refcount++;
             goto out;

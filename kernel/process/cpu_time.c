@@ -1,25 +1,32 @@
 // SPDX-License-Identifier: MIT
-// CPU time: what tasks and processes used, and what depends on it (ITIMER_VIRTUAL, ITIMER_PROF, RLIMIT_CPU).
+// CPU time: what tasks and processes used, and what depends on it (ITIMER_VIRTUAL, ITIMER_PROF,
+// RLIMIT_CPU).
 //
-// The scheduler counts the run time of each thread exactly, and which share of it was user mode by ticks. As
-// a total from one source and two shares from another don't add up, the shares only divide the exact total
-// (a thread that was never seen by a tick counts as user time).
+// The scheduler counts the run time of each thread exactly, and which share of it was user mode by
+// ticks. As a total from one source and two shares from another don't add up, the shares only
+// divide the exact total (a thread that was never seen by a tick counts as user time).
 //
-// Nothing is looked at in the tick. A process's CPU time can't advance faster than real time times its
-// threads, so a timer is armed for the moment at which the earliest limit may be reached; it then looks, and
-// arms itself again if it came too early.
+// Nothing is looked at in the tick. A process's CPU time can't advance faster than real time times
+// its threads, so a timer is armed for the moment at which the earliest limit may be reached; it
+// then looks, and arms itself again if it came too early.
 #include "kernel/core/time.h"
-#include "kernel/process/internal.h"
+#include "kernel/process/process.h"
 #include "mm/address_space.h"
 #include "sched/sched.h"
 
 #define RECHECK_MIN_NS (NS_PER_MS)
 
-static void split(uint64_t total, uint64_t user_ticks, uint64_t system_ticks, uint64_t *user_ns, uint64_t *system_ns)
+static void split(uint64_t total, uint64_t user_ticks, uint64_t system_ticks, uint64_t *user_ns,
+    uint64_t *system_ns)
 {
     uint64_t ticks = user_ticks + system_ticks;
-    uint64_t system =
-        ticks == 0 ? 0 : (uint64_t)((unsigned __int128)total * system_ticks / ticks);
+    while (ticks > UINT32_MAX) { // so that the products fit
+        ticks >>= 1;
+        system_ticks >>= 1;
+    }
+    uint64_t system = 0;
+    if (ticks != 0)
+        system = total / ticks * system_ticks + total % ticks * system_ticks / ticks;
     *system_ns = system;
     *user_ns = total - system;
 }
@@ -47,8 +54,7 @@ static void usage_sum_locked(struct process *process, struct task_usage *usage)
 {
     *usage = process->dead_threads;
     struct task *task;
-    list_for_each_entry(task, &process->threads, thread_node)
-    {
+    list_for_each_entry (task, &process->threads, thread_node) {
         if (!task->exiting) // those are in dead_threads already
             task_usage_add_task(usage, task);
     }
@@ -77,12 +83,20 @@ uint64_t process_cpu_ns(struct process *process)
     return usage.user_ns + usage.system_ns;
 }
 
+uint64_t process_cpu_ns_locked(struct process *process)
+{
+    struct task_usage usage;
+    usage_sum_locked(process, &usage);
+    return usage.user_ns + usage.system_ns;
+}
+
 // ---- limits and timers -------------------------------------------------------------------------
 
 static uint64_t limit_ns(struct process *process)
 {
     uint64_t seconds = atomic_load_relaxed(&process->limits[RLIMIT_CPU].rlim_cur);
-    return seconds >= UINT64_MAX / NS_PER_SECOND ? UINT64_MAX : MAX(seconds, UINT64_C(1)) * NS_PER_SECOND;
+    return seconds >= UINT64_MAX / NS_PER_SECOND ? UINT64_MAX
+                                                 : MAX(seconds, UINT64_C(1)) * NS_PER_SECOND;
 }
 
 // CPU time that is left until something is due, UINT64_MAX: nothing is set. handlers->lock held.
@@ -120,7 +134,7 @@ void cpu_timer_start(struct process *process)
     timer_arm(&process->cpu_timer, time_monotonic_ns() + MAX(wait_ns, RECHECK_MIN_NS));
 }
 
-// Interrupt context. The look itself is made by a task of the process, where its times are at rest.
+// Interrupt context.
 static void cpu_timer_fire(struct timer *timer)
 {
     struct process *process = container_of(timer, struct process, cpu_timer);

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-// Credentials as objects: references, copies, publication. The rules for changing them are those of the
-// system calls (kernel/syscall/credentials.c) and of exec.
+// Credentials as objects: references, copies, publication. The rules for changing them are those of
+// the system calls (kernel/syscall/credentials.c) and of exec.
 #include "kernel/process/credentials.h"
 #include "kernel/base/string.h"
-#include "kernel/process/internal.h"
+#include "kernel/process/process.h"
 #include "mm/slab.h"
+#include <linux/capability.h>
 #include <linux/capability.h>
 
 #define CAPABILITIES_ALL ((UINT64_C(1) << (CAP_LAST_CAP + 1)) - 1)
@@ -109,4 +110,17 @@ bool capable(int capability)
 {
     debug_assert(capability >= 0 && capability <= CAP_LAST_CAP);
     return (credentials_current()->cap_effective >> capability & 1) != 0;
+}
+
+bool process_may_inspect(struct process *process)
+{
+    const struct credentials *own = credentials_current();
+    rcu_read_lock();
+    const struct credentials *other = rcu_load(process->leader->cred);
+    bool same = own->fsuid == other->uid && own->fsuid == other->euid &&
+                own->fsuid == other->suid && own->fsgid == other->gid &&
+                own->fsgid == other->egid && own->fsgid == other->sgid;
+    bool allowed = same && process->dumpable && (other->cap_permitted & ~own->cap_permitted) == 0;
+    rcu_read_unlock();
+    return allowed || capable(CAP_SYS_PTRACE);
 }

@@ -7,11 +7,12 @@
 
 #define CREDENTIAL_GROUPS_MAX 65536
 
-// What is counted for each user id, over all processes: found through credentials, freed with the last of them.
+// What is counted for each user id, over all processes: found through credentials, freed with the
+// last of them.
 struct user_account;
 
 struct credentials {
-    uint32_t refcount; // atomic
+    uint32_t refcount;         // atomic
     struct user_account *user; // of `uid`; holds a reference
     uint32_t uid, euid, suid, fsuid;
     uint32_t gid, egid, sgid, fsgid;
@@ -24,7 +25,8 @@ struct credentials {
 
 extern const struct credentials credentials_root;
 
-const struct credentials *credentials_current(void); // of the running task, valid while it does not change them; no reference
+const struct credentials *credentials_current(
+    void); // of the running task, valid while it does not change them; no reference
 const struct credentials *credentials_get(const struct credentials *credentials);
 void credentials_put(const struct credentials *credentials);
 struct credentials *credentials_copy(void); // of the running task's, to change; NULL: no memory

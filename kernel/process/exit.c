@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: MIT
 // The end of tasks and processes.
 //
-// A task gives back what it holds, tells its parent, and never runs again. A thread that is not the leader vanishes at
-// once; the leader stays as a zombie until the process is waited for, and it reports the process's death
-// only when it is the last of its threads (whoever dies last reports). A process whose parent
-// does not care (SIGCHLD ignored, SA_NOCLDWAIT) is released by the last thread itself.
+// A task gives back what it holds, tells its parent, and never runs again. A thread that is not the
+// leader vanishes at once; the leader stays as a zombie until the process is waited for, and it
+// reports the process's death only when it is the last of its threads (whoever dies last reports).
+// A process whose parent does not care (SIGCHLD ignored, SA_NOCLDWAIT) is released by the last
+// thread itself.
 #include "kernel/arch/x86/arch.h"
 #include "kernel/core/log.h"
 #include "kernel/core/time.h"
 #include "kernel/fs/vfs.h"
 #include "kernel/ipc/futex.h"
-#include "kernel/process/internal.h"
+#include "kernel/process/process.h"
 #include "mm/address_space.h"
 #include "pv/pv.h"
 #include "sched/sched.h"
@@ -63,7 +64,8 @@ static void release_tables(struct task *task)
     fs_context_put(fs);
     struct process *process = task->process;
     uint64_t flags = spin_lock_irqsave(&task->handlers->lock);
-    process->dead_threads.resident_peak_pages = MAX(process->dead_threads.resident_peak_pages, peak);
+    process->dead_threads.resident_peak_pages =
+        MAX(process->dead_threads.resident_peak_pages, peak);
     spin_unlock_irqrestore(&task->handlers->lock, flags);
 }
 
@@ -72,8 +74,10 @@ static void release_tables(struct task *task)
 // Who takes over the children of `process`: the nearest ancestor that asked for it, or init.
 static struct process *find_reaper(struct process *process)
 {
-    for (struct process *ancestor = process->parent; ancestor != NULL; ancestor = ancestor->parent) {
-        if (ancestor->child_subreaper && ancestor->state == PROCESS_ALIVE && ancestor->thread_count != 0)
+    for (struct process *ancestor = process->parent; ancestor != NULL;
+        ancestor = ancestor->parent) {
+        if (ancestor->child_subreaper && ancestor->state == PROCESS_ALIVE &&
+            ancestor->thread_count != 0)
             return ancestor;
     }
     return process_init;
@@ -82,8 +86,7 @@ static struct process *find_reaper(struct process *process)
 static void send_parent_death(struct process *child)
 {
     struct task *task;
-    list_for_each_entry(task, &child->threads, thread_node)
-    {
+    list_for_each_entry (task, &child->threads, thread_node) {
         if (task->pdeath_signal != 0)
             (void)signal_send_task(task, task->pdeath_signal, NULL);
     }
@@ -95,23 +98,22 @@ static void check_orphaned(int32_t group, const struct process *leaving)
     if (process_group_is_orphaned_without(group, leaving) && process_group_has_stopped(group)) {
         struct process_group *entry = process_group_find(group);
         struct process *member;
-        hlist_for_each_entry(member, &entry->members, group_node)
-        {
+        hlist_for_each_entry (member, &entry->members, group_node) {
             (void)signal_send_process(member, SIGHUP, NULL);
             (void)signal_send_process(member, SIGCONT, NULL);
         }
     }
 }
 
-// Gives the children of a dead process away. Zombies that the new parent does not wait for go to `reaped`.
+// Gives the children of a dead process away. Zombies that the new parent does not wait for go to
+// `reaped`.
 static void reparent_children(struct process *process, struct list_node *reaped)
 {
     if (list_is_empty(&process->children) && list_is_empty(&process->zombies))
         return;
     struct process *reaper = find_reaper(process);
     struct process *child, *next;
-    list_for_each_entry_safe(child, next, &process->children, sibling)
-    {
+    list_for_each_entry_safe (child, next, &process->children, sibling) {
         send_parent_death(child);
         list_remove(&child->sibling);
         child->parent = reaper;
@@ -121,8 +123,7 @@ static void reparent_children(struct process *process, struct list_node *reaped)
         if (child->group != process->group && child->session == process->session)
             check_orphaned(child->group, NULL);
     }
-    list_for_each_entry_safe(child, next, &process->zombies, sibling)
-    {
+    list_for_each_entry_safe (child, next, &process->zombies, sibling) {
         list_remove(&child->sibling);
         child->parent = reaper;
         child->parent_tid = reaper->pid;
@@ -139,8 +140,7 @@ static void reparent_children(struct process *process, struct list_node *reaped)
 static void leave_children(struct task *task)
 {
     struct process *child;
-    list_for_each_entry(child, &task->process->children, sibling)
-    {
+    list_for_each_entry (child, &task->process->children, sibling) {
         if (child->parent_tid == task->tid) {
             send_parent_death(child);
             child->parent_tid = task->process->pid;
@@ -240,7 +240,8 @@ void process_release_finish(struct task *leader)
 
 // ---- exit --------------------------------------------------------------------------------------
 
-// Marks the task as dying; true when it is the last of its process. From here on it takes no signals.
+// Marks the task as dying; true when it is the last of its process. From here on it takes no
+// signals.
 static bool leave_process(struct task *task, uint32_t status)
 {
     struct process *process = task->process;
@@ -259,8 +260,7 @@ static bool leave_process(struct task *task, uint32_t status)
     // Signals that only this task could take go to the others.
     if (!last && process->pending.pending != 0) {
         struct task *other;
-        list_for_each_entry(other, &process->threads, thread_node)
-        {
+        list_for_each_entry (other, &process->threads, thread_node) {
             if (!other->exiting && (process->pending.pending & ~other->signal_mask) != 0)
                 signal_wake(other, false);
         }
@@ -274,7 +274,8 @@ static bool leave_process(struct task *task, uint32_t status)
     return last;
 }
 
-// A thread vanishes, the leader stays. Which of both the task is may change until the lock is held: exec.c.
+// A thread vanishes, the leader stays. Which of both the task is may change until the lock is held:
+// exec.c.
 static void leave_threads(struct task *task, bool last)
 {
     struct process *process = task->process;
@@ -291,7 +292,8 @@ static void leave_threads(struct task *task, bool last)
         task_put(task); // the reference of the running task is left
 }
 
-// The last thread is gone: timers, terminal, children, parent. True: nobody waits, the process is to be released.
+// The last thread is gone: timers, terminal, children, parent. True: nobody waits, the process is
+// to be released.
 static void process_ends(struct process *process, struct list_node *reaped)
 {
     uint64_t flags = spin_lock_irqsave(&task_list_lock);

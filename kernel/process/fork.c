@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT
 // New tasks and processes: what fork(2), vfork(2), clone(2) and clone3(2) have in common.
 //
-// First everything is allocated and copied, which may fail; then, under task_list_lock, the child gets its number
-// and its place among the others. There a signal that the parent has not yet taken makes the call start over
-// (-ERESTARTNOINTR), so that a signal to a process group reaches either the parent before the fork or both.
+// First everything is allocated and copied, which may fail; then, under task_list_lock, the child
+// gets its number and its place among the others. There a signal that the parent has not yet taken
+// makes the call start over
+// (-ERESTARTNOINTR), so that a signal to a process group reaches either the parent before the fork
+// or both.
 #include "kernel/arch/x86/arch.h"
 #include "kernel/base/string.h"
 #include "kernel/core/time.h"
 #include "kernel/fs/vfs.h"
-#include "kernel/process/internal.h"
+#include "kernel/process/process.h"
 #include "mm/address_space.h"
 #include "sched/sched.h"
 #include <linux/capability.h>
@@ -48,7 +50,8 @@ static int count_check(const struct credentials *cred)
     return -EAGAIN;
 }
 
-// Memory, files and fs context of the child: shared or copied. What was done is found in the task, for tables_release().
+// Memory, files and fs context of the child: shared or copied. What was done is found in the task,
+// for tables_release().
 static int tables_copy(struct task *child, const struct task *parent, uint64_t flags)
 {
     if ((flags & CLONE_FILES) != 0) {
@@ -75,6 +78,10 @@ static int tables_copy(struct task *child, const struct task *parent, uint64_t f
         child->thread.space = address_space_fork(parent->thread.space);
         if (child->thread.space == NULL)
             return -ENOMEM;
+        struct file *exe = parent->thread.space->exe;
+        if (exe != NULL)
+            file_get(exe);
+        child->thread.space->exe = exe;
     }
     return 0;
 }
@@ -194,7 +201,8 @@ static void link_process(struct task *child, struct task *parent, uint64_t flags
     process_list_add(process);
 }
 
-// Number and place among the others. -ERESTARTNOINTR: a signal comes first; -EAGAIN: no number is left.
+// Number and place among the others. -ERESTARTNOINTR: a signal comes first; -EAGAIN: no number is
+// left.
 static int link_child(struct task *child, struct task *parent, const struct clone_request *request)
 {
     struct process *creator = parent->process;
@@ -284,7 +292,8 @@ int64_t process_clone(const struct clone_request *request)
     }
     int32_t tid = child->tid;
     if ((request->flags & CLONE_PARENT_SETTID) != 0)
-        (void)user_put_u32(request->parent_tid, (uint32_t)tid); // as Linux: a bad address is no error
+        (void)user_put_u32(
+            request->parent_tid, (uint32_t)tid); // as Linux: a bad address is no error
     task_get(child); // for the task that runs; the other reference is that of the pid table
     if ((request->flags & CLONE_VFORK) == 0) {
         sched_start(&child->thread);
@@ -295,4 +304,38 @@ int64_t process_clone(const struct clone_request *request)
     wait_for_vfork(child, &vfork_done);
     task_put(child);
     return tid;
+}
+
+int process_unshare(bool files, bool fs)
+{
+    struct task *task = task_current();
+    struct fd_table *own_files = NULL;
+    struct fs_context *own_fs = NULL;
+    int error = -ENOMEM;
+    if (files && fd_table_is_shared(task->files)) {
+        own_files = fd_table_clone(task->files, UINT32_MAX, &error);
+        if (own_files == NULL)
+            return error;
+    }
+    if (fs && atomic_load_relaxed(&task->fs->refcount) > 1) {
+        own_fs = fs_context_clone(task->fs);
+        if (own_fs == NULL) {
+            if (own_files != NULL)
+                fd_table_put(own_files);
+            return -ENOMEM;
+        }
+    }
+    struct fd_table *old_files = task->files;
+    struct fs_context *old_fs = task->fs;
+    spin_lock(&task->alloc_lock);
+    if (own_files != NULL)
+        task->files = own_files;
+    if (own_fs != NULL)
+        task->fs = own_fs;
+    spin_unlock(&task->alloc_lock);
+    if (own_files != NULL)
+        fd_table_put(old_files);
+    if (own_fs != NULL)
+        fs_context_put(old_fs);
+    return 0;
 }

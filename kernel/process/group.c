@@ -3,7 +3,7 @@
 //
 // A session has no object of its own: the group with the session's number stands for it, and stays
 // (perhaps without members) until no group of the session has members.
-#include "kernel/process/internal.h"
+#include "kernel/process/process.h"
 #include "mm/slab.h"
 
 #define TABLE_SIZE 128
@@ -19,12 +19,18 @@ struct process_group *process_group_find(int32_t id)
 {
     assert_lock_held(&task_list_lock);
     struct process_group *group;
-    hlist_for_each_entry(group, &table[(uint32_t)id % TABLE_SIZE], node)
-    {
+    hlist_for_each_entry (group, &table[(uint32_t)id % TABLE_SIZE], node) {
         if (group->id == id)
             return group;
     }
     return NULL;
+}
+
+void process_group_add(struct process_group *group)
+{
+    assert_lock_held(&task_list_lock);
+    debug_assert(process_group_find(group->id) == NULL);
+    hlist_add_head(&table[(uint32_t)group->id % TABLE_SIZE], &group->node);
 }
 
 // Frees a group that nothing needs any more, and its number.
@@ -53,10 +59,9 @@ void process_group_join(struct process *process, struct process_group *group)
 void process_group_found(struct process *process, struct process_group *fresh, bool new_session)
 {
     assert_lock_held(&task_list_lock);
-    debug_assert(process_group_find(process->pid) == NULL);
     fresh->id = process->pid;
     fresh->session = new_session ? fresh : process->group_entry->session;
-    hlist_add_head(&table[(uint32_t)fresh->id % TABLE_SIZE], &fresh->node);
+    process_group_add(fresh);
     if (process->group_entry == NULL) {
         process_group_join(process, fresh);
         return;
@@ -88,8 +93,8 @@ void process_group_leave(struct process *process)
     group_free_unused(session);
 }
 
-// A group is orphaned when no member has a parent in another group of the same session: nobody is left who
-// could continue it once it stops (POSIX).
+// A group is orphaned when no member has a parent in another group of the same session: nobody is
+// left who could continue it once it stops (POSIX).
 bool process_group_is_orphaned_without(int32_t id, const struct process *leaving)
 {
     assert_lock_held(&task_list_lock);
@@ -97,8 +102,7 @@ bool process_group_is_orphaned_without(int32_t id, const struct process *leaving
     if (group == NULL)
         return true;
     struct process *member;
-    hlist_for_each_entry(member, &group->members, group_node)
-    {
+    hlist_for_each_entry (member, &group->members, group_node) {
         struct process *parent = member->parent;
         if (member == leaving || member->state != PROCESS_ALIVE || parent == NULL ||
             parent == process_init)
@@ -124,8 +128,7 @@ bool process_group_has_stopped(int32_t id)
     if (group == NULL)
         return false;
     struct process *member;
-    hlist_for_each_entry(member, &group->members, group_node)
-    {
+    hlist_for_each_entry (member, &group->members, group_node) {
         if (atomic_load_relaxed(&member->stopped))
             return true;
     }
@@ -141,19 +144,28 @@ bool process_group_in_session(int32_t id, int32_t session)
     return found;
 }
 
+bool process_group_is_known(int32_t id)
+{
+    uint64_t flags = spin_lock_irqsave(&task_list_lock);
+    struct process_group *group = process_group_find(id);
+    bool known = group != NULL && group->member_count != 0;
+    spin_unlock_irqrestore(&task_list_lock, flags);
+    return known;
+}
+
 void process_session_clear_tty(int32_t session, struct tty *tty)
 {
     uint64_t flags = spin_lock_irqsave(&task_list_lock);
     struct process *process;
-    list_for_each_entry(process, &process_list, process_node)
-    {
+    list_for_each_entry (process, &process_list, process_node) {
         if (process->session == session && process->tty == tty)
             process->tty = NULL;
     }
     spin_unlock_irqrestore(&task_list_lock, flags);
 }
 
-// May `process` enter the group `id`? 0, and *group the group (NULL: to be founded), or the error of setpgid(2).
+// May `process` enter the group `id`? 0, and *group the group (NULL: to be founded), or the error
+// of setpgid(2).
 static int set_group_check(struct process *process, int32_t id, struct process_group **group)
 {
     struct process *self = process_current();

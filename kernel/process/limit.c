@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Resource limits: the values a first process has, and reading them.
-#include "kernel/process/internal.h"
+#include "kernel/process/process.h"
 
 uint64_t process_limit(unsigned resource)
 {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 // Pid numbers, and the table that finds tasks by them.
 //
-// A number is taken as long as anything bears it: a task (its tid), a process group or a session (their ids are the
-// pid of their founder, who may be long dead). Numbers are given out in a circle, so that one is used again as late as
-// possible. The table is read under RCU: a task that was found is valid until the end of the section and may be
-// kept with reference_get_unless_zero().
-#include "kernel/process/internal.h"
+// A number is taken as long as anything bears it: a task (its tid), a process group or a session
+// (their ids are the pid of their founder, who may be long dead). Numbers are given out in a
+// circle, so that one is used again as late as possible. The table is read under RCU: a task that
+// was found is valid until the end of the section and may be kept with reference_get_unless_zero().
+#include "kernel/process/process.h"
 #include "kernel/base/bitmap.h"
 
 #define PID_RESERVED 300 // numbers below are given out only once, after the start (as Linux does)
@@ -15,8 +15,9 @@ struct spinlock task_list_lock = SPINLOCK_INIT("task_list_lock");
 struct list_node process_list = LIST_INIT(process_list);
 struct process *process_init;
 
-static uint64_t numbers[PID_MAX / 64]; // bit set: taken; under task_list_lock, read by process_next_get()
-static int32_t last_number;            // under task_list_lock
+static uint64_t
+    numbers[PID_MAX / 64];  // bit set: taken; under task_list_lock, read by process_next_get()
+static int32_t last_number; // under task_list_lock
 static struct hlist_head table[TABLE_SIZE];
 
 static struct hlist_head *table_chain(int32_t tid)
@@ -129,8 +130,7 @@ struct task *process_thread_next_get(struct process *process, int32_t after_tid)
     struct task *next = NULL;
     uint64_t flags = spin_lock_irqsave(&task_list_lock);
     struct task *task;
-    list_for_each_entry(task, &process->threads, thread_node)
-    {
+    list_for_each_entry (task, &process->threads, thread_node) {
         if (task->tid > after_tid && (next == NULL || task->tid < next->tid))
             next = task;
     }

@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: MIT
-// Signals: sending and queueing. What happens to them on the way to user mode is in signal_deliver.c.
+// Signals: sending and queueing. What happens to them on the way to user mode is in
+// signal_deliver.c.
 //
-// A signal is pending for one task or for a process; two bit sets and two queues under handlers->lock, which all tasks
-// of a process share. Sending decides at once what can be decided: ignored signals vanish, a signal that
-// ends the process marks all its tasks (process->group_exit), a SIGCONT ends a stop. Then it picks a task that
-// does not block the signal, sets THREAD_WORK_SIGNAL there and ends its sleep.
+// A signal is pending for one task or for a process; two bit sets and two queues under
+// handlers->lock, which all tasks of a process share. Sending decides at once what can be decided:
+// ignored signals vanish, a signal that ends the process marks all its tasks (process->group_exit),
+// a SIGCONT ends a stop. Then it picks a task that does not block the signal, sets
+// THREAD_WORK_SIGNAL there and ends its sleep.
 //
-// THREAD_WORK_SIGNAL says "look": it is set under the lock by anybody and cleared under the lock by the task itself
-// alone, when nothing is pending that it does not block. So an interruptible sleep never misses a
-// signal, and a call that was interrupted always passes through process_user_return().
+// THREAD_WORK_SIGNAL says "look": it is set under the lock by anybody and cleared under the lock by
+// the task itself alone, when nothing is pending that it does not block. So an interruptible sleep
+// never misses a signal, and a call that was interrupted always passes through
+// process_user_return().
 #include "kernel/process/signal.h"
 #include "kernel/base/string.h"
-#include "kernel/process/internal.h"
+#include "kernel/process/process.h"
 #include "mm/slab.h"
 #include <linux/capability.h>
 
@@ -20,7 +23,8 @@
         SIGNAL_BIT(SIGFPE) | SIGNAL_BIT(SIGSYS))
 
 static struct slab_cache *queued_cache;
-static bool init_may_die; // a fault of pid 1 itself was turned into a signal
+static bool
+    init_may_die; // pid 1 is an ordinary program, or a fault of its own was turned into a signal
 
 void signal_queue_init(struct signal_queue *queue)
 {
@@ -45,8 +49,7 @@ void signal_queue_flush(struct signal_queue *queue, uint64_t set)
         return;
     queue->pending &= ~set;
     struct signal_info *info, *next;
-    list_for_each_entry_safe(info, next, &queue->queue, node)
-    {
+    list_for_each_entry_safe (info, next, &queue->queue, node) {
         if ((SIGNAL_BIT(info->info.si_signo) & set) == 0)
             continue;
         list_remove(&info->node);
@@ -74,10 +77,16 @@ bool process_is_protected(const struct process *process)
     return process == process_init && !init_may_die;
 }
 
+void process_init_unprotect(void)
+{
+    init_may_die = true;
+}
+
 bool signal_action_ignores(const struct signal_action *action, int signal)
 {
     return action->handler == (uintptr_t)SIG_IGN ||
-           (action->handler == (uintptr_t)SIG_DFL && (SIGNAL_BIT(signal) & SIGNAL_SET_IGNORED) != 0);
+           (action->handler == (uintptr_t)SIG_DFL &&
+               (SIGNAL_BIT(signal) & SIGNAL_SET_IGNORED) != 0);
 }
 
 void signal_wake(struct task *task, bool fatal)
@@ -103,8 +112,7 @@ void process_kill_locked(struct process *process, uint32_t status)
     process->stopped = false;
     process->stop_pending = 0;
     struct task *task;
-    list_for_each_entry(task, &process->threads, thread_node)
-    {
+    list_for_each_entry (task, &process->threads, thread_node) {
         task->stop_counted = false;
         if (!task->exiting)
             signal_wake(task, true);
@@ -121,8 +129,7 @@ void process_continue_locked(struct process *process)
     process->continued = complete;
     process->continue_notify = complete;
     struct task *task;
-    list_for_each_entry(task, &process->threads, thread_node)
-    {
+    list_for_each_entry (task, &process->threads, thread_node) {
         task->stop_counted = false;
         thread_work_set(&task->thread, THREAD_WORK_SIGNAL);
         sched_wake(&task->thread, THREAD_STOPPED);
@@ -133,8 +140,7 @@ static void flush_everywhere(struct process *process, uint64_t set)
 {
     signal_queue_flush(&process->pending, set);
     struct task *task;
-    list_for_each_entry(task, &process->threads, thread_node)
-    {
+    list_for_each_entry (task, &process->threads, thread_node) {
         signal_queue_flush(&task->pending, set);
     }
 }
@@ -160,7 +166,8 @@ static bool send_prepare(struct process *process, struct task *task, int signal)
     return !signal_action_ignores(action, signal);
 }
 
-static int send_enqueue(struct process *process, struct signal_queue *queue, int signal, const siginfo_t *info)
+static int send_enqueue(
+    struct process *process, struct signal_queue *queue, int signal, const siginfo_t *info)
 {
     if (signal == SIGKILL)
         goto pending; // there is never anything to be said about it
@@ -205,8 +212,7 @@ static struct task *choose_target(struct process *process, struct task *task, in
     if (task != NULL)
         return NULL;
     struct task *other;
-    list_for_each_entry(other, &process->threads, thread_node)
-    {
+    list_for_each_entry (other, &process->threads, thread_node) {
         if (wants(other, signal))
             return other;
     }
@@ -227,7 +233,8 @@ static void send_complete(struct process *process, struct task *task, int signal
         signal_wake(target, false);
 }
 
-int signal_send_locked(struct process *process, struct task *task, int signal, const siginfo_t *info)
+int signal_send_locked(
+    struct process *process, struct task *task, int signal, const siginfo_t *info)
 {
     assert_lock_held(&process->handlers->lock);
     debug_assert(signal >= 1 && signal <= SIGNAL_COUNT);
@@ -251,7 +258,7 @@ bool signal_queue_timer(struct process *process, struct task *task, struct queue
     int signal = queued->base.info.si_signo;
     if (process->thread_count == 0)
         return false;
-    if (list_is_linked(&queued->base.node))
+    if (signal_timer_is_queued(queued))
         return true;
     if (!send_prepare(process, task, signal))
         return false;
@@ -260,7 +267,21 @@ bool signal_queue_timer(struct process *process, struct task *task, struct queue
     queue->pending |= SIGNAL_BIT(signal);
     wait_wake_all(&process->handlers->signalfd_wait);
     send_complete(process, task, signal);
-    return false;
+    return true;
+}
+
+void signal_unqueue_timer(struct signal_queue *queue, struct queued_signal *queued)
+{
+    if (!signal_timer_is_queued(queued))
+        return;
+    int signal = queued->base.info.si_signo;
+    list_remove(&queued->base.node);
+    struct signal_info *entry;
+    list_for_each_entry (entry, &queue->queue, node) {
+        if (entry->info.si_signo == signal)
+            return;
+    }
+    queue->pending &= ~SIGNAL_BIT(signal);
 }
 
 int signal_send_process(struct process *process, int signal, const siginfo_t *info)
@@ -290,8 +311,7 @@ int signal_send_group(int32_t id, int signal, const siginfo_t *info)
     struct process_group *group = process_group_find(id);
     if (group != NULL) {
         struct process *member;
-        hlist_for_each_entry(member, &group->members, group_node)
-        {
+        hlist_for_each_entry (member, &group->members, group_node) {
             if (signal_send_process(member, signal, info) == 0)
                 result = 0;
         }
@@ -338,8 +358,8 @@ int signal_may_send(struct process *process, int signal)
         return 0;
     rcu_read_lock();
     const struct credentials *other = rcu_load(process->leader->cred);
-    bool allowed = own->euid == other->suid || own->euid == other->uid ||
-                   own->uid == other->suid || own->uid == other->uid ||
+    bool allowed = own->euid == other->suid || own->euid == other->uid || own->uid == other->suid ||
+                   own->uid == other->uid ||
                    (signal == SIGCONT && process->session == self->session);
     rcu_read_unlock();
     return allowed || capable(CAP_KILL) ? 0 : -EPERM;
@@ -356,8 +376,7 @@ static void queue_take(struct signal_queue *queue, int signal, siginfo_t *info)
 {
     struct signal_info *entry, *found = NULL;
     bool more = false;
-    list_for_each_entry(entry, &queue->queue, node)
-    {
+    list_for_each_entry (entry, &queue->queue, node) {
         if (entry->info.si_signo != signal)
             continue;
         if (found != NULL) {

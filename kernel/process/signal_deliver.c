@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// The way back to user mode: signals are taken off the queues and acted upon, stopped processes stop, dying ones die,
-// interrupted system calls are restarted or end with EINTR.
+// The way back to user mode: signals are taken off the queues and acted upon, stopped processes
+// stop, dying ones die, interrupted system calls are restarted or end with EINTR.
 #include "kernel/arch/x86/arch.h"
 #include "kernel/core/upcall.h"
-#include "kernel/process/internal.h"
+#include "kernel/process/process.h"
 #include <asm/unistd_64.h>
 
 #define SYSCALL_INSTRUCTION_BYTES 2
@@ -83,7 +83,8 @@ void process_notify_stop(struct process *process, int code)
     struct process *parent = process->parent;
     if (parent == NULL)
         goto out;
-    signal_fill_child_info(process, code, code == CLD_CONTINUED ? SIGCONT : process->stop_signal, &info);
+    signal_fill_child_info(
+        process, code, code == CLD_CONTINUED ? SIGCONT : process->stop_signal, &info);
     uint64_t inner;
     struct signal_handlers *handlers = process_signals_lock(parent, &inner);
     const struct signal_action *action = &handlers->actions[SIGCHLD - 1];
@@ -104,8 +105,7 @@ static void stop_begin(struct process *process, int signal)
     process->stop_signal = (uint32_t)signal;
     process->stop_pending = 0;
     struct task *task;
-    list_for_each_entry(task, &process->threads, thread_node)
-    {
+    list_for_each_entry (task, &process->threads, thread_node) {
         if (task->exiting)
             continue;
         task->stop_counted = true;
@@ -126,7 +126,8 @@ static void stop_sleep(struct task *task, uint64_t *flags)
         *flags = spin_lock_irqsave(lock);
     }
     while (process->stopped && !thread_kill_pending(&task->thread)) {
-        thread_prepare_sleep(THREAD_STOPPED); // under the lock: whoever ends the stop wakes afterwards
+        thread_prepare_sleep(
+            THREAD_STOPPED); // under the lock: whoever ends the stop wakes afterwards
         spin_unlock_irqrestore(lock, *flags);
         (void)sched_block(UINT64_MAX);
         *flags = spin_lock_irqsave(lock);
@@ -141,11 +142,13 @@ static void act_stop(struct task *task, int signal, uint64_t *flags)
     struct process *process = task->process;
     struct spinlock *lock = &task->handlers->lock;
     if (signal != SIGSTOP) {
-        // Who belongs to an orphaned group is not stopped from the terminal: nobody could continue it.
+        // Who belongs to an orphaned group is not stopped from the terminal: nobody could continue
+        // it.
         spin_unlock_irqrestore(lock, *flags);
         bool orphaned = process_group_is_orphaned(process->group);
         *flags = spin_lock_irqsave(lock);
-        bool continued = ((task->pending.pending | process->pending.pending) & SIGNAL_BIT(SIGCONT)) != 0;
+        bool continued =
+            ((task->pending.pending | process->pending.pending) & SIGNAL_BIT(SIGCONT)) != 0;
         if (orphaned || continued)
             return;
     }
@@ -196,7 +199,8 @@ static int take_signal(struct task *task, siginfo_t *info, struct signal_action 
         if ((bit & SIGNAL_SET_STOP) != 0)
             act_stop(task, signal, &flags);
         else
-            process_kill_locked(process, (uint32_t)signal | ((bit & SIGNAL_SET_CORE) != 0 ? 0x80 : 0));
+            process_kill_locked(
+                process, (uint32_t)signal | ((bit & SIGNAL_SET_CORE) != 0 ? 0x80 : 0));
     }
     if (signal == 0)
         signal_recalculate_locked(task);
@@ -204,8 +208,8 @@ static int take_signal(struct task *task, siginfo_t *info, struct signal_action 
     return signal;
 }
 
-static void run_handler(struct trap_frame *frame, int signal, const siginfo_t *info,
-    const struct signal_action *action)
+static void run_handler(
+    struct trap_frame *frame, int signal, const siginfo_t *info, const struct signal_action *action)
 {
     struct task *task = task_current();
     restart_before_handler(frame, action);
@@ -231,13 +235,7 @@ static void run_handler(struct trap_frame *frame, int signal, const siginfo_t *i
 void process_user_return(struct trap_frame *frame)
 {
     struct task *task = task_current();
-    uint32_t work = atomic_load_relaxed(&task->thread.work);
-    if ((work & THREAD_WORK_RESUME) != 0) {
-        thread_work_clear(&task->thread, THREAD_WORK_RESUME);
-        cpu_timer_work();
-        work = atomic_load_relaxed(&task->thread.work);
-    }
-    if ((work & SIGNAL_WORK_BITS) == 0)
+    if ((atomic_load_relaxed(&task->thread.work) & SIGNAL_WORK_BITS) == 0)
         return;
     siginfo_t info;
     struct signal_action action;

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: MIT
-// What a signal handler finds on its stack, and the way back (rt_sigreturn). The layout is that of Linux on
-// x86-64, known to C libraries, debuggers and unwinders:
+// What a signal handler finds on its stack, and the way back (rt_sigreturn). The layout is that of
+// Linux on x86-64, known to C libraries, debuggers and unwinders:
 //
-//   higher addresses   128 bytes that leaf functions may use without moving the stack pointer (red zone)
+//   higher addresses   128 bytes that leaf functions may use without moving the stack pointer (red
+//   zone)
 //                      FPU state, aligned to 64, with the magic words of asm/sigcontext.h
 //   rsp at entry + 8   ucontext: registers, alternate stack, blocked signals to restore
 //                      siginfo
 //   rsp at entry       address of the restorer, which calls rt_sigreturn
 //
-// The frame comes back from user memory with any content: only registers a program may set itself are
-// taken from it, the FPU state is checked by arch_fpu_signal_restore().
+// The frame comes back from user memory with any content: only registers a program may set itself
+// are taken from it, the FPU state is checked by arch_fpu_signal_restore().
 #include "kernel/arch/x86/arch.h"
 #include "kernel/base/string.h"
-#include "kernel/process/internal.h"
+#include "kernel/process/process.h"
 #include <asm/sigcontext.h>
 #include <asm/ucontext.h>
 
@@ -76,7 +77,8 @@ int signal_altstack_set(uintptr_t base, int flags, size_t size, uintptr_t rsp)
     return 0;
 }
 
-static void context_from_frame(struct sigcontext *context, const struct trap_frame *frame, uint64_t mask)
+static void context_from_frame(
+    struct sigcontext *context, const struct trap_frame *frame, uint64_t mask)
 {
     context->r8 = frame->r8;
     context->r9 = frame->r9;
@@ -216,7 +218,8 @@ int64_t signal_frame_return(struct trap_frame *frame)
     struct ucontext context;
     uintptr_t place = frame->rsp - sizeof(uintptr_t); // the restorer's address was popped
     frame->syscall_number = UINT64_MAX;               // what rax holds is not a result: no restart
-    if (copy_from_user(&context, place + offsetof(struct signal_frame, context), sizeof(context)) != 0)
+    if (copy_from_user(&context, place + offsetof(struct signal_frame, context), sizeof(context)) !=
+        0)
         goto bad;
     // Beyond user space the return to user mode would fault in the kernel's name.
     if (context.uc_mcontext.rip >= USER_END)
@@ -226,6 +229,7 @@ int64_t signal_frame_return(struct trap_frame *frame)
     if (arch_fpu_signal_restore((uintptr_t)context.uc_mcontext.fpstate) != 0)
         goto bad;
     frame_from_context(frame, &context.uc_mcontext);
+    arch_frame_rewritten();
     // As Linux: a stack that is not acceptable leaves things as they are.
     struct task *task = task_current();
     if (task->altstack_base != (uintptr_t)context.uc_stack.ss_sp ||

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The mask of blocked signals of the running task.
-#include "kernel/process/internal.h"
+#include "kernel/process/process.h"
 
 void signal_recalculate_locked(struct task *task)
 {
@@ -27,8 +27,7 @@ static void hand_over(struct task *task, uint64_t newly_blocked)
     if (left == 0 || process->thread_count <= 1)
         return;
     struct task *other;
-    list_for_each_entry(other, &process->threads, thread_node)
-    {
+    list_for_each_entry (other, &process->threads, thread_node) {
         if (other != task && !other->exiting && (left & ~other->signal_mask) != 0)
             signal_wake(other, false);
     }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 // Life of the structures: allocation, references, what others may look at.
 //
-// A task has one reference for its place in the pid table (given back when it is reaped) and one for running
-// (given back by the reaper after its last context switch); lookups add more. It holds one on its
-// process. Both are freed after an RCU grace period, so that whoever found them in the pid table may try to take a
-// reference (reference_get_unless_zero).
+// A task has one reference for its place in the pid table (given back when it is reaped) and one
+// for running (given back by the reaper after its last context switch); lookups add more. It holds
+// one on its process. Both are freed after an RCU grace period, so that whoever found them in the
+// pid table may try to take a reference (reference_get_unless_zero).
 #include "kernel/arch/x86/arch.h"
 #include "kernel/fs/file.h"
-#include "kernel/process/internal.h"
+#include "kernel/process/process.h"
 #include "mm/address_space.h"
 #include "mm/slab.h"
 #include "sched/sched.h"
@@ -140,8 +140,14 @@ struct signal_handlers *signal_handlers_allocate(void)
     return handlers;
 }
 
-// The last owner's RCU callback or an exec that unshares: readers that hold the lock have a process, which keeps the
-// handlers. An exec therefore waits for a grace period before it comes here (exec.c).
+void signal_handlers_get(struct signal_handlers *handlers)
+{
+    atomic_fetch_add_relaxed(&handlers->refcount, 1u);
+}
+
+// The last owner's RCU callback or an exec that unshares: readers that hold the lock have a
+// process, which keeps the handlers. An exec therefore waits for a grace period before it comes
+// here (exec.c).
 void signal_handlers_put(struct signal_handlers *handlers)
 {
     if (atomic_fetch_sub(&handlers->refcount, 1u) == 1)

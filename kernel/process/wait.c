@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Waiting for children: wait4(2) and waitid(2).
 //
-// Dead children stand on a list of their own in the order of their deaths, so that waiting for any child does not
-// look at the living ones, unless stops and continuations are asked for too.
-#include "kernel/process/internal.h"
+// Dead children stand on a list of their own in the order of their deaths, so that waiting for any
+// child does not look at the living ones, unless stops and continuations are asked for too.
+#include "kernel/process/process.h"
 #include "sched/sched.h"
 #include <linux/wait.h>
 
@@ -116,7 +116,8 @@ static void take_zombie(struct process *child, const struct wait_request *reques
 }
 
 // The child with the pid that is asked for: no list is walked. Results as look().
-static int look_at_pid(const struct wait_request *request, struct wait_result *result, struct task **released)
+static int look_at_pid(
+    const struct wait_request *request, struct wait_result *result, struct task **released)
 {
     struct process *child = process_lookup(request->id);
     if (child == NULL || child->parent != process_current() || !eligible(child, request))
@@ -129,17 +130,17 @@ static int look_at_pid(const struct wait_request *request, struct wait_result *r
     return 1;
 }
 
-// One look at all children, under task_list_lock. 1: result is filled (*released: a leader to be let go); 0: nothing
-// yet; -ECHILD: there is no such child.
-static int look(const struct wait_request *request, struct wait_result *result, struct task **released)
+// One look at all children, under task_list_lock. 1: result is filled (*released: a leader to be
+// let go); 0: nothing yet; -ECHILD: there is no such child.
+static int look(
+    const struct wait_request *request, struct wait_result *result, struct task **released)
 {
     struct process *parent = process_current();
     struct process *child;
     bool any = false;
     if (request->which == WAIT_PID)
         return look_at_pid(request, result, released);
-    list_for_each_entry(child, &parent->zombies, sibling)
-    {
+    list_for_each_entry (child, &parent->zombies, sibling) {
         if (!eligible(child, request))
             continue;
         any = true;
@@ -150,8 +151,7 @@ static int look(const struct wait_request *request, struct wait_result *result, 
     }
     // Without these options one living child is as good as all.
     bool look_at_all = (request->options & (WSTOPPED | WCONTINUED)) != 0;
-    list_for_each_entry(child, &parent->children, sibling)
-    {
+    list_for_each_entry (child, &parent->children, sibling) {
         if (!eligible(child, request))
             continue;
         any = true;
