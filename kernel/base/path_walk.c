@@ -4,6 +4,7 @@
 #include "kernel/base/path_walk.h"
 
 #include "kernel/base/assert.h"
+#include "kernel/base/string.h"
 
 #include <linux/errno.h>
 #include <linux/limits.h>
@@ -14,6 +15,27 @@ static_assert(PATH_WALK_PATH_MAX == PATH_MAX);
 static const char *skip_slashes(const char *at, const char *end)
 {
     while (at < end && *at == '/') {
+        at++;
+    }
+    return at;
+}
+
+// First slash in [at, end), or end. Eight bytes at a time: the usual name ends in the first word.
+static const char *find_slash(const char *at, const char *end)
+{
+    const uint64_t ones = 0x0101010101010101ul;
+    for (; end - at >= (ptrdiff_t)sizeof(uint64_t); at += sizeof(uint64_t)) {
+        uint64_t word;
+        memcpy(&word, at, sizeof(word));
+        word ^= ones * '/'; // slashes become zero bytes
+        // High bit of every zero byte; bits above the lowest one may be wrong, but only that one
+        // counts.
+        uint64_t zeros = (word - ones) & ~word & (ones << 7);
+        if (zeros != 0) {
+            return at + bit_lowest(zeros) / 8;
+        }
+    }
+    while (at < end && *at != '/') {
         at++;
     }
     return at;
@@ -36,13 +58,10 @@ int path_walk_init(struct path_walk *walk, const char *path, size_t len)
 int path_walk_next(struct path_walk *walk, struct path_component *component)
 {
     const char *name = walk->at;
-    const char *end = name;
 
     assert(!path_walk_at_end(walk));
     debug_assert(*name != '/');
-    while (end < walk->end && *end != '/') {
-        end++;
-    }
+    const char *end = find_slash(name, walk->end);
     size_t len = (size_t)(end - name);
     if (len > PATH_WALK_NAME_MAX) {
         return -ENAMETOOLONG;
