@@ -295,6 +295,7 @@ struct page *page_alloc(unsigned order, uint32_t flags)
             return NULL;
     }
     debug_assert(page->refcount == 0);
+    debug_assert((page->flags & ~PAGE_PERCPU) == 0);
     page->flags = 0;
     page->refcount = 1;
     kasan_unpoison(page_to_virt(page), PAGE_SIZE << order);

@@ -9,8 +9,12 @@
 // Call sites read it through these pointers; written only here.
 struct pv_ops pv_ops;
 
-void pv_init(void)
+void pv_start(void)
 {
     pv_ops = pv_native_ops;
+}
+
+void pv_init(void)
+{
     assert(pv_ops.clock_ns != NULL && pv_ops.idle != NULL && pv_ops.shutdown != NULL);
 }

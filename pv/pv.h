@@ -39,7 +39,8 @@ struct pv_ops {
 extern struct pv_ops pv_ops; // read-only after pv_init()
 extern const struct pv_ops pv_native_ops;
 
-void pv_init(void); // after option_parse(), before the clock is first needed
+void pv_start(void); // first thing at boot: the native operations, so that a panic can end the machine
+void pv_init(void);  // after option_parse(), before the clock is first needed
 
 #define pv_clock_ns()               pv_ops.clock_ns()
 #define pv_timer_arm(deadline)      pv_ops.timer_arm(deadline)

@@ -447,6 +447,10 @@ static void s5_is_found_in_aml(void **state)
     assert_int_equal(find_s5(root, sizeof(root), &type), 0);
     assert_int_equal(type.a, 1);
     assert_int_equal(type.b, 7);
+    const uint8_t single[] = {0x08, '_', 'S', '5', '_', 0x12, 0x04, 0x01, 0x0a, 0x03};
+    assert_int_equal(find_s5(single, sizeof(single), &type), 0);
+    assert_int_equal(type.a, 3);
+    assert_int_equal(type.b, 0);
     for (size_t len = 0; len < 10; len++) {
         assert_int_equal(find_s5(qemu, len, &type), -ENOENT);
     }
@@ -536,9 +540,13 @@ static void slit_and_hpet_are_decoded(void **state)
     struct acpi_table table = {.bytes = (uint8_t *)&raw, .len = sizeof(raw)};
     assert_int_equal(acpi_hpet_parse(&table, &hpet), 0);
     assert_int_equal(hpet.address, 0xfed00000);
-    raw.address.space = ACPI_SPACE_IO;
-    assert_int_equal(acpi_hpet_parse(&table, &hpet), -EINVAL);
     table.len--;
+    assert_int_equal(acpi_hpet_parse(&table, &hpet), -EINVAL);
+    table.len++;
+    raw.header.signature[0] = 'X';
+    assert_int_equal(acpi_hpet_parse(&table, &hpet), -EINVAL);
+    raw.header.signature[0] = 'H';
+    raw.address.space = ACPI_SPACE_IO;
     assert_int_equal(acpi_hpet_parse(&table, &hpet), -EINVAL);
 }
 

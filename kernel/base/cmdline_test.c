@@ -91,6 +91,8 @@ static void names_fold_dashes(void **state)
     assert_true(cmdline_name_is(&token, "log_level"));
     assert_true(cmdline_name_is(&token, "log-level"));
     assert_false(cmdline_name_is(&token, "log-leve"));
+    assert_false(cmdline_name_is(&token, "log-lexel"));
+    assert_false(cmdline_name_is(&token, ""));
     assert_false(cmdline_name_is(&token, "log-levels"));
 }
 

@@ -174,6 +174,8 @@ static void bad_interpreters_are_refused(void **state)
     refuse(program.headers[2].p_offset = UINT64_MAX);
     refuse(program.headers[3] = program.headers[2]); // two of them
     accept(program.headers[2].p_offset = FILE_SIZE - 28);
+    accept(program.headers[2].p_filesz = 2);
+    accept(program.headers[2].p_filesz = ELF_IMAGE_INTERP_MAX);
 }
 
 static void segments_are_limited(void **state)
@@ -201,6 +203,28 @@ static void headers_outside_segments_have_no_address(void **state)
 }
 
 // A segment may begin with the program headers instead of the file's.
+// Headers may end exactly where the limit is, and not a byte further.
+static void headers_are_limited(void **state)
+{
+    static uint8_t bytes[ELF_IMAGE_HEADERS_MAX + 1];
+    struct program program = make_program();
+    struct elf_image image;
+    size_t headers_size;
+    size_t len = program.file.e_phnum * sizeof(Elf64_Phdr);
+
+    program.file.e_phoff = ELF_IMAGE_HEADERS_MAX - len;
+    memcpy(bytes, &program.file, sizeof(program.file));
+    memcpy(bytes + program.file.e_phoff, program.headers, len);
+    assert_int_equal(elf_image_headers_size(bytes, sizeof(bytes), &headers_size, nullptr), 0);
+    assert_int_equal(headers_size, ELF_IMAGE_HEADERS_MAX);
+    assert_int_equal(
+        elf_image_parse(bytes, ELF_IMAGE_HEADERS_MAX, sizeof(bytes), &image, nullptr), 0);
+    program.file.e_phoff++;
+    memcpy(bytes, &program.file, sizeof(program.file));
+    assert_int_equal(
+        elf_image_headers_size(bytes, sizeof(bytes), &headers_size, nullptr), -ENOEXEC);
+}
+
 static void headers_at_the_beginning_of_a_segment_are_found(void **state)
 {
     struct program program = make_program();
@@ -274,6 +298,7 @@ int main(void)
         cmocka_unit_test(bad_interpreters_are_refused),
         cmocka_unit_test(segments_are_limited),
         cmocka_unit_test(headers_outside_segments_have_no_address),
+        cmocka_unit_test(headers_are_limited),
         cmocka_unit_test(headers_at_the_beginning_of_a_segment_are_found),
         cmocka_unit_test(short_buffers_are_refused),
         cmocka_unit_test(real_program_is_accepted),

@@ -163,6 +163,8 @@ static void numbers_are_parsed_exactly(void **state)
     check_u64("ffffffffffffffff", 16, 0, UINT64_MAX);
     check_u64("10000000000000000", 16, -ERANGE, 0);
     check_u64("0xFf", 16, 0, 255);
+    check_u64("A", 16, 0, 10);
+    check_u64("Z", 36, 0, 35);
     check_u64("0xff", 0, 0, 255);
     check_u64("0b101", 0, 0, 5);
     check_u64("0b1", 16, 0, 0xb1);

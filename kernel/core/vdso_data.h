@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The page that the vDSO reads, mapped read-only into every program in front of the vDSO's code: shared by the kernel and
+// The page that the vDSO reads, mapped read-only into every program behind the page of the vDSO (kernel/vdso): shared by the kernel and
 // kernel/vdso, which both are built from this tree.
 //
 // ns = base_ns + ((TSC - base_tsc) * mult >> 32) is CLOCK_MONOTONIC; with realtime_offset_ns added, CLOCK_REALTIME.

@@ -22,7 +22,7 @@ static void debug_port_write(const char *text, size_t len_bytes)
     arch_out8_many(DEBUG_PORT, text, len_bytes);
 }
 
-static struct log_console debug_port_console = {.name = "debug port", .write = debug_port_write};
+static struct log_console debug_port_console = {.name = "debug port", .write = debug_port_write, .level = LOG_DEBUG};
 
 static unsigned serial_room; // bytes that fit into the FIFO without another look; under the console lock
 

@@ -14,6 +14,8 @@
 
 extern char percpu_start[], percpu_end[], percpu_pristine[];
 
+uintptr_t percpu_offset[CPU_MAX];
+PERCPU(uint32_t, cpu_index);
 PERCPU(uintptr_t, percpu_stack_guard); // the compiler's stack protector compares with it
 
 size_t percpu_area_bytes(void)

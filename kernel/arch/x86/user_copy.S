@@ -119,8 +119,28 @@ FUNCTION memmove
     movq %rdi, %rax
     subq %rsi, %rax
     cmpq %rdx, %rax              // destination inside the source, unsigned: copy downwards
+    jb 5f
+    negq %rax
+    cmpq %rdx, %rax              // no overlap at all
     jae memcpy
+    // The source starts inside the destination: upwards, word by word (memcpy stores the end first).
     movq %rdi, %rax
+    xorl %ecx, %ecx
+6:  leaq 8(%rcx), %r8
+    cmpq %rdx, %r8
+    ja 7f
+    movq (%rsi, %rcx), %r9
+    movq %r9, (%rdi, %rcx)
+    movq %r8, %rcx
+    jmp 6b
+7:  cmpq %rdx, %rcx
+    jae 8f
+    movb (%rsi, %rcx), %r9b
+    movb %r9b, (%rdi, %rcx)
+    incq %rcx
+    jmp 7b
+8:  ret
+5:  movq %rdi, %rax
     movq %rdx, %rcx
 1:  cmpq $8, %rcx
     jb 2f

@@ -16,6 +16,8 @@
 #include "kernel/core/init.h"
 #include "kernel/core/panic.h"
 
+#include "pv/pv.h"
+
 #include <asm/bootparam.h>
 #include <efi/efi.h>
 #include <xen/arch-x86/hvm/start_info.h>
@@ -149,6 +151,7 @@ static void memory_claim(uint64_t start, uint64_t end, const char *what)
 void boot_main(uint32_t protocol, uint64_t info_phys)
 {
     percpu_init_boot();
+    pv_start();
     tsc_first_reading();
     early_console_init();
 

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT
+// The vDSO: clock functions that programs call without entering the kernel. Built as a shared object of its own and embedded
+// (image.S); behind its one page the page with struct vdso_data is mapped, which the kernel writes.
+//
+// The counter is read between two looks at the sequence number. LFENCE keeps RDTSC from being executed before the first look: without it
+// a program that reads the clock on two CPUs, the second read after a message from the first, could see time go backwards. It costs one instruction; RDTSCP would
+// also wait, but is not on every processor and slower on some.
+//
+// A sequence number that is odd means: look again, or ask the kernel (is_valid). So the usual path needs one test.
+
+#include "kernel/core/vdso_data.h"
+
+#include <asm/unistd_64.h>
+#include <linux/time.h>
+#include <linux/time_types.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#define NS_PER_SECOND 1000000000u
+#define NS_PER_US     1000u
+#define EXPORT        __attribute__((visibility("default")))
+
+extern struct vdso_data vdso_data __attribute__((visibility("hidden"))); // vdso.lds
+
+EXPORT int __vdso_clock_gettime(int clock, struct __kernel_timespec *time);
+EXPORT int __vdso_clock_getres(int clock, struct __kernel_timespec *resolution);
+EXPORT int __vdso_gettimeofday(struct __kernel_old_timeval *time, struct timezone *zone);
+EXPORT long __vdso_time(long *seconds);
+EXPORT long __vdso_getcpu(unsigned *cpu, unsigned *node, void *unused);
+
+static inline long system_call2(long number, long a, long b)
+{
+    long result;
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "a"(number), "D"(a), "S"(b)
+                     : "rcx", "r11", "memory");
+    return result;
+}
+
+// One attempt to read the nanoseconds of CLOCK_MONOTONIC or CLOCK_REALTIME. False: the kernel was writing, or has to be asked.
+static inline __attribute__((always_inline)) bool try_read_ns(uint64_t *ns, bool realtime)
+{
+    uint32_t sequence = __atomic_load_n(&vdso_data.sequence, __ATOMIC_ACQUIRE);
+    if (__builtin_expect(sequence & 1, 0))
+        return false;
+    __asm__ volatile("lfence" : : : "memory");
+    uint64_t delta = __builtin_ia32_rdtsc() - __atomic_load_n(&vdso_data.base_tsc, __ATOMIC_RELAXED);
+    uint64_t mult = __atomic_load_n(&vdso_data.mult, __ATOMIC_RELAXED);
+    *ns = (uint64_t)(((unsigned __int128)delta * mult) >> 32) +
+        __atomic_load_n(&vdso_data.base_ns, __ATOMIC_RELAXED);
+    if (realtime)
+        *ns += __atomic_load_n(&vdso_data.realtime_offset_ns, __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    return __builtin_expect(__atomic_load_n(&vdso_data.sequence, __ATOMIC_RELAXED) == sequence, 1);
+}
+
+// Until it succeeds. False: the kernel has to be asked.
+static bool read_ns(uint64_t *ns, bool realtime)
+{
+    while (!try_read_ns(ns, realtime)) {
+        if (!__atomic_load_n(&vdso_data.is_valid, __ATOMIC_RELAXED))
+            return false;
+        __builtin_ia32_pause();
+    }
+    return true;
+}
+
+static inline __attribute__((always_inline)) int store(struct __kernel_timespec *time, uint64_t ns)
+{
+    uint64_t seconds = ns / NS_PER_SECOND;
+    time->tv_sec = (long long)seconds;
+    time->tv_nsec = (long long)(ns - seconds * NS_PER_SECOND);
+    return 0;
+}
+
+__attribute__((noinline)) static int other_clock(int clock, struct __kernel_timespec *time)
+{
+    uint64_t ns;
+    // The coarse clocks are as exact as the others here; boot time is monotonic time, as nothing suspends.
+    if (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE) {
+        if (read_ns(&ns, true))
+            return store(time, ns);
+    } else if (clock == CLOCK_MONOTONIC || clock == CLOCK_MONOTONIC_COARSE || clock == CLOCK_MONOTONIC_RAW ||
+               clock == CLOCK_BOOTTIME) { // the first only when an attempt failed
+        if (read_ns(&ns, false))
+            return store(time, ns);
+    }
+    return (int)system_call2(__NR_clock_gettime, clock, (long)time);
+}
+
+int __vdso_clock_gettime(int clock, struct __kernel_timespec *time)
+{
+    uint64_t ns;
+    if (__builtin_expect(clock != CLOCK_MONOTONIC || !try_read_ns(&ns, false), 0))
+        return other_clock(clock, time);
+    return store(time, ns);
+}
+
+int __vdso_clock_getres(int clock, struct __kernel_timespec *resolution)
+{
+    return (int)system_call2(__NR_clock_getres, clock, (long)resolution);
+}
+
+int __vdso_gettimeofday(struct __kernel_old_timeval *time, struct timezone *zone)
+{
+    uint64_t ns;
+    if (zone != NULL || !read_ns(&ns, true))
+        return (int)system_call2(__NR_gettimeofday, (long)time, (long)zone);
+    if (time != NULL) {
+        uint64_t seconds = ns / NS_PER_SECOND;
+        time->tv_sec = (long)seconds;
+        time->tv_usec = (long)((ns - seconds * NS_PER_SECOND) / NS_PER_US);
+    }
+    return 0;
+}
+
+long __vdso_time(long *seconds)
+{
+    uint64_t ns;
+    if (!read_ns(&ns, true))
+        return system_call2(__NR_time, (long)seconds, 0);
+    long result = (long)(ns / NS_PER_SECOND);
+    if (seconds != NULL)
+        *seconds = result;
+    return result;
+}
+
+long __vdso_getcpu(unsigned *cpu, unsigned *node, void *unused)
+{
+    (void)unused;
+    return system_call2(__NR_getcpu, (long)cpu, (long)node);
+}
