@@ -76,13 +76,16 @@ static int add_segment(
     if (range_exceeds(program->p_vaddr, program->p_memsz, ELF_IMAGE_ADDRESS_LIMIT)) {
         return fail(reason, "a segment lies outside the address space");
     }
-    if (range_exceeds(program->p_offset, program->p_filesz, file_size)) {
+    // Where nothing comes from the file, linkers may give an offset behind its end.
+    bool has_data = program->p_filesz > 0;
+    if (has_data && range_exceeds(program->p_offset, program->p_filesz, file_size)) {
         return fail(reason, "the file is cut off: a segment lies behind its end");
     }
     if (!IS_POWER_OF_TWO(alignment) || alignment >= ELF_IMAGE_ADDRESS_LIMIT) {
         return fail(reason, "a segment's alignment is no power of two");
     }
-    if (!IS_ALIGNED(program->p_vaddr - program->p_offset, PAGE_SIZE)) {
+    // Otherwise no page of the file could be mapped at that address.
+    if (has_data && !IS_ALIGNED(program->p_vaddr - program->p_offset, PAGE_SIZE)) {
         return fail(reason, "a segment's address and offset disagree within a page");
     }
     if (image->segment_count == ELF_IMAGE_SEGMENTS_MAX) {
@@ -97,7 +100,7 @@ static int add_segment(
     image->segments[image->segment_count++] = (struct elf_segment){
         .vaddr = program->p_vaddr,
         .mem_size = program->p_memsz,
-        .file_offset = program->p_offset,
+        .file_offset = has_data ? program->p_offset : 0,
         .file_size = program->p_filesz,
         .flags = program->p_flags & (PF_R | PF_W | PF_X),
     };

@@ -16,8 +16,8 @@
 // First address that no program may use: the canonical lower half without its last page.
 #define ELF_IMAGE_ADDRESS_LIMIT 0x7ffffffff000ul
 
-// A PT_LOAD segment that is not empty. vaddr and file_offset agree modulo PAGE_SIZE; file_size <=
-// mem_size.
+// A PT_LOAD segment that is not empty; file_size <= mem_size. vaddr and file_offset agree modulo
+// PAGE_SIZE, unless file_size is 0: then file_offset is 0 and means nothing.
 struct elf_segment {
     uint64_t vaddr;
     uint64_t mem_size;

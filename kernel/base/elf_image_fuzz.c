@@ -19,7 +19,8 @@ static void check_image(const struct elf_image *image, uint64_t file_size)
         assert(segment->mem_size > 0);
         assert(segment->file_size <= segment->mem_size);
         assert(!range_exceeds(segment->file_offset, segment->file_size, file_size));
-        assert(IS_ALIGNED(segment->vaddr - segment->file_offset, PAGE_SIZE));
+        assert(segment->file_size == 0 ||
+               IS_ALIGNED(segment->vaddr - segment->file_offset, PAGE_SIZE));
         end = segment->vaddr + segment->mem_size;
         assert(end > segment->vaddr);
         assert(segment->vaddr >= image->span_start);

@@ -160,6 +160,8 @@ static void bad_segments_are_refused(void **state)
     accept(program.headers[1].p_align = 1);
     // The next page's beginning and the last one's end may meet in a page.
     accept((program.headers[0].p_memsz = 0x3100, program.headers[1].p_offset = 0x2100));
+    // Nothing but bss: whatever the offset is.
+    accept((program.headers[1].p_filesz = 0, program.headers[1].p_offset = FILE_SIZE + 7));
     refuse(program.headers[0].p_type = PT_NULL); // entry lies nowhere
     refuse((program.headers[0].p_type = PT_NULL, program.headers[1].p_type = PT_NULL));
     accept((program.headers[1].p_memsz = 0, program.headers[1].p_filesz = 0));
