@@ -10,9 +10,10 @@
 // One figure. All counts are guest instructions unless `unit` says otherwise.
 struct bench_entry {
     const char *name;
-    const char *unit;   // "instructions", "accesses", "bytes"
-    double limit;       // what this kernel may need at most (../shared/FEATURES.md and the issues); 0: none set
-    const char *what;   // one operation, in a sentence
+    const char *unit; // "instructions", "accesses", "bytes"
+    double limit; // what this kernel may need at most (../shared/FEATURES.md and the issues); 0:
+                  // none set
+    const char *what; // one operation, in a sentence
     const char *leaves_out;
 };
 
@@ -34,7 +35,7 @@ struct bench_kernel {
     bool foreign; // not ours
 };
 
-// Boots the kernel for the boot figures and once for the others that `wanted` (by index) asks for. Never dies: what
-// went wrong is in `failure`.
+// Boots the kernel for the boot figures and once for the others that `wanted` (by index) asks for.
+// Never dies: what went wrong is in `failure`.
 void bench_measure(
     const struct bench_kernel *kernel, const bool *wanted, struct bench_figures *figures);

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
-// Measuring one kernel: boots under `-icount shift=0,sleep=off`, where one nanosecond of the guest's time is one instruction.
+// Measuring one kernel: boots under `-icount shift=0,sleep=off`, where one nanosecond of the
+// guest's time is one instruction.
 //
-// Two boots: one whose first program is guests/bench/first.c, with QEMU's trace of device accesses on; one that runs
-// guests/bench/bench.c through the test runner. Both kernels get the same machine, CPU model and programs.
+// Two boots: one whose first program is guests/bench/first.c, with QEMU's trace of device accesses
+// on; one that runs guests/bench/bench.c through the test runner. Both kernels get the same
+// machine, CPU model and programs.
 #include "tools/lodger/bench.h"
 
 #include "tools/lodger/description.h"
@@ -14,11 +16,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
-// QEMU counts each repetition of REP MOVSB and REP STOSB: without ERMS no kernel chooses them for its bulk copies.
-#define CPU_MODEL         "max,-erms,-fsrm"
-#define BENCH_TIMEOUT_NS  600000000000u
-#define BENCH_PROGRAM     "bench"
-#define BOOT_MEMORY_BYTES (UINT64_C(128) << 20)
+// QEMU counts each repetition of REP MOVSB and REP STOSB: without ERMS no kernel chooses them for
+// its bulk copies.
+#define CPU_MODEL          "max,-erms,-fsrm"
+#define BENCH_TIMEOUT_NS   600000000000u
+#define BENCH_PROGRAM      "bench"
+#define BOOT_MEMORY_BYTES  (UINT64_C(128) << 20)
 #define MICRO_MEMORY_BYTES (UINT64_C(512) << 20)
 
 static void set_failure(struct bench_figures *figures, char *failure)
@@ -59,14 +62,16 @@ static char *write_initrd(const char *kernel_title, const char *what, struct cpi
     char *folder = tree_path("out/bench");
     folder_create(folder);
     free(folder);
-    description_add_basics(cpio, tree_path("out/host/guest"), &(struct strings){}, &(struct strings){}, NULL);
+    description_add_basics(
+        cpio, tree_path("out/host/guest"), &(struct strings){}, &(struct strings){}, NULL);
     cpio_finish(cpio);
     file_write(path, cpio->archive.data, cpio->archive.len_bytes);
     cpio_free(cpio);
     return path;
 }
 
-static bool pack_program(struct cpio *cpio, const char *path, const char *program, struct bench_figures *figures)
+static bool pack_program(
+    struct cpio *cpio, const char *path, const char *program, struct bench_figures *figures)
 {
     char *source = tree_path("out/host/guest/%s", program);
     int error = cpio_add_host_file(cpio, path, 0755, source);
@@ -82,9 +87,10 @@ static char *describe_end(const struct bench_kernel *kernel, const struct qemu_r
 {
     size_t len_bytes = run->out.len_bytes < 800 ? run->out.len_bytes : 800;
     size_t log_bytes = run->log.len_bytes < 800 ? run->log.len_bytes : 800;
-    return xasprintf("%s: the guest ended with \"%s\"; its console ends with:\n%.*s\n%.*s", kernel->title,
-        outcome_name(run->outcome), (int)len_bytes, (const char *)run->out.data + run->out.len_bytes - len_bytes,
-        (int)log_bytes, (const char *)run->log.data + run->log.len_bytes - log_bytes);
+    return xasprintf("%s: the guest ended with \"%s\"; its console ends with:\n%.*s\n%.*s",
+        kernel->title, outcome_name(run->outcome), (int)len_bytes,
+        (const char *)run->out.data + run->out.len_bytes - len_bytes, (int)log_bytes,
+        (const char *)run->log.data + run->log.len_bytes - log_bytes);
 }
 
 static size_t count_lines(const char *path)
@@ -163,7 +169,8 @@ static bool wants(const bool *wanted, bool micro)
     return false;
 }
 
-static void measure_micro(const struct bench_kernel *kernel, const bool *wanted, struct bench_figures *figures)
+static void measure_micro(
+    const struct bench_kernel *kernel, const bool *wanted, struct bench_figures *figures)
 {
     struct machine machine;
     struct cpio cpio = {};
@@ -200,7 +207,8 @@ static void measure_micro(const struct bench_kernel *kernel, const bool *wanted,
     qemu_run_free(&run);
 }
 
-void bench_measure(const struct bench_kernel *kernel, const bool *wanted, struct bench_figures *figures)
+void bench_measure(
+    const struct bench_kernel *kernel, const bool *wanted, struct bench_figures *figures)
 {
     struct stat about;
     for (size_t i = 0; i < BENCH_MAX; i++) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// lodger bench: the same programs on this kernel and on a Debian kernel, counted in guest instructions, side by side.
+// lodger bench: the same programs on this kernel and on a Debian kernel, counted in guest
+// instructions, side by side.
 #include "tools/lodger/bench.h"
 #include "tools/lodger/build.h"
 #include "tools/lodger/commands.h"
@@ -16,7 +17,8 @@
 static const char help[] =
     "usage: ./lodger bench [OPTIONS] [NAME...]\n"
     "\n"
-    "Runs the same programs on this kernel and on a Debian cloud kernel (mitigations off) under the same\n"
+    "Runs the same programs on this kernel and on a Debian cloud kernel (mitigations off) under "
+    "the same\n"
     "QEMU with -icount, and prints what an operation costs in guest instructions, which are\n"
     "deterministic and do not depend on the host.\n"
     "\n"
@@ -68,11 +70,20 @@ static int explain(const char *name)
 
 static int parse_options(int argc, char **argv, struct options *options)
 {
-    enum { OPTION_AGAINST = 1, OPTION_ALONE, OPTION_CHECK, OPTION_JSON, OPTION_LIST, OPTION_EXPLAIN, OPTION_HELP };
+    enum {
+        OPTION_AGAINST = 1,
+        OPTION_ALONE,
+        OPTION_CHECK,
+        OPTION_JSON,
+        OPTION_LIST,
+        OPTION_EXPLAIN,
+        OPTION_HELP
+    };
     static const struct option known[] = {{"against", required_argument, NULL, OPTION_AGAINST},
         {"alone", no_argument, NULL, OPTION_ALONE}, {"check", no_argument, NULL, OPTION_CHECK},
         {"json", no_argument, NULL, OPTION_JSON}, {"list", no_argument, NULL, OPTION_LIST},
-        {"explain", required_argument, NULL, OPTION_EXPLAIN}, {"help", no_argument, NULL, OPTION_HELP}, {}};
+        {"explain", required_argument, NULL, OPTION_EXPLAIN},
+        {"help", no_argument, NULL, OPTION_HELP}, {}};
     int option;
     while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
         switch (option) {
@@ -123,11 +134,11 @@ static void print_number(double value, int width)
     }
 }
 
-static void print_table(
-    const struct options *options, const struct bench_figures *ours, const struct bench_figures *theirs)
+static void print_table(const struct options *options, const struct bench_figures *ours,
+    const struct bench_figures *theirs)
 {
-    printf("%-14s %12s %12s %8s %12s  %s\n", "operation", "here", options->alone ? "" : "Linux", options->alone ? "" : "ratio",
-        "limit", "unit");
+    printf("%-14s %12s %12s %8s %12s  %s\n", "operation", "here", options->alone ? "" : "Linux",
+        options->alone ? "" : "ratio", "limit", "unit");
     for (size_t i = 0; i < bench_entry_count; i++) {
         const struct bench_entry *entry = &bench_entries[i];
         if (!options->wanted[i]) {
@@ -153,8 +164,8 @@ static void print_table(
     }
 }
 
-static void print_json(
-    const struct options *options, const struct bench_figures *ours, const struct bench_figures *theirs)
+static void print_json(const struct options *options, const struct bench_figures *ours,
+    const struct bench_figures *theirs)
 {
     json_t *array = json_array();
     for (size_t i = 0; i < bench_entry_count; i++) {
@@ -200,8 +211,8 @@ static int judge(const struct options *options, const struct bench_figures *ours
             warn("%s was not measured", bench_entries[i].name);
             code = 1;
         } else if (options->check && above_limit(&bench_entries[i], ours->values[i])) {
-            warn("%s needs %.0f %s; its limit is %.0f", bench_entries[i].name, ours->values[i], bench_entries[i].unit,
-                bench_entries[i].limit);
+            warn("%s needs %.0f %s; its limit is %.0f", bench_entries[i].name, ours->values[i],
+                bench_entries[i].unit, bench_entries[i].limit);
             code = 1;
         }
     }

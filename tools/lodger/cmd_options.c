@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// lodger options: the kernel's boot options, read out of the kernel's ELF file, where each is declared once
-// (kernel/core/option.h). docs/options.md is this command's output; a test compares the two.
+// lodger options: the kernel's boot options, read out of the kernel's ELF file, where each is
+// declared once (kernel/core/option.h). docs/options.md is this command's output; a test compares
+// the two.
 #include "tools/lodger/build.h"
 #include "tools/lodger/commands.h"
 
@@ -13,9 +14,10 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char help[] = "usage: ./lodger options [--variant release|debug|kasan] [--kernel FILE] [--markdown]\n"
-                           "\n"
-                           "Prints the boot options of the kernel (for --append) with their documentation.\n";
+static const char help[] =
+    "usage: ./lodger options [--variant release|debug|kasan] [--kernel FILE] [--markdown]\n"
+    "\n"
+    "Prints the boot options of the kernel (for --append) with their documentation.\n";
 
 // struct boot_option of kernel/core/option.h as the kernel's compiler lays it out.
 struct option_in_kernel {
@@ -41,7 +43,8 @@ struct kernel_image {
     Elf64_Ehdr header;
 };
 
-static void read_at(const struct kernel_image *image, uint64_t offset, void *to, size_t len_bytes, const char *path)
+static void read_at(
+    const struct kernel_image *image, uint64_t offset, void *to, size_t len_bytes, const char *path)
 {
     if (offset > image->file.len_bytes || image->file.len_bytes - offset < len_bytes) {
         die("%s is cut short", path);
@@ -54,12 +57,15 @@ static const char *text_at(const struct kernel_image *image, uint64_t address, c
 {
     for (unsigned i = 0; i < image->header.e_phnum; i++) {
         Elf64_Phdr segment;
-        read_at(image, image->header.e_phoff + i * sizeof(segment), &segment, sizeof(segment), path);
-        if (segment.p_type != PT_LOAD || address < segment.p_vaddr || address - segment.p_vaddr >= segment.p_filesz) {
+        read_at(
+            image, image->header.e_phoff + i * sizeof(segment), &segment, sizeof(segment), path);
+        if (segment.p_type != PT_LOAD || address < segment.p_vaddr ||
+            address - segment.p_vaddr >= segment.p_filesz) {
             continue;
         }
         uint64_t offset = segment.p_offset + (address - segment.p_vaddr);
-        if (offset < image->file.len_bytes && memchr(image->file.data + offset, 0, image->file.len_bytes - offset) != NULL) {
+        if (offset < image->file.len_bytes &&
+            memchr(image->file.data + offset, 0, image->file.len_bytes - offset) != NULL) {
             return (const char *)image->file.data + offset;
         }
     }
@@ -67,15 +73,18 @@ static const char *text_at(const struct kernel_image *image, uint64_t address, c
 }
 
 // The address that a symbol has, or 0.
-static uint64_t symbol_address(const struct kernel_image *image, const char *wanted, const char *path)
+static uint64_t symbol_address(
+    const struct kernel_image *image, const char *wanted, const char *path)
 {
     for (unsigned i = 0; i < image->header.e_shnum; i++) {
         Elf64_Shdr section, strings;
-        read_at(image, image->header.e_shoff + i * sizeof(section), &section, sizeof(section), path);
+        read_at(
+            image, image->header.e_shoff + i * sizeof(section), &section, sizeof(section), path);
         if (section.sh_type != SHT_SYMTAB) {
             continue;
         }
-        read_at(image, image->header.e_shoff + section.sh_link * sizeof(strings), &strings, sizeof(strings), path);
+        read_at(image, image->header.e_shoff + section.sh_link * sizeof(strings), &strings,
+            sizeof(strings), path);
         for (uint64_t at = 0; at + sizeof(Elf64_Sym) <= section.sh_size; at += sizeof(Elf64_Sym)) {
             Elf64_Sym symbol;
             char name[32] = "";
@@ -95,8 +104,10 @@ static uint64_t file_offset(const struct kernel_image *image, uint64_t address, 
 {
     for (unsigned i = 0; i < image->header.e_phnum; i++) {
         Elf64_Phdr segment;
-        read_at(image, image->header.e_phoff + i * sizeof(segment), &segment, sizeof(segment), path);
-        if (segment.p_type == PT_LOAD && address >= segment.p_vaddr && address - segment.p_vaddr < segment.p_filesz) {
+        read_at(
+            image, image->header.e_phoff + i * sizeof(segment), &segment, sizeof(segment), path);
+        if (segment.p_type == PT_LOAD && address >= segment.p_vaddr &&
+            address - segment.p_vaddr < segment.p_filesz) {
             return segment.p_offset + (address - segment.p_vaddr);
         }
     }
@@ -111,18 +122,21 @@ static int compare_names(const void *a, const void *b)
 static void print_plain(const struct documented *options, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        printf("%s (%s)\n    %s\n", options[i].name, type_names[options[i].type & 3], options[i].documentation);
+        printf("%s (%s)\n    %s\n", options[i].name, type_names[options[i].type & 3],
+            options[i].documentation);
     }
 }
 
 static void print_markdown(const struct documented *options, size_t count)
 {
     puts("# Boot options\n\n"
-         "Given to `./lodger run` with `--append`. This page is the output of `./lodger options --markdown`; each option is\n"
+         "Given to `./lodger run` with `--append`. This page is the output of `./lodger options "
+         "--markdown`; each option is\n"
          "declared once, in the source, with the text that stands here.\n\n"
          "| option | value | what it does |\n| --- | --- | --- |");
     for (size_t i = 0; i < count; i++) {
-        printf("| `%s` | %s | %s |\n", options[i].name, type_names[options[i].type & 3], options[i].documentation);
+        printf("| `%s` | %s | %s |\n", options[i].name, type_names[options[i].type & 3],
+            options[i].documentation);
     }
 }
 
@@ -160,7 +174,8 @@ static void print_options(const char *path, bool markdown)
 int cmd_options(int argc, char **argv)
 {
     static const struct option known[] = {{"variant", required_argument, NULL, 'v'},
-        {"kernel", required_argument, NULL, 'k'}, {"markdown", no_argument, NULL, 'm'}, {"help", no_argument, NULL, 'h'}, {}};
+        {"kernel", required_argument, NULL, 'k'}, {"markdown", no_argument, NULL, 'm'},
+        {"help", no_argument, NULL, 'h'}, {}};
     const char *variant = "release";
     const char *kernel = NULL;
     bool markdown = false;
@@ -184,7 +199,8 @@ int cmd_options(int argc, char **argv)
             return EXIT_OWN_ERROR;
         }
     }
-    if (strcmp(variant, "release") != 0 && strcmp(variant, "debug") != 0 && strcmp(variant, "kasan") != 0) {
+    if (strcmp(variant, "release") != 0 && strcmp(variant, "debug") != 0 &&
+        strcmp(variant, "kasan") != 0) {
         die("unknown variant: %s (release, debug or kasan)", variant);
     }
     if (kernel == NULL) {

@@ -34,11 +34,11 @@ struct machine {
     const char *initrd;   // initial file system, or NULL
     bool boot_from_disk;  // UEFI: the image lies on a disk; otherwise QEMU hands it to the firmware
     const char *efi_disk; // that disk, made by efi_prepare_machine(); or NULL
-    const char *cpu_model; // QEMU's -cpu, or NULL for the default of the accelerator
-    struct strings append; // boot options
-    struct strings disks;  // raw disk images
+    const char *cpu_model;  // QEMU's -cpu, or NULL for the default of the accelerator
+    struct strings append;  // boot options
+    struct strings disks;   // raw disk images
     const char *trace_file; // where QEMU writes a line for each trapped device access, or NULL
-    const char *uefi_vars; // a writable copy of OVMF's variables, with FIRMWARE_UEFI
+    const char *uefi_vars;  // a writable copy of OVMF's variables, with FIRMWARE_UEFI
 };
 
 // Where the machine's byte streams go: file descriptors (sockets) of the command, or -1.
