@@ -74,6 +74,12 @@ struct file *file_create_anonymous(const char *name, const struct file_ops *ops,
     return file;
 }
 
+void file_discard(struct file *file)
+{
+    file->ops = NULL;
+    file_put(file);
+}
+
 static void file_free(struct rcu_head *head)
 {
     slab_free(file_cache, container_of(head, struct file, rcu));

@@ -122,3 +122,23 @@ void arch_cpuinfo_visit(
     line("power management", "", context);
 #undef NUMBER
 }
+
+uint32_t arch_hwcap(void)
+{
+    return cpu_features.leaf1_edx;
+}
+
+uint32_t arch_hwcap2(void)
+{
+    return cpu_features.fsgsbase ? BIT(1) : 0;
+}
+
+bool arch_random_word(uint64_t *word)
+{
+    bool done = false;
+    if (cpu_features.leaf7_ebx & BIT(18))
+        asm volatile("rdseed %0" : "=r"(*word), "=@ccc"(done));
+    if (!done && (cpu_features.leaf1_ecx & BIT(30)))
+        asm volatile("rdrand %0" : "=r"(*word), "=@ccc"(done));
+    return done;
+}
