@@ -16,7 +16,8 @@ extern char percpu_start[], percpu_end[], percpu_pristine[];
 
 uintptr_t percpu_offset[CPU_MAX];
 PERCPU(uint32_t, cpu_index);
-PERCPU(uintptr_t, percpu_stack_guard); // the compiler's stack protector compares with it
+// The compiler's stack protector compares with it; it makes the references after link-time optimisation has looked for users.
+[[gnu::used]] PERCPU(uintptr_t, percpu_stack_guard);
 
 size_t percpu_area_bytes(void)
 {
