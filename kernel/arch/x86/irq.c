@@ -16,6 +16,7 @@
 #include "kernel/core/counter.h"
 #include "kernel/core/log.h"
 #include "kernel/core/preempt.h"
+#include "kernel/core/rcu.h"
 #include "kernel/core/spinlock.h"
 #include "pv/pv.h"
 
@@ -37,6 +38,7 @@ COUNTER(irq, calls);
 
 void irq_dispatch(struct trap_frame *frame, uint32_t vector)
 {
+    rcu_interrupt_enter(); // the handler may read what RCU protects
     this_cpu(preempt_count) += PREEMPT_IRQ_ONE;
     counter_add(irq, interrupts, 1);
     this_cpu(irq_counts[vector]) += 1;

@@ -59,7 +59,8 @@ void percpu_init_area(uint32_t cpu, void *area)
     memcpy(area, percpu_pristine, percpu_area_bytes());
     percpu_offset[cpu] = (uintptr_t)area - (uintptr_t)percpu_start;
     *percpu_of(cpu_index, cpu) = cpu;
-    *percpu_of(percpu_stack_guard, cpu) = stack_guard_new();
+    // The same on all CPUs: a function may begin on one and end on another.
+    *percpu_of(percpu_stack_guard, cpu) = *percpu_of(percpu_stack_guard, 0);
 }
 
 uint64_t kernel_image_to_phys(const void *address)
