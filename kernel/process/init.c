@@ -28,11 +28,6 @@
 static const char *option_init;
 BOOT_OPTION_STRING(
     option_init, "init", "First program: its path. Words behind ` -- ` are its arguments.");
-static const char *option_stdio;
-BOOT_OPTION_STRING(option_stdio, "stdio",
-    "Standard files of the first program: `console` (default), or `streams` for /dev/stream0 to "
-    "2.");
-
 static const char default_environment[] =
     "HOME=/\0TERM=linux\0PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -149,8 +144,10 @@ static int open_standard(const char *path, uint32_t flags)
 
 static void open_standard_files(bool with_terminal)
 {
-    if (option_stdio != NULL && strcmp(option_stdio, "streams") == 0) {
-        (void)open_standard("/dev/stream0", O_RDONLY);
+    // The terminals' folder makes these devices when the boot option asks for them (stdio=streams).
+    struct file *stream;
+    if (vfs_open(AT_FDCWD, "/dev/stream0", O_RDONLY, 0, &stream) == 0) {
+        (void)!file_fd_add(stream, false);
         (void)open_standard("/dev/stream1", O_WRONLY);
         (void)open_standard("/dev/stream2", O_WRONLY);
         return;

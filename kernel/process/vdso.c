@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The vDSO in a program's memory: one page of code and behind it the page with the clock's data. Both belong to the
-// kernel and are the same for all programs.
+// The vDSO in a program's memory: one page of code and behind it the page with the clock's data.
+// Both belong to the kernel and are the same for all programs.
 #include "kernel/process/vdso.h"
 #include "kernel/core/time.h"
 #include "kernel/vdso/image.h"
@@ -8,7 +8,8 @@
 
 static uint64_t frames[2]; // physical addresses of code and data; constant after the first call
 
-static int64_t map_page(struct address_space *space, uintptr_t address, size_t page, uint32_t access, const char *label)
+static int64_t map_page(
+    struct address_space *space, uintptr_t address, size_t page, uint32_t access, const char *label)
 {
     struct vm_map_request request = {
         .address = address,
