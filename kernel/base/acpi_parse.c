@@ -1,8 +1,19 @@
 // SPDX-License-Identifier: MIT
 //
-// Contents of single ACPI tables. Everything that has been checked when these functions are called
-// is what acpi_table_check says: the table is as long as its header says. Structures are copied
-// before they are looked at.
+// Contents of single ACPI tables. What has been checked when these functions are called is what
+// acpi_table_check says: the table is as long as its header says, and its sum is right. A right sum
+// proves nothing about who wrote it: the host may send anything.
+//
+// Rules that all parsers follow:
+//   1. A structure is copied out of the table before a field of it is looked at. Tables have no
+//      alignment, and nobody can change a copy between its check and its use.
+//   2. Before a copy, offset and length are compared with the table's length by range_exceeds,
+//      which cannot overflow.
+//   3. An iterator moves forwards with every call or ends; an entry of length 0 is malformed.
+//   4. What is not understood is skipped if the specification allows it to be there (unknown entry
+//      types, later versions of a structure), and refused otherwise.
+//   5. Results are plain numbers. Whether an address may be mapped or a CPU number is too great is
+//      for the caller to decide, who knows its limits.
 #include "kernel/base/acpi_layout.h"
 #include "kernel/base/acpi_tables.h"
 #include "kernel/base/assert.h"
@@ -10,6 +21,8 @@
 
 #include <linux/errno.h>
 
+// Is this the kind of table that the caller thinks? Each parser asks, so that a table found for
+// one purpose cannot be read as another.
 static bool has_signature(const struct acpi_table *table, const char *signature)
 {
     debug_assert(table->len >= sizeof(struct acpi_raw_header));
@@ -34,6 +47,7 @@ static int next_entry(const uint8_t *bytes, size_t len, size_t offset, struct ac
 
 // ---- MADT
 
+// The fixed part; entries begin right behind it.
 int acpi_madt_open(struct acpi_madt *madt, const struct acpi_table *table)
 {
     struct acpi_raw_madt raw;
@@ -58,11 +72,16 @@ static bool is_active_low(uint16_t flags)
     return (flags & 3) == 3;
 }
 
+// Trigger mode: 3 is level, 1 is edge, 0 is what the bus does (edge), 2 is reserved and taken
+// for edge.
 static bool is_level(uint16_t flags)
 {
     return (flags >> 2 & 3) == 3;
 }
 
+// The decoders below are given an entry of at least their structure's size (the table of
+// decoders says so).
+// A CPU with an 8-bit APIC id, 5.2.12.2.
 static void decode_lapic(const uint8_t *bytes, struct acpi_madt_entry *entry)
 {
     struct acpi_raw_madt_lapic raw;
@@ -74,6 +93,8 @@ static void decode_lapic(const uint8_t *bytes, struct acpi_madt_entry *entry)
     entry->cpu.is_online_capable = (raw.flags & 2) != 0;
 }
 
+// A CPU with a 32-bit APIC id, 5.2.12.12. Firmware uses it for ids of 255 and more, some for
+// all.
 static void decode_x2apic(const uint8_t *bytes, struct acpi_madt_entry *entry)
 {
     struct acpi_raw_madt_x2apic raw;
@@ -85,6 +106,7 @@ static void decode_x2apic(const uint8_t *bytes, struct acpi_madt_entry *entry)
     entry->cpu.is_online_capable = (raw.flags & 2) != 0;
 }
 
+// An I/O APIC and the first global interrupt that it serves, 5.2.12.3.
 static void decode_ioapic(const uint8_t *bytes, struct acpi_madt_entry *entry)
 {
     struct acpi_raw_madt_ioapic raw;
@@ -95,6 +117,8 @@ static void decode_ioapic(const uint8_t *bytes, struct acpi_madt_entry *entry)
     entry->ioapic.gsi_base = raw.gsi_base;
 }
 
+// An ISA interrupt that is not wired to the global interrupt of the same number (the timer: 0 to
+// 2), 5.2.12.5.
 static void decode_override(const uint8_t *bytes, struct acpi_madt_entry *entry)
 {
     struct acpi_raw_madt_override raw;
@@ -106,6 +130,7 @@ static void decode_override(const uint8_t *bytes, struct acpi_madt_entry *entry)
     entry->override.is_level = is_level(raw.flags);
 }
 
+// A global interrupt that is to be programmed as NMI, 5.2.12.6.
 static void decode_nmi_source(const uint8_t *bytes, struct acpi_madt_entry *entry)
 {
     struct acpi_raw_madt_nmi_source raw;
@@ -116,6 +141,7 @@ static void decode_nmi_source(const uint8_t *bytes, struct acpi_madt_entry *entr
     entry->ioapic_nmi.is_level = is_level(raw.flags);
 }
 
+// The pin of local APICs where NMIs arrive, 5.2.12.7. 0xff is how 8 bits say "all processors".
 static void decode_lapic_nmi(const uint8_t *bytes, struct acpi_madt_entry *entry)
 {
     struct acpi_raw_madt_lapic_nmi raw;
@@ -127,6 +153,7 @@ static void decode_lapic_nmi(const uint8_t *bytes, struct acpi_madt_entry *entry
     entry->local_nmi.is_level = is_level(raw.flags);
 }
 
+// The same for processors with 32-bit ids, 5.2.12.13.
 static void decode_x2apic_nmi(const uint8_t *bytes, struct acpi_madt_entry *entry)
 {
     struct acpi_raw_madt_x2apic_nmi raw;
@@ -138,6 +165,7 @@ static void decode_x2apic_nmi(const uint8_t *bytes, struct acpi_madt_entry *entr
     entry->local_nmi.is_level = is_level(raw.flags);
 }
 
+// Takes the place of the 32-bit address in the table's fixed part, 5.2.12.8.
 static void decode_lapic_override(const uint8_t *bytes, struct acpi_madt_entry *entry)
 {
     struct acpi_raw_madt_lapic_override raw;
@@ -163,6 +191,9 @@ static const struct madt_decoder {
     {ACPI_MADT_TYPE_X2APIC_NMI, sizeof(struct acpi_raw_madt_x2apic_nmi), decode_x2apic_nmi},
 };
 
+// An entry of a kind that we know must be at least as long as its structure (later versions may
+// append); of an unknown one only the length counts. The loop ends, because every entry moves
+// the offset by at least two bytes.
 int acpi_madt_next(struct acpi_madt *madt, struct acpi_madt_entry *entry)
 {
     for (;;) {
@@ -191,6 +222,7 @@ int acpi_madt_next(struct acpi_madt *madt, struct acpi_madt_entry *entry)
 
 // ---- FADT
 
+// Addresses stay as they are: whether a register is reachable is for its user to decide.
 static struct acpi_address decode_address(const struct acpi_raw_address *raw)
 {
     return (struct acpi_address){
@@ -216,6 +248,8 @@ static struct acpi_address choose_block(
     };
 }
 
+// Fields that an older table does not have read as 0, which means "not there" for every one of
+// them: the structure is cleared, then as much as there is is copied over it.
 int acpi_fadt_parse(const struct acpi_table *table, struct acpi_fadt *fadt)
 {
     struct acpi_raw_fadt raw = {};
@@ -268,6 +302,7 @@ struct aml_bytes {
     size_t left;
 };
 
+// The next byte, if there is one.
 static bool aml_take(struct aml_bytes *aml, uint8_t *byte)
 {
     if (aml->left == 0) {
@@ -331,6 +366,9 @@ static bool aml_take_s5_package(struct aml_bytes *aml, struct acpi_sleep_type *t
     return true;
 }
 
+// Every place where the name occurs is tried, since "_S5_" may also be data or a reference to
+// the object. The tables are some ten kilobytes, so looking at every byte is cheap, and it is
+// done once, before the machine is switched off or at boot.
 int acpi_s5_find(const struct acpi_table *table, struct acpi_sleep_type *type)
 {
     const size_t name_len = 4;
@@ -354,6 +392,7 @@ int acpi_s5_find(const struct acpi_table *table, struct acpi_sleep_type *type)
 
 // ---- MCFG
 
+// The fixed part; entries of a fixed size follow.
 int acpi_mcfg_open(struct acpi_mcfg *mcfg, const struct acpi_table *table)
 {
     if (!has_signature(table, "MCFG") || table->len < sizeof(struct acpi_raw_mcfg)) {
@@ -364,6 +403,8 @@ int acpi_mcfg_open(struct acpi_mcfg *mcfg, const struct acpi_table *table)
     return 0;
 }
 
+// One segment group and its buses. What is refused here would become a mapping of the wrong
+// memory.
 int acpi_mcfg_next(struct acpi_mcfg *mcfg, struct acpi_mcfg_entry *entry)
 {
     struct acpi_raw_mcfg_entry raw;
@@ -392,6 +433,7 @@ int acpi_mcfg_next(struct acpi_mcfg *mcfg, struct acpi_mcfg_entry *entry)
 
 // ---- SRAT
 
+// The fixed part; entries with type and length follow.
 int acpi_srat_open(struct acpi_srat *srat, const struct acpi_table *table)
 {
     if (!has_signature(table, "SRAT") || table->len < sizeof(struct acpi_raw_srat)) {
@@ -404,6 +446,7 @@ int acpi_srat_open(struct acpi_srat *srat, const struct acpi_table *table)
 
 // The decoders return 0 and *entry, -ENOENT for an entry to be skipped, or -EINVAL.
 
+// CPU by 8-bit APIC id, 5.2.16.1. Revision 1 left the upper bytes of the domain undefined.
 static int decode_srat_lapic(
     const struct acpi_srat *srat, size_t entry_len, struct acpi_srat_entry *entry)
 {
@@ -427,6 +470,7 @@ static int decode_srat_lapic(
     return 0;
 }
 
+// CPU by 32-bit APIC id, 5.2.16.3.
 static int decode_srat_x2apic(
     const struct acpi_srat *srat, size_t entry_len, struct acpi_srat_entry *entry)
 {
@@ -444,6 +488,7 @@ static int decode_srat_x2apic(
     return 0;
 }
 
+// Memory of a node, 5.2.16.2. Empty slots for memory modules appear as entries of length 0.
 static int decode_srat_memory(
     const struct acpi_srat *srat, size_t entry_len, struct acpi_srat_entry *entry)
 {
@@ -467,6 +512,7 @@ static int decode_srat_memory(
     return 0;
 }
 
+// Progress as in acpi_madt_next: every entry is at least two bytes long.
 int acpi_srat_next(struct acpi_srat *srat, struct acpi_srat_entry *entry)
 {
     for (;;) {
@@ -502,6 +548,8 @@ int acpi_srat_next(struct acpi_srat *srat, struct acpi_srat_entry *entry)
 
 // ---- SLIT
 
+// A matrix that breaks the rules of 5.2.17 is refused as a whole: with distances that make no
+// sense, none is better (all nodes are then equally far).
 int acpi_slit_parse(const struct acpi_table *table, struct acpi_slit *slit)
 {
     const uint8_t self = 10; // distance to oneself
@@ -530,6 +578,8 @@ int acpi_slit_parse(const struct acpi_table *table, struct acpi_slit *slit)
 
 // ---- HPET
 
+// Only the place of the registers is taken from the table; what the timer can do is read from
+// it.
 int acpi_hpet_parse(const struct acpi_table *table, struct acpi_hpet *hpet)
 {
     struct acpi_raw_hpet raw;

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
-// Finding ACPI tables: RSDP, then XSDT or RSDT, then whatever these list. A table is mapped twice:
-// its header, to learn the length, then the whole of it.
+// Finding ACPI tables: RSDP, then XSDT or RSDT, then whatever these list (ACPI 6.5, 5.2.1). A table
+// is mapped twice: its header, to learn the length, then the whole of it. Nothing is kept but
+// addresses, so that the caller can give mappings back when it has read what it wants.
+//
+// Which list is used: with revision 2 or later the XSDT, whose addresses have 64 bits, if RSDP and
+// XSDT have right sums; else the RSDT. Both list the same tables where both are right.
 #include "kernel/base/acpi_tables.h"
 
 #include "kernel/base/acpi_layout.h"
@@ -10,6 +14,7 @@
 
 #include <linux/errno.h>
 
+// All bytes of a table add up to 0 modulo 256.
 static bool checksum_is_right(const uint8_t *bytes, size_t len)
 {
     uint8_t sum = 0;
@@ -19,11 +24,13 @@ static bool checksum_is_right(const uint8_t *bytes, size_t len)
     return sum == 0;
 }
 
+// The first 20 bytes of an RSDP of any revision.
 static bool rsdp_is_right(const uint8_t *bytes)
 {
     return memcmp(bytes, "RSD PTR ", 8) == 0 && checksum_is_right(bytes, ACPI_RSDP_V1_BYTES);
 }
 
+// The structure lies on a 16-byte boundary (5.2.5.1).
 int acpi_rsdp_search(const void *bytes, size_t len, size_t *offset)
 {
     for (size_t at = 0; !range_exceeds(at, ACPI_RSDP_V1_BYTES, len); at += 16) {
@@ -35,6 +42,8 @@ int acpi_rsdp_search(const void *bytes, size_t len, size_t *offset)
     return -ENOENT;
 }
 
+// The length is checked before it is used for the sum, against what can be read and against a
+// limit of our own.
 int acpi_table_check(const void *bytes, size_t len, const char *signature, struct acpi_table *table)
 {
     struct acpi_raw_header header;
@@ -65,6 +74,9 @@ static const void *map_header(struct acpi_mapper *mapper, uint64_t address)
     return mapper->map(mapper, address, sizeof(struct acpi_raw_header));
 }
 
+// The header is copied before its length is used for the second mapping; acpi_table_check then
+// looks at the length in the mapping itself, which limits it once more: a host that changes it
+// in between gains nothing.
 int acpi_table_at(const struct acpi_tables *tables, uint64_t address, const char *signature,
     struct acpi_table *table)
 {
@@ -109,6 +121,8 @@ static int open_root(struct acpi_tables *tables, uint64_t address, bool is_xsdt)
     return 0;
 }
 
+// Revision 2 and later have an XSDT with 64-bit addresses. Broken firmware exists that has the
+// revision but no valid XSDT, hence the second try with the RSDT.
 int acpi_tables_open(struct acpi_tables *tables, struct acpi_mapper *mapper, uint64_t rsdp_address)
 {
     struct acpi_raw_rsdp rsdp = {};
@@ -137,6 +151,8 @@ int acpi_tables_open(struct acpi_tables *tables, struct acpi_mapper *mapper, uin
     return open_root(tables, rsdp.rsdt_address, false);
 }
 
+// Goes through the list with headers only and checks just the table that matches. Addresses that
+// cannot be mapped are passed over: one bad entry must not hide the good ones.
 int acpi_tables_find(const struct acpi_tables *tables, const char *signature, unsigned int instance,
     struct acpi_table *table)
 {

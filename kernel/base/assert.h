@@ -5,8 +5,8 @@
 //
 //   assert            always compiled in; for checks that cost next to nothing
 //   debug_assert      only with LODGER_DEBUG (debug and kasan variants, host tests)
-//   expensive_assert  only with LODGER_EXPENSIVE (unit tests and fuzzers on the host); may walk a
-//   whole structure
+//   expensive_assert  only with LODGER_EXPENSIVE (tests and fuzzers on the host); may walk a
+//   structure
 //
 // A disabled assertion still type-checks its expression but does not evaluate it.
 #pragma once

@@ -4,8 +4,7 @@
 // are ordinary fields (not _Atomic, not volatile); the name of the operation says the order:
 //
 //   _relaxed   no order, only no tearing        _acquire   later accesses stay behind this load
-//   _release   earlier accesses stay before     no suffix  sequentially consistent (a LOCKed
-//   instruction on x86)
+//   _release   earlier accesses stay before     no suffix  sequentially consistent (LOCK)
 //
 // On x86 loads with acquire and stores with release are plain MOVs, and every read-modify-write is
 // a full barrier whatever it is called; the relaxed forms still let the compiler move other

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
-// Bitmap operations that are too long to be inline. All work on whole words; the last one is masked
-// where a question is asked and cleaned where a map is written.
+// Bitmap operations that are too long to be inline. All of them work on whole words. The bits of
+// the last word behind the end (bitmap_last_mask) are masked out where a question is asked, and
+// become 0 where a map is written, so that garbage in them never matters and never spreads.
 #include "kernel/base/bitmap.h"
 
+// From the last word down; the loop variable is decremented in the condition, so that an empty
+// bitmap is no special case.
 size_t bitmap_find_last_set(const uint64_t *map, size_t bits)
 {
     for (size_t word = BITMAP_WORDS(bits); word-- > 0;) {
@@ -18,6 +21,9 @@ size_t bitmap_find_last_set(const uint64_t *map, size_t bits)
     return bits;
 }
 
+// Candidate by candidate: the next zero bit, rounded up to the alignment; if something is set
+// inside the run, the search goes on behind that obstacle. Each step moves forwards by at least
+// one bit.
 size_t bitmap_find_zero_range(
     const uint64_t *map, size_t bits, size_t from, size_t count, size_t alignment)
 {
@@ -44,6 +50,7 @@ void bitmap_zero(uint64_t *map, size_t bits)
     }
 }
 
+// Bits behind the end become 0: two filled bitmaps are equal word by word.
 void bitmap_fill(uint64_t *map, size_t bits)
 {
     for (size_t word = 0; word < BITMAP_WORDS(bits); word++) {
@@ -77,6 +84,7 @@ static uint64_t word_mask(size_t word, size_t start, size_t end)
     return mask;
 }
 
+// `count` may be 0; nothing is written then, not even with an unchanged value.
 void bitmap_set_range(uint64_t *map, size_t start, size_t count)
 {
     if (count == 0) {
@@ -97,6 +105,8 @@ void bitmap_clear_range(uint64_t *map, size_t start, size_t count)
     }
 }
 
+// The operations write whole words and clear what lies behind the end, as the header promises.
+// They read each word before they write it, so the result may be one of the operands.
 void bitmap_and(uint64_t *to, const uint64_t *a, const uint64_t *b, size_t bits)
 {
     for (size_t word = 0; word < BITMAP_WORDS(bits); word++) {
@@ -127,6 +137,7 @@ void bitmap_and_not(uint64_t *to, const uint64_t *a, const uint64_t *b, size_t b
     }
 }
 
+// The searches know already how to stop at the end.
 bool bitmap_is_empty(const uint64_t *map, size_t bits)
 {
     return bitmap_find_next_set(map, bits, 0) == bits;
@@ -143,6 +154,7 @@ static uint64_t valid_bits(size_t word, size_t bits)
     return word == BITMAP_WORDS(bits) - 1 ? bitmap_last_mask(bits) : ~0ul;
 }
 
+// The questions about two bitmaps look at valid bits only: the rest may differ.
 bool bitmap_is_equal(const uint64_t *a, const uint64_t *b, size_t bits)
 {
     for (size_t word = 0; word < BITMAP_WORDS(bits); word++) {

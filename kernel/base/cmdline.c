@@ -1,8 +1,17 @@
 // SPDX-License-Identifier: MIT
 //
-// Command line. A word ends at white space outside quotes. A quote at the beginning of the word or
-// of the value is taken off together with the one that ends the word; other quotes stay as they are
-// (as in Linux).
+// Command line. The grammar, which is that of Linux (Documentation/admin-guide/kernel-parameters):
+//
+//     line   = { space } { word { space } }
+//     word   = characters up to the next white space outside double quotes
+//     option = name | name "=" value | '"' name '"' | '"' name "=" value '"' | name '="' value '"'
+//
+// A quote at the beginning of the word or of the value is taken off together with the one that ends
+// the word; other quotes stay as they are. There is no escape character. After the word "--" all
+// words are arguments of init; their quotes are taken off in the same way.
+//
+// Tokens are pointers into the line, which is neither copied nor changed: /proc/cmdline shows it as
+// the boot loader gave it.
 #include "kernel/base/cmdline.h"
 
 #include "kernel/base/assert.h"
@@ -10,11 +19,13 @@
 
 #include <linux/errno.h>
 
+// The white space of the "C" locale.
 static bool is_space(char character)
 {
     return character == ' ' || (character >= '\t' && character <= '\r');
 }
 
+// A boot loader may give a length that is greater than the text: a 0 byte ends it too.
 void cmdline_iterator_init(struct cmdline_iterator *iterator, const char *line, size_t len)
 {
     *iterator = (struct cmdline_iterator){.at = line, .end = line + strnlen(line, len)};
@@ -52,6 +63,8 @@ static void split_word(const char *word, size_t len, struct cmdline_token *token
     }
 }
 
+// The lone "--" is recognised before quotes are taken off, so that a quoted one can be an
+// argument.
 int cmdline_next(struct cmdline_iterator *iterator, struct cmdline_token *token)
 {
     for (;;) {
@@ -82,11 +95,14 @@ int cmdline_next(struct cmdline_iterator *iterator, struct cmdline_token *token)
     }
 }
 
+// log-level and log_level are the same option.
 static char fold_dash(char character)
 {
     return character == '-' ? '_' : character;
 }
 
+// The name is not terminated and the one it is compared with is: both ends have to be reached
+// together.
 bool cmdline_name_is(const struct cmdline_token *token, const char *name)
 {
     size_t i = 0;
@@ -98,6 +114,7 @@ bool cmdline_name_is(const struct cmdline_token *token, const char *name)
     return i == token->name_len && name[i] == '\0';
 }
 
+// Words for false have even, words for true odd places in the list.
 int cmdline_parse_bool(const char *value, size_t len, bool *result)
 {
     static const char *const words[] = {
@@ -136,6 +153,7 @@ static unsigned int suffix_shift(char character)
     }
 }
 
+// The suffix is cut off first; what is left has to be a number to its last byte.
 int cmdline_parse_u64(const char *value, size_t len, uint64_t *result)
 {
     uint64_t number;
@@ -158,6 +176,7 @@ int cmdline_parse_u64(const char *value, size_t len, uint64_t *result)
     return 0;
 }
 
+// A value that does not fit is an error: half a path is worse than none.
 int cmdline_parse_string(const char *value, size_t len, char *to, size_t size)
 {
     assert(size >= 1);
@@ -171,6 +190,7 @@ int cmdline_parse_string(const char *value, size_t len, char *to, size_t size)
     return 0;
 }
 
+// Exact comparison; a prefix is not enough, or a new name could change what an old one means.
 int cmdline_parse_enum(const char *value, size_t len, const char *const *names, unsigned int count,
     unsigned int *result)
 {

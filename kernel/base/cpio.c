@@ -2,7 +2,15 @@
 //
 // newc: a header of 6 + 13 * 8 characters (magic and thirteen numbers in hexadecimal), the name
 // with its terminating 0, padding to 4, the data, padding to 4. The last entry of an archive has
-// the name TRAILER!!!.
+// the name TRAILER!!! and nothing else of interest.
+//
+// A boot loader hands over one piece of memory in which several archives may lie one behind the
+// other: each is padded with zeros to whatever its tool likes (cpio: 512 bytes), and the memory to
+// a page. The reader is therefore always in one of two states, inside an archive or between two
+// (in_archive), and a zero byte is allowed in the second only.
+//
+// An error leaves the offset at the header of the entry that is wrong: that, with the reason, is
+// what somebody who made a broken image wants to know.
 #include "kernel/base/cpio.h"
 
 #include "kernel/base/assert.h"
@@ -34,11 +42,13 @@ enum cpio_field {
 
 static_assert(6 + CPIO_FIELD_COUNT * CPIO_FIELD_BYTES == CPIO_HEADER_BYTES);
 
+// Nothing is looked at before the first cpio_next.
 void cpio_reader_init(struct cpio_reader *reader, const void *bytes, size_t size)
 {
     *reader = (struct cpio_reader){.bytes = bytes, .size = size};
 }
 
+// Keeps the reason; the offset still points to the header in question.
 static int fail(struct cpio_reader *reader, int error, const char *reason)
 {
     reader->reason = reason;
@@ -62,6 +72,8 @@ static size_t align(const struct cpio_reader *reader, size_t offset)
     return reader->archive_start + ALIGN_UP(offset - reader->archive_start, CPIO_ALIGNMENT);
 }
 
+// Magic and numbers. The rest of a header that is cut off could still have been right: that is
+// -ENODATA, as long as what is there looks like the beginning of one.
 static int parse_header(struct cpio_reader *reader, uint32_t fields[CPIO_FIELD_COUNT])
 {
     const char *header = (const char *)reader->bytes + reader->offset;
@@ -166,6 +178,9 @@ static int read_entry(struct cpio_reader *reader, struct cpio_entry *entry, bool
     return 0;
 }
 
+// Outside an archive zero bytes are padding and the end of the input is the end. Inside one the
+// next thing is a header, and the end of the input means that something is missing. The loop
+// runs once for an entry and once more for each trailer.
 int cpio_next(struct cpio_reader *reader, struct cpio_entry *entry)
 {
     for (;;) {

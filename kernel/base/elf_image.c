@@ -2,6 +2,16 @@
 //
 // ELF headers are copied out of the buffer before they are looked at: it has no particular
 // alignment, and nobody can change a value between its check and its use.
+//
+// What the loader may rely on after elf_image_parse, and why each matters:
+//   1. Segments ascend and do not overlap: mapping them in order cannot destroy one with another
+//      (except inside a page that two of them share, where the later one wins, as in Linux).
+//   2. Every address is below ELF_IMAGE_ADDRESS_LIMIT, and start + size does not overflow: a base
+//      added by the loader is all that is left to be checked.
+//   3. What comes from the file lies inside the file: a program cut off by a full disk or a broken
+//      download is refused here, with a reason, not killed by SIGBUS in the middle of its work.
+//   4. Address and offset agree within a page: the page cache's pages can be mapped as they are.
+//   5. The entry point lies in an executable segment.
 #include "kernel/base/elf_image.h"
 
 #include "kernel/base/assert.h"
@@ -13,6 +23,7 @@
 static_assert(sizeof(Elf64_Ehdr) == 64);
 static_assert(sizeof(Elf64_Phdr) == 56);
 
+// All refusals have the same error, the one that exec returns; the reason is for people.
 static int fail(const char **reason, const char *text)
 {
     if (reason != nullptr) {
@@ -52,6 +63,8 @@ static int check_file_header(const void *bytes, size_t len, Elf64_Ehdr *header, 
     return 0;
 }
 
+// The caller has read some first piece of the file and wants to know whether that is enough. The
+// answer is limited by ELF_IMAGE_HEADERS_MAX, whatever the file says.
 int elf_image_headers_size(const void *bytes, size_t len, size_t *headers_size, const char **reason)
 {
     Elf64_Ehdr header;
@@ -62,6 +75,8 @@ int elf_image_headers_size(const void *bytes, size_t len, size_t *headers_size, 
     return error;
 }
 
+// Appends a PT_LOAD. The order of checks matters: sizes and ends are proved not to overflow
+// before they are used in sums.
 static int add_segment(
     struct elf_image *image, const Elf64_Phdr *program, uint64_t file_size, const char **reason)
 {
@@ -108,6 +123,7 @@ static int add_segment(
     return 0;
 }
 
+// The path itself is read and checked by the loader; here only its place.
 static int set_interp(
     struct elf_image *image, const Elf64_Phdr *program, uint64_t file_size, const char **reason)
 {
@@ -126,6 +142,7 @@ static int set_interp(
     return 0;
 }
 
+// Unknown types are no error: PT_NOTE, PT_TLS, PT_GNU_RELRO and the like are for user space.
 static int add_program_header(
     struct elf_image *image, const Elf64_Phdr *program, uint64_t file_size, const char **reason)
 {
@@ -156,6 +173,8 @@ static uint64_t address_of_offset(const struct elf_image *image, uint64_t offset
     return 0;
 }
 
+// Used for the entry point, which would otherwise fault at the first instruction with nothing to
+// tell why.
 static bool is_executable(const struct elf_image *image, uint64_t address)
 {
     for (uint32_t i = 0; i < image->segment_count; i++) {
@@ -168,6 +187,8 @@ static bool is_executable(const struct elf_image *image, uint64_t address)
     return false;
 }
 
+// PT_PHDR is not asked where the program headers are in memory: what is loaded there is what
+// counts, and address_of_offset finds it whether there is a PT_PHDR or not.
 int elf_image_parse(
     const void *bytes, size_t len, uint64_t file_size, struct elf_image *image, const char **reason)
 {

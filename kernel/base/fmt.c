@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
-// Formatted text. A conversion is first parsed into a struct spec, then printed through an output
-// that counts every character and stores those that fit.
+// Formatted text in three steps: a conversion is parsed into a struct spec (parse_spec), its
+// argument is fetched by its length and kind (signed_argument, unsigned_argument), and the result
+// goes through an output that stores what fits and counts the rest (put_bytes, put_repeated).
+//
+// Output is never needed twice and never held back: no intermediate buffer but the 64 digits of a
+// number. This code runs in a panic, on the smallest of stacks, and must not depend on anything
+// that could have broken.
 #include "kernel/base/fmt.h"
 
 #include "kernel/base/assert.h"
@@ -28,6 +33,7 @@ struct spec {
     unsigned int integer_size;
 };
 
+// Stores what fits and counts everything, so that the result is the length of the whole text.
 static void put_bytes(struct output *out, const char *bytes, size_t len)
 {
     if (out->len < out->size) {
@@ -37,6 +43,7 @@ static void put_bytes(struct output *out, const char *bytes, size_t len)
     out->len += len;
 }
 
+// The same for padding. The width may be large; the work is limited by the buffer.
 static void put_repeated(struct output *out, char character, size_t count)
 {
     if (out->len < out->size) {
@@ -102,6 +109,8 @@ static void put_number(struct output *out, const struct spec *spec, uint64_t val
     }
 }
 
+// The magnitude of the smallest number does not exist as a signed one: it is computed in
+// unsigned arithmetic.
 static void put_signed(struct output *out, const struct spec *spec, int64_t value)
 {
     char sign = value < 0 ? '-' : spec->plus ? '+' : spec->space ? ' ' : '\0';
@@ -109,6 +118,7 @@ static void put_signed(struct output *out, const struct spec *spec, int64_t valu
     put_number(out, spec, magnitude, 10, sign, "");
 }
 
+// The prefix of %#x is left out for 0, as in C; that of %#o is a matter of the digits.
 static void put_unsigned(struct output *out, const struct spec *spec, uint64_t value)
 {
     switch (spec->conversion) {
@@ -127,6 +137,7 @@ static void put_unsigned(struct output *out, const struct spec *spec, uint64_t v
     }
 }
 
+// Text and padding on one of two sides.
 static void put_text(struct output *out, const struct spec *spec, const char *text, size_t len)
 {
     size_t padding = spec->width > len ? spec->width - len : 0;
@@ -139,6 +150,8 @@ static void put_text(struct output *out, const struct spec *spec, const char *te
     }
 }
 
+// With a precision, a string need not be terminated: nothing is read behind its first
+// `precision` bytes.
 static void put_string(struct output *out, const struct spec *spec, const char *text)
 {
     if (text == nullptr) {
@@ -147,6 +160,7 @@ static void put_string(struct output *out, const struct spec *spec, const char *
     put_text(out, spec, text, spec->has_precision ? strnlen(text, spec->precision) : strlen(text));
 }
 
+// Always 16 digits, so that addresses in tables and traces line up.
 static void put_pointer(struct output *out, const struct spec *spec, const void *pointer)
 {
     struct spec hex = *spec;
@@ -166,6 +180,7 @@ static size_t parse_number(const char **format)
     return number;
 }
 
+// Any number of flags in any order.
 static void parse_flags(const char **format, struct spec *spec)
 {
     for (;; (*format)++) {
@@ -256,6 +271,8 @@ static void parse_spec(const char **format, struct spec *spec, struct arguments 
     spec->conversion = **format;
 }
 
+// Everything shorter than int was promoted to int by the call: the value is cut down to what the
+// length says.
 static int64_t signed_argument(const struct spec *spec, struct arguments *arguments)
 {
     switch (spec->integer_size) {
@@ -270,6 +287,7 @@ static int64_t signed_argument(const struct spec *spec, struct arguments *argume
     }
 }
 
+// The same; the narrow types must not be sign-extended.
 static uint64_t unsigned_argument(const struct spec *spec, struct arguments *arguments)
 {
     switch (spec->integer_size) {
@@ -317,6 +335,9 @@ static bool put_conversion(struct output *out, const struct spec *spec, struct a
     }
 }
 
+// Plain text is put in runs up to the next '%', not character by character. A conversion that
+// does not exist is put as it stands in the format. The terminating 0 has its place reserved
+// from the start: the output is one byte shorter than the buffer.
 int fmt_vsnprintf(char *buffer, size_t size, const char *format, va_list list)
 {
     struct output out = {.buffer = buffer, .size = size > 0 ? size - 1 : 0};
@@ -365,6 +386,8 @@ void fmt_buffer_init(struct fmt_buffer *buffer, char *data, size_t size)
     data[0] = '\0';
 }
 
+// Writes behind what is there. If it did not fit, fmt_vsnprintf has filled the buffer to its
+// last byte.
 void fmt_append_va(struct fmt_buffer *buffer, const char *format, va_list list)
 {
     size_t room = buffer->size - buffer->len;

@@ -9,7 +9,7 @@
 //   2. full has bit w exactly if no id under word[w] is free.
 //   3. No node except during an operation has used == 0: empty nodes are freed, the root too.
 //   4. The tree is never lower than its greatest id needs; it does not get lower before it is
-//   empty.
+//      empty.
 //
 // The lowest free id >= min is found by going down along min, looking in each node for the first
 // word at or after min's that is not full. A word that does not exist has only free ids.
@@ -42,16 +42,19 @@ static uint64_t covered(unsigned int height)
     return 1ul << (word_shift(height) + IDA_WORD_BITS);
 }
 
+// The word as what it is above the leaves.
 static struct ida_node *child_of(const struct ida_node *node, unsigned int slot)
 {
     return (struct ida_node *)node->word[slot];
 }
 
+// Has this subtree no free id?
 static bool is_full(const struct ida_node *node)
 {
     return node->full == ~0ul;
 }
 
+// The word that is responsible for the id in a node at this height.
 static unsigned int slot_of(uint64_t id, unsigned int height)
 {
     return (unsigned int)(id >> word_shift(height)) % 64;
@@ -175,6 +178,8 @@ static int take(struct ida *ida, uint64_t id)
     return 0;
 }
 
+// Finding first, taking second: the search changes nothing, and taking either succeeds or leaves
+// the ids as they were. Ids behind what the tree covers are free; taking one makes it higher.
 int ida_alloc(struct ida *ida, uint32_t min, uint32_t max, uint32_t *id)
 {
     uint64_t found = min;
@@ -198,6 +203,8 @@ int ida_alloc(struct ida *ida, uint32_t min, uint32_t max, uint32_t *id)
     return 0;
 }
 
+// The part from `next` on, then the part before it. -ENOMEM of the first part is returned at
+// once: the second would need memory as well.
 int ida_alloc_cyclic(struct ida *ida, uint32_t min, uint32_t max, uint32_t next, uint32_t *id)
 {
     assert(next >= min);
@@ -209,6 +216,7 @@ int ida_alloc_cyclic(struct ida *ida, uint32_t min, uint32_t max, uint32_t next,
     return error;
 }
 
+// Nobody else changes the allocator between question and answer: all calls are serialised.
 int ida_reserve(struct ida *ida, uint32_t id)
 {
     assert(id <= IDA_MAX);
@@ -218,6 +226,7 @@ int ida_reserve(struct ida *ida, uint32_t id)
     return take(ida, id);
 }
 
+// Walks down; a missing child means that all ids below are free.
 bool ida_is_allocated(const struct ida *ida, uint32_t id)
 {
     const struct ida_node *node = ida->root;
@@ -233,6 +242,8 @@ bool ida_is_allocated(const struct ida *ida, uint32_t id)
     return (node->word[slot_of(id, 0)] & BIT(id % 64)) != 0;
 }
 
+// On the way up every node has a free id now. Nodes without ids go at once, so that an allocator
+// whose ids are all given back holds no memory.
 void ida_free(struct ida *ida, uint32_t id)
 {
     struct ida_node *path[IDA_LEVELS];

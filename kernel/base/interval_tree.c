@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// Interval tree. Ordered by start; max_last of a node is the greatest `last` in its subtree. A
-// subtree whose max_last lies before the question's start holds no answer; neither does anything
-// right of a node that starts behind the question's end.
+// Interval tree (Cormen et al., 14.3): a red-black tree ordered by start, where max_last of a node
+// is the greatest `last` in its subtree. Two facts cut a search short:
+//   1. A subtree whose max_last lies before the question's start holds no answer.
+//   2. Nothing to the right of a node that starts behind the question's end is an answer.
+// So a search goes down one way, and from one answer to the next it takes O(log n) at most.
 #include "kernel/base/interval_tree.h"
 
 #include "kernel/base/assert.h"
@@ -17,6 +19,7 @@ static bool interval_less(const struct rbtree_node *a, const struct rbtree_node 
     return interval_of(a)->start < interval_of(b)->start;
 }
 
+// What max_last has to be, from the node itself and its children's values.
 static uint64_t subtree_max(const struct interval_node *interval)
 {
     uint64_t max = interval->last;
@@ -29,6 +32,7 @@ static uint64_t subtree_max(const struct interval_node *interval)
     return max;
 }
 
+// The callback of the augmented tree.
 static bool interval_update(struct rbtree_node *node)
 {
     struct interval_node *interval = interval_of(node);
@@ -38,6 +42,7 @@ static bool interval_update(struct rbtree_node *node)
     return changed;
 }
 
+// A fresh node is its own subtree; the insertion carries the value up.
 void interval_tree_insert(struct interval_tree *tree, struct interval_node *node)
 {
     assert(node->start <= node->last);
@@ -76,6 +81,8 @@ static struct interval_node *first_in_subtree(
     }
 }
 
+// first_in_subtree relies on max_last >= start, which is checked here for the root and there
+// before each step down.
 struct interval_node *interval_tree_first(
     const struct interval_tree *tree, uint64_t start, uint64_t last)
 {
@@ -87,6 +94,9 @@ struct interval_node *interval_tree_first(
     return first_in_subtree(interval_of(root), start, last);
 }
 
+// Everything left of `node` has been answered. First its right subtree, then up to the next
+// ancestor that lies behind it, and so on. An ancestor's start grows on the way, so one that
+// begins behind `last` ends the search.
 struct interval_node *interval_tree_next(
     const struct interval_node *interval, uint64_t start, uint64_t last)
 {

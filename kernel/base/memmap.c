@@ -31,6 +31,8 @@ static size_t first_ending_behind(const struct memmap *map, uint64_t address)
     return low;
 }
 
+// Makes room by moving what is behind. Maps have some ten, rarely a hundred ranges, and are
+// built once.
 static bool insert(struct memmap *map, size_t index, struct memmap_range range)
 {
     debug_assert(index <= map->count);
@@ -120,6 +122,8 @@ static int fill_gap(
     return -ENOSPC;
 }
 
+// Each round deals with one part: up to the next range if the start lies in a gap, else up to
+// the end of the range that it lies in.
 int memmap_add(struct memmap *map, uint64_t start, uint64_t len, enum memmap_type type)
 {
     int error = 0;
@@ -156,6 +160,8 @@ int memmap_add(struct memmap *map, uint64_t start, uint64_t len, enum memmap_typ
     return error;
 }
 
+// Usable ranges do not touch each other (they would be one), so rounding each of them inwards
+// loses no page that is usable as a whole.
 bool memmap_next_usable(const struct memmap *map, uint64_t *cursor, uint64_t *start, uint64_t *end)
 {
     for (size_t i = first_ending_behind(map, *cursor); i < map->count; i++) {
@@ -172,6 +178,7 @@ bool memmap_next_usable(const struct memmap *map, uint64_t *cursor, uint64_t *st
     return false;
 }
 
+// From the top: low memory is scarce and some devices and the start of other CPUs need it.
 int memmap_allocate(struct memmap *map, uint64_t len, uint64_t alignment, uint64_t min,
     uint64_t max, uint64_t *start)
 {
@@ -218,6 +225,7 @@ uint64_t memmap_total(const struct memmap *map, enum memmap_type type)
     return total;
 }
 
+// Ranges are sorted: the last one of the type is the highest.
 uint64_t memmap_highest(const struct memmap *map, enum memmap_type type)
 {
     for (size_t i = map->count; i-- > 0;) {
@@ -228,6 +236,7 @@ uint64_t memmap_highest(const struct memmap *map, enum memmap_type type)
     return 0;
 }
 
+// Usable and reclaimed ranges may touch now: one merge over the whole map.
 void memmap_reclaim(struct memmap *map)
 {
     for (size_t i = 0; i < map->count; i++) {
@@ -239,6 +248,7 @@ void memmap_reclaim(struct memmap *map)
     expensive_assert(memmap_is_valid(map));
 }
 
+// PVH uses the same numbers as E820.
 enum memmap_type memmap_type_of_e820(uint32_t type)
 {
     switch (type) {
@@ -257,6 +267,8 @@ enum memmap_type memmap_type_of_e820(uint32_t type)
     }
 }
 
+// Memory that cannot be cached write-back, that is set aside for a special purpose or that
+// firmware keeps using at run time is none of ours, whatever its type says.
 enum memmap_type memmap_type_of_efi(uint32_t type, uint64_t attributes)
 {
     const uint64_t write_back = BIT(3);        // EFI_MEMORY_WB

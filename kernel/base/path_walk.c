@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// Path components. Invariant between calls: `at` is the end or the first byte of a component.
+// Path components. Invariant between calls: `at` is the end or the first byte of a component, so
+// that "is there another one?" needs no scanning, and the last component knows that it is the last.
+//
+// This is on the path of every open and stat: one pass over the bytes, eight at a time, and nothing
+// is copied. The caller hashes the name while it is in the cache.
 #include "kernel/base/path_walk.h"
 
 #include "kernel/base/assert.h"
@@ -12,6 +16,7 @@
 static_assert(PATH_WALK_NAME_MAX == NAME_MAX);
 static_assert(PATH_WALK_PATH_MAX == PATH_MAX);
 
+// Any number of slashes is one slash (POSIX, 4.13).
 static const char *skip_slashes(const char *at, const char *end)
 {
     while (at < end && *at == '/') {
@@ -41,6 +46,8 @@ static const char *find_slash(const char *at, const char *end)
     return at;
 }
 
+// An empty path is an error for most calls (POSIX, 4.13); those that allow it look before they
+// walk.
 int path_walk_init(struct path_walk *walk, const char *path, size_t len)
 {
     if (len == 0) {
@@ -55,6 +62,8 @@ int path_walk_init(struct path_walk *walk, const char *path, size_t len)
     return 0;
 }
 
+// A name that is too long is found only when the walk gets there: an earlier component that does
+// not exist is the error that programs expect.
 int path_walk_next(struct path_walk *walk, struct path_component *component)
 {
     const char *name = walk->at;

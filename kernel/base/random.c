@@ -9,6 +9,7 @@
 #include "kernel/base/assert.h"
 #include "kernel/base/string.h"
 
+// count is 1 to 31: with 0 the second shift would be undefined.
 static uint32_t rotate_left(uint32_t value, unsigned int count)
 {
     return value << count | value >> (32 - count);
@@ -27,6 +28,7 @@ static void quarter_round(uint32_t *state, int a, int b, int c, int d)
     state[b] = rotate_left(state[b] ^ state[c], 7);
 }
 
+// Ten double rounds: columns, then diagonals (2.3.1).
 void chacha20_block(const uint32_t key[8], uint32_t counter, const uint32_t nonce[3],
     uint8_t block[CHACHA20_BLOCK_BYTES])
 {
@@ -65,11 +67,14 @@ static void refill(struct random_generator *generator)
     generator->available = sizeof(generator->buffer) - CHACHA20_KEY_BYTES;
 }
 
+// A fixed key: without random_mix two generators give the same numbers.
 void random_init(struct random_generator *generator)
 {
     *generator = (struct random_generator){};
 }
 
+// A part shorter than the key leaves the rest of it as it is. The buffer is thrown away: what is
+// given out next depends on the new bytes already.
 void random_mix(struct random_generator *generator, const void *bytes, size_t len)
 {
     const uint8_t *at = bytes;
@@ -85,6 +90,7 @@ void random_mix(struct random_generator *generator, const void *bytes, size_t le
     }
 }
 
+// What is handed out is erased from the buffer at once.
 void random_bytes(struct random_generator *generator, void *to, size_t len)
 {
     uint8_t *at = to;

@@ -20,6 +20,7 @@
 
 #define RBTREE_BLACK ((uintptr_t)1)
 
+// A missing child counts as black.
 static bool is_red(const struct rbtree_node *node)
 {
     return node != nullptr && (node->parent_color & RBTREE_BLACK) == 0;
@@ -35,6 +36,7 @@ static void set_red(struct rbtree_node *node)
     node->parent_color &= ~RBTREE_BLACK;
 }
 
+// Colour stays.
 static void set_parent(struct rbtree_node *node, struct rbtree_node *parent)
 {
     node->parent_color = (uintptr_t)parent | (node->parent_color & RBTREE_BLACK);
@@ -110,6 +112,7 @@ static void fix_insertion(struct rbtree *tree, struct rbtree_node *node, rbtree_
     set_black(tree->root);
 }
 
+// If a summary did not change, nothing above can.
 void rbtree_propagate(struct rbtree_node *node, rbtree_update_fn *update)
 {
     while (node != nullptr && update(node)) {
@@ -117,6 +120,8 @@ void rbtree_propagate(struct rbtree_node *node, rbtree_update_fn *update)
     }
 }
 
+// The new node is red, so that invariant 3 holds; only invariant 2 can be broken, just above it.
+// Summaries are brought up to date before the rotations, which rely on them.
 void rbtree_insert_at(struct rbtree *tree, struct rbtree_node *node, struct rbtree_node *parent,
     struct rbtree_node **link, rbtree_update_fn *update)
 {
@@ -178,6 +183,9 @@ static void fix_removal(struct rbtree *tree, struct rbtree_node *node, struct rb
     }
 }
 
+// A node with two children changes places with its successor, which has at most one; what really
+// leaves the tree is then a place with at most one child. Nodes are moved, not their contents:
+// others point to them.
 void rbtree_remove(struct rbtree *tree, struct rbtree_node *node, rbtree_update_fn *update)
 {
     struct rbtree_node *child;  // moves up into the place that becomes free
@@ -238,6 +246,7 @@ void rbtree_remove(struct rbtree *tree, struct rbtree_node *node, rbtree_update_
     *node = (struct rbtree_node){};
 }
 
+// Position and colour are taken over, so nothing needs rebalancing.
 void rbtree_replace(struct rbtree *tree, struct rbtree_node *node, struct rbtree_node *replacement,
     rbtree_update_fn *update)
 {
@@ -259,6 +268,7 @@ void rbtree_replace(struct rbtree *tree, struct rbtree_node *node, struct rbtree
     }
 }
 
+// First node of a subtree in order.
 static struct rbtree_node *leftmost(struct rbtree_node *node)
 {
     while (node->left != nullptr) {
@@ -267,6 +277,7 @@ static struct rbtree_node *leftmost(struct rbtree_node *node)
     return node;
 }
 
+// Last node of a subtree in order.
 static struct rbtree_node *rightmost(struct rbtree_node *node)
 {
     while (node->right != nullptr) {
@@ -285,6 +296,8 @@ struct rbtree_node *rbtree_last(const struct rbtree *tree)
     return tree->root == nullptr ? nullptr : rightmost(tree->root);
 }
 
+// The first node of the right subtree, or else the first ancestor that has this node in its left
+// subtree.
 struct rbtree_node *rbtree_next(const struct rbtree_node *node)
 {
     debug_assert(rbtree_is_linked(node));
@@ -299,6 +312,7 @@ struct rbtree_node *rbtree_next(const struct rbtree_node *node)
     return parent;
 }
 
+// The mirror image of rbtree_next.
 struct rbtree_node *rbtree_prev(const struct rbtree_node *node)
 {
     debug_assert(rbtree_is_linked(node));
@@ -332,6 +346,8 @@ struct rbtree_node *rbtree_first_postorder(const struct rbtree *tree)
     return tree->root == nullptr ? nullptr : deepest_left(tree->root);
 }
 
+// Left subtree, right subtree, node: behind a left child comes its sibling's subtree, behind a
+// right child the parent. Reads nothing of `node` after returning: it may be freed.
 struct rbtree_node *rbtree_next_postorder(const struct rbtree_node *node)
 {
     struct rbtree_node *parent = rbtree_parent(node);
@@ -359,6 +375,7 @@ static int black_height(const struct rbtree_node *node, const struct rbtree_node
     return left + (is_red(node) ? 0 : 1);
 }
 
+// Structure first: without right links the walk in order could run anywhere.
 bool rbtree_is_valid(const struct rbtree *tree, rbtree_less_fn *less)
 {
     if (is_red(tree->root) || black_height(tree->root, nullptr) < 0) {

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT
 //
-// Strings and numbers beyond the C library; for the kernel and the host.
+// Strings and numbers beyond the C library; for the kernel and the host. Numbers are parsed
+// strictly: the whole text has to be the number. Who wants to accept spaces or suffixes takes them
+// off first.
 #include "kernel/base/string.h"
 
 #include "kernel/base/assert.h"
 
 #include <linux/errno.h>
 
+// As in POSIX.1-2024: the result tells how long the copy would have been.
 size_t strlcpy(char *restrict to, const char *restrict from, size_t size)
 {
     size_t len = strlen(from);
@@ -15,6 +18,7 @@ size_t strlcpy(char *restrict to, const char *restrict from, size_t size)
     return len;
 }
 
+// `from` may be NULL if from_len is 0.
 size_t string_copy_bytes(char *restrict to, size_t size, const char *restrict from, size_t from_len)
 {
     assert(size >= 1);
@@ -36,6 +40,7 @@ bool string_starts_with(const char *string, const char *prefix)
     return true;
 }
 
+// Looks at no more than len + 1 characters of the string: its end must be where the bytes end.
 bool string_equals_bytes(const char *string, const char *bytes, size_t len)
 {
     return strnlen(string, len + 1) == len && (len == 0 || memcmp(string, bytes, len) == 0);
@@ -75,6 +80,8 @@ static unsigned int skip_prefix(const char **bytes, size_t *len, unsigned int ba
     return base;
 }
 
+// All digits are looked at even after an overflow: a number with a wrong digit is no number,
+// whatever its size.
 int parse_u64(const char *bytes, size_t len, unsigned int base, uint64_t *value)
 {
     uint64_t result = 0;
@@ -100,6 +107,8 @@ int parse_u64(const char *bytes, size_t len, unsigned int base, uint64_t *value)
     return 0;
 }
 
+// The magnitude of INT64_MIN is one more than that of INT64_MAX; the conversion wraps as C23
+// defines it.
 int parse_s64(const char *bytes, size_t len, unsigned int base, int64_t *value)
 {
     bool is_negative = len > 0 && bytes[0] == '-';

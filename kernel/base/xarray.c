@@ -11,9 +11,9 @@
 // Invariants:
 //   1. present bit s is set exactly if slot s is not NULL.
 //   2. A mark bit implies the present bit; above the lowest level it is set exactly if the child
-//   has that mark anywhere.
-//   3. No node is empty, and the root has something besides slot 0: otherwise the array is lower or
-//   has no node.
+//      has that mark anywhere.
+//   3. No node is empty, and the root has something besides slot 0: otherwise the array is lower
+//      or has no node.
 //
 // Readers without the lock walk from the head downwards and read every word at most once,
 // atomically. A node is filled before it is published (release), and freed a grace period after it
@@ -44,6 +44,7 @@ struct xarray_node {
     void *slots[XARRAY_SLOTS];
 };
 
+// Is this slot content a node (of any level), not an entry or NULL?
 static bool is_node(const void *entry)
 {
     return ((uintptr_t)entry & XARRAY_TAG_MASK) == XARRAY_NODE_TAG;
@@ -65,11 +66,13 @@ static uint64_t node_span(unsigned int shift)
     return shift + XARRAY_SLOT_BITS >= 64 ? UINT64_MAX : (1ul << (shift + XARRAY_SLOT_BITS)) - 1;
 }
 
+// The slot that is responsible for the index in a node with this shift.
 static unsigned int slot_of(uint64_t index, unsigned int shift)
 {
     return (unsigned int)(index >> shift) % XARRAY_SLOTS;
 }
 
+// Acquire: what is behind a pointer that was just published is complete.
 static void *load_slot(const struct xarray_node *node, unsigned int slot)
 {
     return atomic_load_acquire(&node->slots[slot]);
@@ -91,17 +94,21 @@ static void clear_bit(struct xarray_node *node, unsigned int mark, unsigned int 
     atomic_store_relaxed(&node->marks[mark], node->marks[mark] & ~BIT(slot));
 }
 
+// As all reading of bitmaps without the lock, a hint.
 static bool has_bit(const struct xarray_node *node, unsigned int mark, unsigned int slot)
 {
     return (load_marks(node, mark) & BIT(slot)) != 0;
 }
 
+// Slot before bit: whoever sees the bit finds something, unless it is on its way out.
 static void fill_slot(struct xarray_node *node, unsigned int slot, void *content)
 {
     atomic_store_release(&node->slots[slot], content);
     set_bit(node, XARRAY_PRESENT, slot);
 }
 
+// Bits before slot, for the same reason. The marks are gone already above this node
+// (path_clear_mark).
 static void empty_slot(struct xarray_node *node, unsigned int slot)
 {
     for (unsigned int mark = 0; mark <= XARRAY_PRESENT; mark++) {
@@ -110,6 +117,7 @@ static void empty_slot(struct xarray_node *node, unsigned int slot)
     atomic_store_release(&node->slots[slot], nullptr);
 }
 
+// Zeroed memory is an empty node.
 static struct xarray_node *node_create(unsigned int shift)
 {
     struct xarray_node *node = base_alloc(sizeof(*node));
@@ -119,11 +127,13 @@ static struct xarray_node *node_create(unsigned int shift)
     return node;
 }
 
+// Runs after the grace period.
 static void node_free_callback(struct rcu_head *head)
 {
     base_free(container_of(head, struct xarray_node, rcu));
 }
 
+// Takes a node that readers may still be in out of use.
 static void node_retire(struct xarray_node *node)
 {
     base_call_rcu(&node->rcu, node_free_callback);
@@ -153,6 +163,7 @@ static const struct xarray_node *find_leaf(const void *head, uint64_t index)
     return node;
 }
 
+// The head is read once; whatever it was, the walk below it is consistent.
 void *xarray_load(const struct xarray *array, uint64_t index)
 {
     void *head = atomic_load_acquire(&array->head);
@@ -163,6 +174,7 @@ void *xarray_load(const struct xarray *array, uint64_t index)
     return leaf == nullptr ? nullptr : load_slot(leaf, slot_of(index, 0));
 }
 
+// One walk down for up to 64 entries: the rest of the lowest node is copied at once.
 size_t xarray_load_run(const struct xarray *array, uint64_t index, void **entries, size_t count)
 {
     size_t loaded = 0;
@@ -249,6 +261,7 @@ void *xarray_find_marked(
     return find(array, index, last, mark);
 }
 
+// Marks of a single entry without a node lie beside the head.
 bool xarray_get_mark(const struct xarray *array, uint64_t index, enum xarray_mark mark)
 {
     debug_assert(mark < XARRAY_MARK_COUNT);
@@ -294,6 +307,7 @@ static void path_find(const struct xarray *array, uint64_t index, struct path *p
     }
 }
 
+// The lowest node that was reached.
 static struct xarray_node *path_end(const struct path *path)
 {
     return path->node[path->depth - 1];
@@ -438,6 +452,7 @@ static int put(struct xarray *array, uint64_t index, void *entry, bool replace, 
     return 0;
 }
 
+// `old` is optional.
 int xarray_store(struct xarray *array, uint64_t index, void *entry, void **old)
 {
     void *ignored;
@@ -450,6 +465,8 @@ int xarray_insert(struct xarray *array, uint64_t index, void *entry)
     return put(array, index, entry, false, &ignored);
 }
 
+// Marks first, upwards from the leaf; then the slot; then whatever has become empty or
+// superfluous.
 void *xarray_erase(struct xarray *array, uint64_t index)
 {
     struct path path;
@@ -482,6 +499,8 @@ void *xarray_erase(struct xarray *array, uint64_t index)
     return old;
 }
 
+// The bits are set from the root down, so that a reader that searches for the mark may come too
+// early to a node without it and goes on.
 bool xarray_set_mark(struct xarray *array, uint64_t index, enum xarray_mark mark)
 {
     struct path path;
@@ -502,6 +521,7 @@ bool xarray_set_mark(struct xarray *array, uint64_t index, enum xarray_mark mark
     return false;
 }
 
+// Upwards, as far as nothing else below has the mark.
 bool xarray_clear_mark(struct xarray *array, uint64_t index, enum xarray_mark mark)
 {
     struct path path;
@@ -531,6 +551,8 @@ static void destroy_node(struct xarray_node *node)
     node_retire(node);
 }
 
+// Readers find an empty array from now on; those inside still walk on nodes that live for a
+// grace period.
 void xarray_destroy(struct xarray *array)
 {
     void *head = array->head;
