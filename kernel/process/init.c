@@ -2,13 +2,9 @@
 // The first process.
 //
 // Pid 1 is made by hand and gets its program in its own context, before it enters user mode for the
-// first time. What it runs: if the initial file system has /.lodger/argv, the strings in it
-// (`lodger run -- PROGRAM`: /.lodger/env and /.lodger/cwd likewise); else the option init= with the
-// words behind ` -- ` of the command line; else the usual places.
-//
-// A first program that was named by `lodger run -- PROGRAM` is a user's program and not a system's
-// init: it leads a session with the console as its terminal (so that Ctrl-C reaches it), and
-// signals end it as they would elsewhere.
+// first time. What it runs: the option init= with the words behind ` -- ` of the command line, else
+// the usual places. Everything else (mounts, the terminal, which command) is that program's affair:
+// docs/decisions/0003-first-process.md.
 #include "kernel/arch/x86/arch.h"
 #include "kernel/base/string.h"
 #include "kernel/core/log.h"
@@ -19,10 +15,8 @@
 #include "mm/address_space.h"
 #include "mm/slab.h"
 #include "sched/sched.h"
-#include <asm/ioctls.h>
 #include <linux/resource.h>
 
-#define LODGER_TEXT_MAX    131072
 #define INIT_ARGUMENTS_MAX 1024
 
 static const char *option_init;
@@ -111,26 +105,6 @@ static struct task *make_task(void)
 
 // ---- its program -------------------------------------------------------------------------------
 
-// A whole small file as a NUL-terminated kernel buffer (*len without that NUL). NULL: it is not
-// there, or no memory.
-static char *read_text(const char *path, size_t *len)
-{
-    struct file *file;
-    if (vfs_open(AT_FDCWD, path, O_RDONLY, 0, &file) != 0)
-        return NULL;
-    size_t size = MIN(vfs_file_size(file), (uint64_t)LODGER_TEXT_MAX);
-    char *text = kmalloc(size + 1, 0);
-    int64_t got = text != NULL ? file_read_kernel(file, text, size, 0) : -ENOMEM;
-    file_put(file);
-    if (got < 0) {
-        kfree(text);
-        return NULL;
-    }
-    text[got] = '\0';
-    *len = (size_t)got;
-    return text;
-}
-
 static int open_standard(const char *path, uint32_t flags)
 {
     struct file *file;
@@ -142,7 +116,7 @@ static int open_standard(const char *path, uint32_t flags)
     return file_fd_add(file, false);
 }
 
-static void open_standard_files(bool with_terminal)
+static void open_standard_files(void)
 {
     // The terminals' folder makes these devices when the boot option asks for them (stdio=streams).
     struct file *stream;
@@ -160,18 +134,7 @@ static void open_standard_files(bool with_terminal)
         file_get(console);
         (void)!file_fd_add(console, false);
     }
-    if (with_terminal && process_set_session() >= 0 && console->ops->ioctl != NULL)
-        (void)console->ops->ioctl(console, TIOCSCTTY, 0);
     file_fd_put(console, borrowed);
-}
-
-static void change_directory(const char *path)
-{
-    struct file *directory;
-    if (vfs_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0, &directory) != 0)
-        return;
-    fs_context_path_set(task_current()->fs, false, &directory->path);
-    file_put(directory);
 }
 
 // The words behind ` -- ` of the command line as NUL-terminated strings behind `path`. Their
@@ -214,41 +177,11 @@ static int run(const char *path)
     return error;
 }
 
-// `lodger run -- PROGRAM`.
-static int run_named(const char *argv, size_t argv_len)
-{
-    size_t env_len = 0;
-    size_t cwd_len;
-    char *env = read_text("/.lodger/env", &env_len);
-    char *cwd = read_text("/.lodger/cwd", &cwd_len);
-    if (cwd != NULL)
-        change_directory(cwd);
-    if (argv_len != 0 && argv[argv_len - 1] != '\0')
-        argv_len++; // the NUL that read_text() put there
-    if (env != NULL && env_len != 0 && env[env_len - 1] != '\0')
-        env_len++;
-    process_init_unprotect();
-    int error = process_exec_kernel(argv, argv, argv_len, env != NULL ? env : default_environment,
-        env != NULL ? env_len : sizeof(default_environment));
-    if (error != 0)
-        log_error("process: can't run %s (error %d)", argv, -error);
-    kfree(env);
-    kfree(cwd);
-    return error;
-}
-
 static int run_init(void)
 {
     static const char *const places[] = {
         "/init", "/sbin/init", "/etc/init", "/bin/init", "/bin/sh"};
-    size_t argv_len;
-    char *argv = read_text("/.lodger/argv", &argv_len);
-    open_standard_files(argv != NULL);
-    if (argv != NULL) {
-        int error = run_named(argv, argv_len);
-        kfree(argv);
-        return error;
-    }
+    open_standard_files();
     if (option_init != NULL)
         return run(option_init);
     int error = -ENOENT;

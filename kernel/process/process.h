@@ -77,7 +77,6 @@ struct clone_request {
 [[nodiscard]] int process_unshare(bool files, bool fs);
 
 // ---- the first process, out of memory ----------------------------------------------------------
-void process_init_unprotect(void);                   // pid 1 is a user's program: signals end it
 void process_group_add(struct process_group *group); // into the table; under task_list_lock
 bool process_out_of_memory(void); // chooses and kills a victim; true: memory will come
 

@@ -24,7 +24,7 @@
 
 static struct slab_cache *queued_cache;
 static bool
-    init_may_die; // pid 1 is an ordinary program, or a fault of its own was turned into a signal
+    init_may_die; // a fault of pid 1's own was turned into a signal
 
 void signal_queue_init(struct signal_queue *queue)
 {
@@ -75,11 +75,6 @@ struct signal_handlers *process_signals_lock(struct process *process, uint64_t *
 bool process_is_protected(const struct process *process)
 {
     return process == process_init && !init_may_die;
-}
-
-void process_init_unprotect(void)
-{
-    init_may_die = true;
 }
 
 bool signal_action_ignores(const struct signal_action *action, int signal)

@@ -62,7 +62,8 @@ bool tidy_is_source(const char *path)
 static bool is_portable_kernel_code(const char *path)
 {
     static const char *const folders[] = {"kernel/", "mm/", "sched/", "pv/", "virtio/", "perf/"};
-    if (starts_with(path, "kernel/arch/")) {
+    // The vDSO is code of programs.
+    if (starts_with(path, "kernel/arch/") || starts_with(path, "kernel/vdso/")) {
         return false;
     }
     for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
