@@ -114,44 +114,78 @@ uint64_t *page_table_make(struct address_space *space, uintptr_t address)
     return &table[PAGE_LEVEL_INDEX(address, 1)];
 }
 
-uintptr_t page_table_next(
-    struct address_space *space, uintptr_t address, uintptr_t end, uint64_t **entry)
+// First entry of table[index, end_index) that is in use; end_index if there is none.
+static unsigned next_used(const uint64_t *table, unsigned index, unsigned end_index)
 {
-    while (address < end) {
-        uint64_t *table = space->page_table;
-        unsigned level = 4;
-        for (; level > 1; level--) {
-            uint64_t value =
-                __atomic_load_n(&table[PAGE_LEVEL_INDEX(address, level)], __ATOMIC_ACQUIRE);
-            if (!(value & PTE_PRESENT))
-                break;
-            table = next_table(value);
-        }
-        if (level == 1) {
-            *entry = &table[PAGE_LEVEL_INDEX(address, 1)];
+    while (index < end_index && __atomic_load_n(&table[index], __ATOMIC_RELAXED) == 0)
+        index++;
+    return index;
+}
+
+// Address of the first table of level 1 at or after `address`, looked for in `table` of `level`; at
+// least `end`: none there.
+static uintptr_t next_in_table(
+    uint64_t *table, unsigned level, uintptr_t address, uintptr_t end, uint64_t **entry)
+{
+    const uintptr_t covers = 1ul << PAGE_LEVEL_SHIFT(level);
+    unsigned index = PAGE_LEVEL_INDEX(address, level);
+    uintptr_t base = address - (address & (covers * PAGE_TABLE_ENTRIES - 1));
+    uintptr_t last = (end - 1 - base) >> PAGE_LEVEL_SHIFT(level);
+    unsigned end_index = (unsigned)MIN(last, (uintptr_t)PAGE_TABLE_ENTRIES - 1) + 1;
+    while (index < end_index) {
+        unsigned found = next_used(table, index, end_index);
+        if (found == end_index)
+            break;
+        if (found != index)
+            address = base + covers * found;
+        uint64_t *lower = next_table(__atomic_load_n(&table[found], __ATOMIC_ACQUIRE));
+        if (level == 2) {
+            *entry = &lower[PAGE_LEVEL_INDEX(address, 1)];
             return address;
         }
-        // Nothing below this entry: on to the next of its level.
-        uint64_t covers = 1ul << PAGE_LEVEL_SHIFT(level);
-        address = ALIGN_DOWN(address, covers) + covers;
+        address = next_in_table(lower, level - 1, address, end, entry);
+        if (*entry != NULL)
+            return address;
+        index = found + 1;
+        address = base + covers * index;
     }
-    *entry = NULL;
     return end;
 }
 
-// Removes the table below table[index] if it is empty. True if it was removed. Under table_lock.
-static bool table_remove_empty(
-    struct address_space *space, struct tlb_gather *gather, uint64_t *entry)
+uintptr_t page_table_next(
+    struct address_space *space, uintptr_t address, uintptr_t end, uint64_t **entry)
 {
-    struct page *table = virt_to_page(next_table(*entry));
-    if (table->used_entries != 0)
-        return false;
-    *entry = 0;
-    virt_to_page(entry)->used_entries--;
-    space->table_pages--;
-    list_add_tail(&gather->tables, &table->list);
-    gather->tables_freed = true;
-    return true;
+    *entry = NULL;
+    if (address >= end)
+        return end;
+    address = next_in_table(space->page_table, PAGE_TABLE_LEVELS, address, end, entry);
+    return *entry != NULL ? address : end;
+}
+
+// Takes the tables below `table` (of `level`) out that are empty and cover a part of [start, end).
+// Under table_lock.
+static void trim_table(struct address_space *space, struct tlb_gather *gather, uint64_t *table,
+    unsigned level, uintptr_t start, uintptr_t end)
+{
+    const uintptr_t covers = 1ul << PAGE_LEVEL_SHIFT(level);
+    uintptr_t base = start - (start & (covers * PAGE_TABLE_ENTRIES - 1));
+    unsigned index = PAGE_LEVEL_INDEX(start, level), last = PAGE_LEVEL_INDEX(end - 1, level);
+    struct page *own = virt_to_page(table);
+    while ((index = next_used(table, index, last + 1)) <= last && own->used_entries != 0) {
+        struct page *lower = virt_to_page(next_table(table[index]));
+        uintptr_t entry_start = base + covers * index;
+        if (level > 2)
+            trim_table(space, gather, page_to_virt(lower), level - 1, MAX(start, entry_start),
+                MIN(end, entry_start + covers));
+        if (lower->used_entries == 0) {
+            table[index] = 0;
+            own->used_entries--;
+            space->table_pages--;
+            list_add_tail(&gather->tables, &lower->list);
+            gather->tables_freed = true;
+        }
+        index++;
+    }
 }
 
 void page_table_trim(
@@ -159,25 +193,6 @@ void page_table_trim(
 {
     assert(start < end);
     spin_lock(&space->table_lock);
-    uintptr_t address = start;
-    while (address < end) {
-        uint64_t *entries[5] = {NULL};
-        uint64_t *table = space->page_table;
-        unsigned level = 4;
-        for (; level > 1; level--) {
-            entries[level] = &table[PAGE_LEVEL_INDEX(address, level)];
-            if (!(*entries[level] & PTE_PRESENT))
-                break;
-            table = next_table(*entries[level]);
-        }
-        // From the lowest table there is upwards, as long as they are empty.
-        unsigned lowest = level + 1;
-        for (unsigned up = lowest; up <= 4; up++) {
-            if (!table_remove_empty(space, gather, entries[up]))
-                break;
-        }
-        uint64_t covers = 1ul << PAGE_LEVEL_SHIFT(MAX(level, 2u));
-        address = ALIGN_DOWN(address, covers) + covers;
-    }
+    trim_table(space, gather, space->page_table, PAGE_TABLE_LEVELS, start, end);
     spin_unlock(&space->table_lock);
 }

@@ -264,16 +264,31 @@ static uint64_t surplus_free(struct slab_cache *cache, struct list_node *surplus
 
 // ---- the interface ----
 
+// This CPU's magazine of cache number `id` as an lvalue: gs-relative accesses, no pointer to
+// compute. Interrupts off.
+#define own_magazine(id) (this_cpu(magazines).of[(id)])
+
+// The magazine is full. Interrupts off; switches them on if `irq_flags` says so.
+[[gnu::noinline]] static void slab_free_drain(
+    struct slab_cache *cache, void *object, uint64_t irq_flags)
+{
+    struct magazine *magazine = &this_cpu_ptr(magazines)->of[cache->id];
+    magazine_drain(cache, magazine);
+    magazine->objects[magazine->count++] = object;
+    arch_irq_restore(irq_flags);
+}
+
 void *slab_alloc(struct slab_cache *cache, uint32_t flags)
 {
+    void *object = NULL;
     uint64_t irq_flags = arch_irq_save();
-    struct magazine *magazine = &this_cpu_ptr(magazines)->of[cache->id];
-    void *object;
-    if (likely(magazine->count != 0)) {
-        object = magazine->objects[--magazine->count];
-        arch_irq_restore(irq_flags);
-    } else {
-        arch_irq_restore(irq_flags);
+    uint32_t id = cache->id, count = own_magazine(id).count;
+    if (likely(count != 0)) {
+        own_magazine(id).count = count - 1;
+        object = own_magazine(id).objects[count - 1];
+    }
+    arch_irq_restore(irq_flags);
+    if (unlikely(object == NULL)) {
         object = magazine_refill(cache, flags);
         if (object == NULL)
             return NULL;
@@ -293,10 +308,13 @@ void slab_free(struct slab_cache *cache, void *object)
     object_check_and_mark_free(cache, object);
     kasan_poison(object, cache->object_size);
     uint64_t irq_flags = arch_irq_save();
-    struct magazine *magazine = &this_cpu_ptr(magazines)->of[cache->id];
-    if (unlikely(magazine->count >= magazine->capacity))
-        magazine_drain(cache, magazine);
-    magazine->objects[magazine->count++] = object;
+    uint32_t id = cache->id, count = own_magazine(id).count;
+    if (unlikely(count >= own_magazine(id).capacity)) {
+        slab_free_drain(cache, object, irq_flags);
+        return;
+    }
+    own_magazine(id).objects[count] = object;
+    own_magazine(id).count = count + 1;
     arch_irq_restore(irq_flags);
 }
 

@@ -31,6 +31,7 @@
 #include "kernel/core/counter.h"
 #include "kernel/core/thread.h"
 #include "mm/address_space.h"
+#include "mm/page_internal.h"
 #include "mm/page_table.h"
 #include "pv/pv.h"
 
@@ -299,8 +300,7 @@ void tlb_gather_flush(struct tlb_gather *gather)
             gather->start = gather->end = 0;
         tlb_flush_space(gather->space, gather->start, gather->end, gather->tables_freed);
     }
-    for (uint32_t i = 0; i < gather->count; i++)
-        page_put(gather->pages[i]);
+    page_put_many(gather->pages, gather->count);
     struct page *table;
     while ((table = list_pop_head_entry_or_null(&gather->tables, struct page, list)) != NULL)
         page_table_free(table);
