@@ -31,7 +31,8 @@ struct bench_figures {
 
 struct bench_kernel {
     const char *title;
-    const char *image;
+    const char *image; // what is booted; ours is the ELF file, with its symbols
+    const char *file;  // what is installed: the same without them
     bool foreign; // not ours
 };
 

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 // QEMU counts each repetition of REP MOVSB and REP STOSB: without ERMS no kernel chooses them for
 // its bulk copies.
@@ -215,8 +216,8 @@ void bench_measure(
         figures->values[i] = -1;
     }
     figures->failure = NULL;
-    if (stat(kernel->image, &about) != 0) {
-        set_failure(figures, xasprintf("%s: there is no file %s", kernel->title, kernel->image));
+    if (stat(kernel->file, &about) != 0 || access(kernel->image, R_OK) != 0) {
+        set_failure(figures, xasprintf("%s: there is no file %s", kernel->title, kernel->file));
         return;
     }
     set_value(figures, "image", (double)about.st_size);
