@@ -16,7 +16,8 @@
 //   a source's wait queue lock → epoll->lock   the ready list; interrupts off. poll_wait (epolls that watch this
 //                   one) is woken outside epoll->lock.
 //
-//   I1  item->queued says whether the item is on the ready list; both change under epoll->lock.
+//   I1  item->queued says whether the item is on the ready list; both change under epoll->lock. Only the holder of the mutex
+//       takes items off.
 //   I2  An item that may be ready is on the list, or its file's next wake-up puts it there: a collector clears queued
 //       before it asks the file, so a wake-up that comes after the answer queues it again.
 //   I3  An item lives while it is in the tree; it is removed under the mutex, after it left all wait queues.
@@ -387,57 +388,103 @@ static bool epoll_may_have_events(const struct epoll *epoll)
     return !list_is_empty(&epoll->ready);
 }
 
-// Reports one item that `found` events: to user memory, and back to the list where it belongs. 0 or -EFAULT.
-static int epoll_report(struct epoll_item *item, uint32_t found, uintptr_t user)
+// Writes one event to user memory. False: that faulted.
+static bool epoll_report(const struct epoll_item *item, uint32_t found, uintptr_t user)
 {
     struct epoll_event event = {.events = found, .data = item->data};
-    if (copy_to_user(user, &event, sizeof(event)) != 0) {
-        (void)epoll_item_queue(item);
-        return -EFAULT;
+    return copy_to_user(user, &event, sizeof(event)) == 0;
+}
+
+// Takes an item off the ready list. Under the mutex.
+static void epoll_item_unqueue(struct epoll_item *item)
+{
+    struct epoll *epoll = item->epoll;
+    uint64_t flags = spin_lock_irqsave(&epoll->lock);
+    list_remove(&item->ready_node);
+    item->queued = false;
+    spin_unlock_irqrestore(&epoll->lock, flags);
+}
+
+// What an item on the ready list has to report, 0 for nothing. A level-triggered one with events stays on the
+// list; every other leaves it, before its file is asked for the last time (I2).
+static uint32_t epoll_item_take(struct epoll_item *item)
+{
+    if ((item->events & EPOLLET) == 0) {
+        uint32_t found = epoll_item_poll(item);
+        if (found != 0)
+            return found;
     }
-    if ((item->events & EPOLLONESHOT) != 0)
+    epoll_item_unqueue(item);
+    return epoll_item_poll(item);
+}
+
+// An item whose events were reported: on or off the list as its kind wants it.
+static void epoll_item_settle(struct epoll_item *item)
+{
+    if ((item->events & EPOLLONESHOT) != 0) {
         atomic_store_relaxed(&item->events, item->events & EPOLL_PRIVATE_BITS);
-    else if ((item->events & EPOLLET) == 0)
-        (void)epoll_item_queue(item);
-    return 0;
+        if (item->queued)
+            epoll_item_unqueue(item);
+    } else if ((item->events & EPOLLET) == 0 && !item->queued) {
+        (void)epoll_item_queue(item); // its event came between the two looks
+    }
+}
+
+// Lets the next call begin behind `last`: who has much to say does not starve the others. Moves the head, not the items.
+static void epoll_rotate(struct epoll *epoll, struct list_node *last)
+{
+    uint64_t flags = spin_lock_irqsave(&epoll->lock);
+    list_remove(&epoll->ready);
+    list_add_after(last, &epoll->ready);
+    spin_unlock_irqrestore(&epoll->lock, flags);
 }
 
 // Goes through the ready list once. user 0: only looks whether anything is ready. Number of events, or -EFAULT.
+//
+// Wake-ups append to the list at any time, but only the holder of the mutex takes items off it, so it is walked without the lock
+// up to what was its end. In the usual case, level-triggered items that are ready, no lock is taken at all.
 static int64_t epoll_collect(struct epoll *epoll, uintptr_t user, int maximum)
 {
-    struct list_node batch;
     int64_t count = 0;
-    list_init(&batch);
+    struct list_node *reported = NULL;
     mutex_lock(&epoll->mutex);
-    uint64_t flags = spin_lock_irqsave(&epoll->lock);
-    list_splice_tail(&batch, &epoll->ready);
-    while (!list_is_empty(&batch) && count >= 0 && count < maximum) {
-        struct epoll_item *item = list_first_entry(&batch, struct epoll_item, ready_node);
-        list_remove(&item->ready_node);
-        item->queued = false; // I2: before the file is asked
-        spin_unlock_irqrestore(&epoll->lock, flags);
-        uint32_t found = epoll_item_poll(item);
-        if (found != 0 && user == 0) {
+    struct list_node *node = atomic_load_relaxed(&epoll->ready.next);
+    struct list_node *end = atomic_load_acquire(&epoll->ready.prev);
+    bool at_end = node == &epoll->ready;
+    while (!at_end && count < maximum) {
+        struct epoll_item *item = list_entry(node, struct epoll_item, ready_node);
+        at_end = node == end;
+        node = atomic_load_relaxed(&node->next);
+        uint32_t found = epoll_item_take(item);
+        if (found == 0)
+            continue;
+        if (user != 0 && !epoll_report(item, found, user + (uintptr_t)count * sizeof(struct epoll_event))) {
             (void)epoll_item_queue(item);
-            count++;
-        } else if (found != 0) {
-            uintptr_t place = user + (uintptr_t)count * sizeof(struct epoll_event);
-            if (epoll_report(item, found, place) == 0)
-                count++;
-            else if (count == 0)
-                count = -EFAULT;
-            else
-                maximum = (int)count; // what was reported is not lost
+            count = count != 0 ? count : -EFAULT; // what was reported is not lost
+            break;
         }
-        flags = spin_lock_irqsave(&epoll->lock);
+        count++;
+        if (user != 0)
+            epoll_item_settle(item);
+        else if (!item->queued)
+            (void)epoll_item_queue(item);
+        if (item->queued)
+            reported = &item->ready_node;
     }
-    list_splice_head(&epoll->ready, &batch);
     bool more = epoll_may_have_events(epoll);
-    spin_unlock_irqrestore(&epoll->lock, flags);
+    if (reported != NULL && atomic_load_relaxed(&reported->next) != &epoll->ready)
+        epoll_rotate(epoll, reported);
     mutex_unlock(&epoll->mutex);
     if (more)
         wait_wake_one(&epoll->wait);
     return count;
+}
+
+// Waits until there may be events: 0, -EINTR, -ETIMEDOUT.
+[[gnu::noinline]] static int epoll_sleep(struct epoll *epoll, uint64_t deadline_ns)
+{
+    return wait_event_state(
+        &epoll->wait, epoll_may_have_events(epoll), THREAD_INTERRUPTIBLE, true, deadline_ns);
 }
 
 int64_t epoll_wait_events(struct file *epoll_file, uintptr_t events, int maximum, uint64_t deadline_ns)
@@ -452,8 +499,7 @@ int64_t epoll_wait_events(struct file *epoll_file, uintptr_t events, int maximum
         }
         if (last)
             return 0;
-        int error = wait_event_state(
-            &epoll->wait, epoll_may_have_events(epoll), THREAD_INTERRUPTIBLE, true, deadline_ns);
+        int error = epoll_sleep(epoll, deadline_ns);
         if (error == -EINTR)
             return error;
         last = error == -ETIMEDOUT;

@@ -58,13 +58,11 @@ static int64_t epoll_wait_fd(int epoll_fd, uintptr_t events, int maximum, uint64
     return result;
 }
 
-// With the signal mask of the p-calls, if there is one.
-static int64_t epoll_wait_masked(int epoll_fd, uintptr_t events, int maximum, uint64_t deadline_ns, uintptr_t mask,
+// With the signal mask of the p-calls.
+[[gnu::noinline]] static int64_t epoll_wait_masked(int epoll_fd, uintptr_t events, int maximum, uint64_t deadline_ns, uintptr_t mask,
     size_t mask_size)
 {
     uint64_t new_mask;
-    if (mask == 0)
-        return epoll_wait_fd(epoll_fd, events, maximum, deadline_ns);
     int error = signal_mask_from_user(&new_mask, mask, mask_size);
     if (error != 0)
         return error;
@@ -88,7 +86,10 @@ SYSCALL4(epoll_wait, int, epoll_fd, uintptr_t, events, int, maximum, int, timeou
 
 SYSCALL6(epoll_pwait, int, epoll_fd, uintptr_t, events, int, maximum, int, timeout_ms, uintptr_t, mask, size_t, mask_size)
 {
-    return epoll_wait_masked(epoll_fd, events, maximum, epoll_deadline(timeout_ms), mask, mask_size);
+    uint64_t deadline_ns = epoll_deadline(timeout_ms);
+    if (mask == 0)
+        return epoll_wait_fd(epoll_fd, events, maximum, deadline_ns);
+    return epoll_wait_masked(epoll_fd, events, maximum, deadline_ns, mask, mask_size);
 }
 
 SYSCALL6(epoll_pwait2, int, epoll_fd, uintptr_t, events, int, maximum, uintptr_t, timeout, uintptr_t, mask, size_t, mask_size)
@@ -101,5 +102,7 @@ SYSCALL6(epoll_pwait2, int, epoll_fd, uintptr_t, events, int, maximum, uintptr_t
             return error;
         deadline_ns = duration_ns == 0 ? 0 : deadline_after(duration_ns);
     }
+    if (mask == 0)
+        return epoll_wait_fd(epoll_fd, events, maximum, deadline_ns);
     return epoll_wait_masked(epoll_fd, events, maximum, deadline_ns, mask, mask_size);
 }
