@@ -137,11 +137,13 @@ struct superblock_ops {
     int (*remount)(struct superblock *superblock, const char *options);
     // Options for /proc/mounts, each with a leading comma.
     void (*show_options)(struct superblock *superblock, char *buffer, size_t size);
+    // Makes a node for the kernel itself where programs may not (/proc). NULL: inode_ops.create does.
+    int (*create)(struct inode *directory, struct dentry *dentry, uint32_t mode, struct device_number device);
     void (*destroy)(struct superblock *superblock); // frees private_data; all inodes are gone
 };
 
 #define SUPERBLOCK_READ_ONLY BIT(0)
-#define SUPERBLOCK_NO_XATTR  BIT(1)
+#define SUPERBLOCK_PERSISTENT BIT(1) // names that are made are persistent dentries
 
 struct superblock {
     const struct filesystem_type *type;

@@ -24,6 +24,18 @@ struct dentry *kernel_tree_new(struct dentry *directory, const char *name, size_
     return found;
 }
 
+static int kernel_tree_create(struct dentry *directory, struct dentry *dentry, uint32_t mode,
+    struct device_number device)
+{
+    const struct superblock_ops *ops = directory->superblock->ops;
+    if (ops->create == NULL)
+        return namei_create_locked(directory, dentry, mode, device);
+    int error = ops->create(directory->inode, dentry, mode, device);
+    if (error == 0)
+        namei_enter(dentry);
+    return error;
+}
+
 static int kernel_tree_step(struct dentry **at, const char *name, size_t len, uint32_t mode)
 {
     struct dentry *directory = *at;
@@ -34,7 +46,7 @@ static int kernel_tree_step(struct dentry **at, const char *name, size_t len, ui
     rwlock_write_lock(&directory->inode->lock);
     struct dentry *dentry = kernel_tree_new(directory, name, len, &existing, &error);
     if (dentry != NULL)
-        error = namei_create_locked(directory, dentry, S_IFDIR | mode, (struct device_number){});
+        error = kernel_tree_create(directory, dentry, S_IFDIR | mode, (struct device_number){});
     rwlock_write_unlock(&directory->inode->lock);
     if (error == -EEXIST) {
         dentry = existing;
@@ -80,7 +92,7 @@ int kernel_tree_node(struct dentry *root, const char *path, uint32_t mode, struc
     rwlock_write_lock(&directory->inode->lock);
     struct dentry *dentry = kernel_tree_new(directory, name, strlen(name), NULL, &error);
     if (dentry != NULL) {
-        error = namei_create_locked(directory, dentry, mode, device);
+        error = kernel_tree_create(directory, dentry, mode, device);
         dentry_put(dentry);
     }
     rwlock_write_unlock(&directory->inode->lock);

@@ -55,6 +55,21 @@ struct file *tmpfs_unnamed_create(const char *name, uint64_t size_bytes, uint32_
     return file;
 }
 
+int tmpfs_unnamed_place(const char *name, struct inode *inode, struct path *result)
+{
+    struct superblock *superblock = unnamed_mount->superblock;
+    struct dentry *dentry = dentry_create(superblock, superblock->root, name, strlen(name));
+    if (dentry == NULL) {
+        inode_put(inode);
+        return -ENOMEM;
+    }
+    dentry_attach(dentry, inode);
+    mount_get(unnamed_mount);
+    result->mount = unnamed_mount;
+    result->dentry = dentry;
+    return 0;
+}
+
 // Does a shared mapping exist that may write?
 static bool memfd_is_mapped_writable(struct page_cache *cache)
 {

@@ -50,9 +50,15 @@ int namei_create_locked(struct dentry *directory, struct dentry *dentry, uint32_
     if (ops->create == NULL)
         return -EPERM;
     int error = ops->create(directory->inode, dentry, mode, device);
-    if (error == 0 && !(dentry->flags & DENTRY_HASHED))
-        dentry_add(dentry, ops->lookup == NULL);
+    if (error == 0)
+        namei_enter(dentry);
     return error;
+}
+
+void namei_enter(struct dentry *dentry)
+{
+    if (!(dentry->flags & DENTRY_HASHED)) // it may have been there as a negative one
+        dentry_add(dentry, dentry->superblock->flags & SUPERBLOCK_PERSISTENT);
 }
 
 // The directory of a name that is to be made, locked for writing, and the negative dentry.
@@ -129,8 +135,8 @@ int namei_symlink(const struct name *name, const char *target, size_t target_len
     const struct inode_ops *ops = parent.dentry->inode->ops;
     error = ops->symlink != NULL ? ops->symlink(parent.dentry->inode, dentry, target, target_len)
                                  : -EPERM;
-    if (error == 0 && !(dentry->flags & DENTRY_HASHED))
-        dentry_add(dentry, ops->lookup == NULL);
+    if (error == 0)
+        namei_enter(dentry);
     namei_create_end(&parent, dentry, error);
     return error;
 }
@@ -159,8 +165,8 @@ int namei_link(const struct path *old, const struct name *new_name)
     error = namei_link_check(old, &parent);
     if (error == 0)
         error = ops->link != NULL ? ops->link(inode, parent.dentry->inode, dentry) : -EPERM;
-    if (error == 0 && !(dentry->flags & DENTRY_HASHED))
-        dentry_add(dentry, ops->lookup == NULL);
+    if (error == 0)
+        namei_enter(dentry);
     namei_create_end(&parent, dentry, error);
     return error;
 }

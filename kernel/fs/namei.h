@@ -31,6 +31,7 @@ struct open_how_checked {
 // Steps that kernel code uses directly. The directory is locked for writing.
 int namei_may_create(struct inode *directory);
 int namei_create_locked(struct dentry *directory, struct dentry *dentry, uint32_t mode, struct device_number device);
+void namei_enter(struct dentry *dentry); // a dentry that got its inode appears in its directory
 uint32_t namei_apply_umask(uint32_t mode);
 
 // Text of a path as seen from `root` (NULL: the task's root), written at the end of buffer: pointer to it or NULL (too long).

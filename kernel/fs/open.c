@@ -76,6 +76,8 @@ static int open_write_access(struct file *file)
 static int open_by_type(struct file *file)
 {
     struct inode *inode = file->inode;
+    if (unlikely(inode->flags & INODE_PSEUDO && inode->ops != NULL && inode->ops->open != NULL))
+        return inode->ops->open(inode, file);
     switch (inode->mode & S_IFMT) {
     case S_IFCHR:
         return device_open(file);

@@ -35,3 +35,7 @@ struct proc_file {
     void *context;
 };
 [[nodiscard]] int proc_register(const struct proc_file *file);
+
+// Device number (as in st_rdev) of a process's controlling terminal; set by the terminals. NULL until then.
+struct tty;
+extern uint32_t (*proc_tty_device)(const struct tty *tty);

@@ -5,6 +5,8 @@
 #include "kernel/fs/inode.h"
 #include "mm/page_cache.h"
 
+struct path;
+
 // The limits of one tmpfs; superblock->private_data.
 struct tmpfs {
     struct spinlock lock;
@@ -46,4 +48,6 @@ static inline struct tmpfs_file *tmpfs_file_of(const struct inode *inode)
 [[nodiscard]] int tmpfs_link_set(struct inode *inode, const char *target, size_t len);
 void memfd_init(void);
 // An unnamed file for memfd_create(2) and System V shared memory. NULL: no memory.
+// A place for any inode (whose reference it takes over) that is in no directory: path with references. -ENOMEM.
+[[nodiscard]] int tmpfs_unnamed_place(const char *name, struct inode *inode, struct path *result);
 struct file *tmpfs_unnamed_create(const char *name, uint64_t size_bytes, uint32_t seals);

@@ -8,6 +8,7 @@
 #include "kernel/fs/inode.h"
 #include "kernel/fs/kernel_tree.h"
 #include "kernel/fs/mount.h"
+#include "kernel/fs/proc.h"
 #include "kernel/fs/tmpfs.h"
 #include "kernel/fs/vfs.h"
 
@@ -35,5 +36,9 @@ void vfs_init(void)
     device_init();
     fs_context_initial = fs_context_create();
     assert(fs_context_initial != NULL); // at boot
+    proc_init();
+    sysfs_init();
     vfs_mount_initial("devtmpfs", "dev");
+    vfs_mount_initial("proc", "proc");
+    vfs_mount_initial("sysfs", "sys");
 }
