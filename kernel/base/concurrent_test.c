@@ -142,6 +142,7 @@ static void ring_keeps_order_and_content(void **state)
         yield_sometimes(&prng);
     }
     pthread_join(producer, nullptr);
+    assert_true(ring_spsc_is_valid(&ring));
     assert_null(ring_spsc_peek(&ring));
     assert_int_equal(ring_spsc_count(&ring), 0);
 }
@@ -161,11 +162,17 @@ static void ring_is_full_and_empty(void **state)
         assert_false(ring_spsc_push(&ring, &value));
         assert_null(ring_spsc_reserve(&ring));
         assert_int_equal(ring_spsc_count(&ring), 4);
+        assert_true(ring_spsc_is_valid(&ring));
         for (uint16_t i = 0; i < 4; i++) {
             assert_true(ring_spsc_pop(&ring, &value));
             assert_int_equal(value, round * 4 + i);
+            assert_true(ring_spsc_is_valid(&ring));
         }
     }
+    ring.head += 5;
+    assert_false(ring_spsc_is_valid(&ring));
+    ring.head -= 6;
+    assert_false(ring_spsc_is_valid(&ring));
 }
 
 // ---- Sequence counter

@@ -391,7 +391,7 @@ void fmt_buffer_init(struct fmt_buffer *buffer, char *data, size_t size)
 void fmt_append_va(struct fmt_buffer *buffer, const char *format, va_list list)
 {
     size_t room = buffer->size - buffer->len;
-    debug_assert(buffer->len < buffer->size);
+    debug_assert(fmt_buffer_is_valid(buffer));
     size_t len = (size_t)fmt_vsnprintf(buffer->data + buffer->len, room, format, list);
     buffer->truncated |= len >= room;
     buffer->len += MIN(len, room - 1);
@@ -418,7 +418,7 @@ void fmt_append_string(struct fmt_buffer *buffer, const char *string)
 void fmt_append_bytes(struct fmt_buffer *buffer, const char *bytes, size_t len)
 {
     size_t room = buffer->size - buffer->len;
-    debug_assert(buffer->len < buffer->size);
+    debug_assert(fmt_buffer_is_valid(buffer));
     buffer->truncated |= len >= room;
     buffer->len += string_copy_bytes(buffer->data + buffer->len, room, bytes, len);
 }

@@ -27,6 +27,12 @@ struct fmt_buffer {
     bool truncated;
 };
 
+// Length, size and terminating 0 agree.
+static inline bool fmt_buffer_is_valid(const struct fmt_buffer *buffer)
+{
+    return buffer->len < buffer->size && buffer->data[buffer->len] == '\0';
+}
+
 void fmt_buffer_init(struct fmt_buffer *buffer, char *data, size_t size);
 void fmt_append(struct fmt_buffer *buffer, const char *format, ...) __printf_like(2, 3);
 void fmt_append_va(struct fmt_buffer *buffer, const char *format, va_list arguments)

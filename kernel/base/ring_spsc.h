@@ -43,6 +43,15 @@ static inline uint32_t ring_spsc_count(const struct ring_spsc *ring)
     return atomic_load_acquire(&ring->head) - tail;
 }
 
+// Invariants 1 and 3. Only while both sides rest: for assertions and tests.
+static inline bool ring_spsc_is_valid(const struct ring_spsc *ring)
+{
+    uint32_t count = ring->head - ring->tail;
+    return IS_POWER_OF_TWO(ring->mask + 1) && count <= ring->mask + 1 &&
+           ring->head - ring->cached_head <= count &&
+           ring->tail - ring->cached_tail <= ring->mask + 1;
+}
+
 static inline void *ring_spsc_slot_(const struct ring_spsc *ring, uint32_t index)
 {
     return ring->data + (size_t)(index & ring->mask) * ring->element_size;
