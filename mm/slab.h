@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernel/base/types.h"
+#include "kernel/arch/x86/thread.h" // KERNEL_STACK_BYTES
 #include "mm/page.h"
 
 struct slab_cache;
@@ -32,4 +33,4 @@ void vmap_free(void *address);
 void *vmap_device(uint64_t phys, size_t size, bool write_combining); // uncached; NULL; unmapped by vmap_free
 void *vmap_stack_alloc(void);                             // a kernel stack of KERNEL_STACK_BYTES with a guard page below; cached per CPU
 void vmap_stack_free(void *stack);
-#define KERNEL_STACK_BYTES 16384
+
