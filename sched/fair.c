@@ -76,9 +76,9 @@ static void fair_sums(const struct fair_queue *queue, int64_t *weighted, int64_t
 static uint64_t fair_average(const struct fair_queue *queue)
 {
     int64_t weighted, weight;
+    if (queue->count == 0)
+        return queue->current != NULL ? queue->current->vruntime : queue->base;
     fair_sums(queue, &weighted, &weight);
-    if (weight == 0 || weighted == 0)
-        return queue->base;
     int64_t average = weighted / weight;
     if (weighted < 0 && weighted % weight != 0)
         average--; // round down
@@ -97,10 +97,23 @@ bool fair_is_eligible(const struct fair_queue *queue, const struct sched_entity 
     return fair_key_is_eligible(weighted, weight, fair_key(queue, entity));
 }
 
-static void fair_insert(struct fair_queue *queue, struct sched_entity *entity)
+static void fair_tree_insert(struct fair_queue *queue, struct sched_entity *entity)
 {
     entity->min_vruntime = entity->vruntime;
     (void)rbtree_cached_insert_augmented(&queue->tree, &entity->node, fair_less, fair_update_summary);
+}
+
+static void fair_insert(struct fair_queue *queue, struct sched_entity *entity)
+{
+    if (queue->count == 0) {
+        queue->only = entity;
+    } else {
+        if (queue->only != NULL) {
+            fair_tree_insert(queue, queue->only);
+            queue->only = NULL;
+        }
+        fair_tree_insert(queue, entity);
+    }
     queue->sum_weighted += (int64_t)entity->weight * fair_key(queue, entity);
     queue->sum_weight += entity->weight;
     queue->count++;
@@ -108,7 +121,12 @@ static void fair_insert(struct fair_queue *queue, struct sched_entity *entity)
 
 static void fair_take(struct fair_queue *queue, struct sched_entity *entity)
 {
-    rbtree_cached_remove(&queue->tree, &entity->node, fair_update_summary);
+    if (queue->only != NULL) {
+        debug_assert(queue->only == entity);
+        queue->only = NULL;
+    } else {
+        rbtree_cached_remove(&queue->tree, &entity->node, fair_update_summary);
+    }
     queue->sum_weighted -= (int64_t)entity->weight * fair_key(queue, entity);
     queue->sum_weight -= entity->weight;
     queue->count--;
@@ -124,56 +142,45 @@ static void fair_rebase(struct fair_queue *queue)
 
 void fair_enqueue(struct fair_queue *queue, struct sched_entity *entity, bool is_new)
 {
-    debug_assert(!rbtree_is_linked(&entity->node));
+    debug_assert(queue->only != entity);
     debug_assert(queue->current != entity);
-    int64_t weighted, weight;
-    fair_sums(queue, &weighted, &weight);
-    if (weight == 0) {
-        entity->vruntime = queue->base; // alone: nobody to owe anything
-    } else {
+    uint64_t average = fair_average(queue);
+    int64_t lag = entity->lag;
+    if (lag != 0) {
         // Its joining moves the average towards it; the factor makes its lag come out as it was (F4).
-        int64_t lag = entity->lag;
-        if (lag != 0)
-            lag = lag * (weight + entity->weight) / weight;
-        entity->vruntime = fair_average(queue) - (uint64_t)lag;
+        int64_t weight = (int64_t)queue->sum_weight + (queue->current != NULL ? queue->current->weight : 0);
+        lag = weight != 0 ? lag * (weight + entity->weight) / weight : 0; // alone: nobody to owe anything
     }
     uint64_t slice_ns = is_new ? entity->slice_ns / 2 : entity->slice_ns;
+    entity->vruntime = average - (uint64_t)lag;
     entity->deadline = entity->vruntime + fair_virtual(entity, slice_ns);
     fair_insert(queue, entity);
 }
 
 void fair_dequeue(struct fair_queue *queue, struct sched_entity *entity)
 {
-    int64_t limit = (int64_t)fair_virtual(entity, 2 * entity->slice_ns);
-    bool alone = queue->count == (queue->current == entity ? 0u : 1u) && (queue->current == NULL || queue->current == entity);
+    bool is_current = queue->current == entity;
+    bool alone = queue->count == (is_current ? 0u : 1u) && (queue->current == NULL || is_current);
     if (alone) {
         entity->lag = 0;
-        queue->base = entity->vruntime;
-        queue->sum_weighted = 0;
     } else {
         int64_t lag = virtual_difference(fair_average(queue), entity->vruntime);
+        int64_t limit = (int64_t)fair_virtual(entity, 2 * entity->slice_ns);
         entity->lag = CLAMP(lag, -limit, limit);
     }
-    if (queue->current == entity) {
+    if (is_current)
         queue->current = NULL;
-        return;
-    }
-    if (alone) {
-        rbtree_cached_remove(&queue->tree, &entity->node, fair_update_summary);
-        queue->sum_weight = 0;
-        queue->count = 0;
-    } else {
+    else
         fair_take(queue, entity);
-    }
+    if (alone)
+        queue->base = entity->vruntime; // whoever comes next begins there
 }
 
 struct sched_entity *fair_pick(const struct fair_queue *queue)
 {
+    if (queue->count <= 1)
+        return queue->count == 0 || queue->only != NULL ? queue->only : entity_of(rbtree_cached_first(&queue->tree));
     struct rbtree_node *node = rbtree_cached_first(&queue->tree);
-    if (node == NULL)
-        return NULL;
-    if (queue->count == 1 && queue->current == NULL)
-        return entity_of(node);
     int64_t weighted, weight;
     fair_sums(queue, &weighted, &weight);
     if (fair_key_is_eligible(weighted, weight, fair_key(queue, entity_of(node))))
@@ -231,8 +238,8 @@ bool fair_should_preempt(const struct fair_queue *queue, const struct sched_enti
 
 void fair_set_nice(struct fair_queue *queue, struct sched_entity *entity, int nice)
 {
-    bool in_tree = queue != NULL && queue->current != entity;
-    if (in_tree)
+    bool is_waiting = queue != NULL && queue->current != entity;
+    if (is_waiting)
         fair_take(queue, entity);
     // What is left of the slice and of the lag is kept in run time, not in virtual time.
     int64_t old_weight = entity->weight;
@@ -241,8 +248,16 @@ void fair_set_nice(struct fair_queue *queue, struct sched_entity *entity, int ni
     entity->weight = fair_weight(nice);
     entity->deadline = entity->vruntime + (uint64_t)(left * old_weight / entity->weight);
     entity->lag = entity->lag * old_weight / entity->weight;
-    if (in_tree)
+    if (is_waiting)
         fair_insert(queue, entity);
+}
+
+struct sched_entity *fair_next_latest(const struct fair_queue *queue, struct sched_entity *previous)
+{
+    if (queue->only != NULL)
+        return previous == NULL ? queue->only : NULL;
+    struct rbtree_node *node = previous == NULL ? rbtree_last(&queue->tree.tree) : rbtree_prev(&previous->node);
+    return node != NULL ? entity_of(node) : NULL;
 }
 
 bool fair_is_valid(const struct fair_queue *queue)
@@ -250,6 +265,10 @@ bool fair_is_valid(const struct fair_queue *queue)
     uint64_t weight = 0;
     int64_t weighted = 0;
     uint32_t count = 0;
+    if (queue->only != NULL) {
+        return queue->count == 1 && rbtree_is_empty(&queue->tree.tree) && queue->sum_weight == queue->only->weight &&
+               queue->sum_weighted == (int64_t)queue->only->weight * fair_key(queue, queue->only);
+    }
     if (!rbtree_is_valid(&queue->tree.tree, fair_less) || queue->tree.first != rbtree_first(&queue->tree.tree))
         return false;
     for (struct rbtree_node *node = rbtree_first(&queue->tree.tree); node != NULL; node = rbtree_next(node)) {

@@ -76,11 +76,12 @@ static struct thread *steal_candidate(struct run_queue *victim, uint32_t cpu)
             }
         }
     }
-    struct rbtree_node *node = rbtree_last(&victim->fair.tree.tree);
-    for (int i = 0; node != NULL && i < STEAL_CANDIDATES; i++, node = rbtree_prev(node)) {
-        struct thread *thread = container_of(container_of(node, struct sched_entity, node), struct thread, sched);
+    struct sched_entity *entity = fair_next_latest(&victim->fair, NULL);
+    for (int i = 0; entity != NULL && i < STEAL_CANDIDATES; i++) {
+        struct thread *thread = container_of(entity, struct thread, sched);
         if (cpumask_test(&thread->affinity, cpu))
             return thread;
+        entity = fair_next_latest(&victim->fair, entity);
     }
     return NULL;
 }

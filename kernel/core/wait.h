@@ -74,11 +74,13 @@ void wait_finish(struct wait_queue *queue, struct wait_entry *entry);
                 if (condition)                                                                     \
                     break;                                                                         \
                 wait_result = sched_block((deadline_ns));                                          \
-                if (wait_result != 0) {                                                            \
-                    if (condition)                                                                 \
-                        wait_result = 0;                                                           \
+                /* Awake: if it holds now, there is no need to queue again. */                     \
+                if (condition) {                                                                   \
+                    wait_result = 0;                                                               \
                     break;                                                                         \
                 }                                                                                  \
+                if (wait_result != 0)                                                              \
+                    break;                                                                         \
             }                                                                                      \
             wait_finish((queue), &wait_entry_here);                                                \
         }                                                                                          \
