@@ -111,6 +111,7 @@ struct vm_map_request {
     size_t len_bytes;
     uint32_t flags;               // VM_*
     bool fixed, fixed_noreplace;
+    bool low_allowed;             // a fixed address may lie below VM_MIN
     bool populate;
     struct page_cache *cache;     // NULL: anonymous (shared anonymous: mm makes a cache itself)
     uint64_t cache_index;

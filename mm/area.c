@@ -233,8 +233,9 @@ static void area_join(struct address_space *space, struct vm_area *lower, struct
 
 struct vm_area *area_merge(struct address_space *space, struct vm_area *area)
 {
-    struct vm_area *next = vm_area_next(area);
-    if (next != NULL && area_continues(area, next))
+    // More than one behind: a range may have been split at its end just before.
+    for (struct vm_area *next = vm_area_next(area); next != NULL && area_continues(area, next);
+        next = vm_area_next(area))
         area_join(space, area, next);
     struct vm_area *previous = area_previous(area);
     if (previous == NULL || !area_continues(previous, area))

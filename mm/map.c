@@ -46,7 +46,7 @@ static int64_t choose_address(
             return -EINVAL;
         if (!user_range_ok(request->address, len))
             return -ENOMEM;
-        if (request->address < VM_MIN)
+        if (request->address < VM_MIN && !request->low_allowed)
             return -EPERM;
         if (request->fixed_noreplace &&
             area_overlaps(space, request->address, request->address + len))

@@ -92,7 +92,7 @@ static int64_t map_file(
         return -EINVAL;
     if (file->ops->map == NULL)
         return -ENODEV;
-    if (range_overflows(offset, request->len_bytes))
+    if (range_exceeds(offset, request->len_bytes, INT64_MAX))
         return -EOVERFLOW;
     request->cache_index = offset >> PAGE_SHIFT;
     error = file->ops->map(file, request);
@@ -104,7 +104,9 @@ SYSCALL6(
 {
     if (!IS_ALIGNED(offset, PAGE_SIZE))
         return -EINVAL;
-    struct vm_map_request request = {.address = address, .len_bytes = len_bytes};
+    struct vm_map_request request = {.address = address,
+        .len_bytes = len_bytes,
+        .low_allowed = address < VM_MIN && capable(CAP_SYS_RAWIO)};
     if (flags & MAP_ANONYMOUS) {
         if (len_bytes == 0)
             return -EINVAL;
