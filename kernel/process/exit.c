@@ -303,6 +303,7 @@ static void process_ends(struct process *process, struct list_node *reaped)
         check_orphaned(process->group, process);
     process->tty = NULL;
     process->state = PROCESS_ZOMBIE;
+    wait_wake_all(&process->exit_wait);
     bool autoreap = false;
     if (process->parent != NULL) {
         list_remove(&process->sibling);
@@ -368,7 +369,7 @@ void process_exit_group(uint32_t status)
     uint64_t flags = spin_lock_irqsave(&task->handlers->lock);
     if (process->group_exit)
         status = process->group_exit_code;
-    else if (process->thread_count > 1)
+    else
         process_kill_locked(process, status);
     spin_unlock_irqrestore(&task->handlers->lock, flags);
     task_exit(status);

@@ -264,6 +264,53 @@ static void wait_for_vfork(struct task *child, struct completion *done)
     spin_unlock(&child->alloc_lock);
 }
 
+// CLONE_PIDFD: a descriptor for the child, which is installed when the child is there. The number
+// is written at once.
+static int pidfd_prepare(
+    struct task *child, const struct clone_request *request, struct file **file)
+{
+    int fd = file_fd_reserve(0, true);
+    if (fd < 0)
+        return fd;
+    *file = pidfd_create(child->process, 0);
+    int error = *file == NULL ? -ENOMEM : user_put_u32(request->pidfd, (uint32_t)fd);
+    if (error == 0)
+        return fd;
+    if (*file != NULL)
+        file_put(*file);
+    file_fd_release(fd);
+    return error;
+}
+
+// The child was never linked.
+static void child_discard(struct task *child)
+{
+    tables_release(child);
+    credentials_put(child->cred);
+    process_put(child->process);
+    task_free_unused(child);
+}
+
+// Links the prepared child; with its pidfd.
+static int publish(struct task *child, struct task *parent, const struct clone_request *request)
+{
+    struct file *pidfd = NULL;
+    int fd = 0;
+    if ((request->flags & CLONE_PIDFD) != 0) {
+        fd = pidfd_prepare(child, request, &pidfd);
+        if (fd < 0)
+            return fd;
+    }
+    int error = link_child(child, parent, request);
+    if (pidfd != NULL && error == 0) {
+        file_fd_install(fd, pidfd);
+    } else if (pidfd != NULL) {
+        file_put(pidfd);
+        file_fd_release(fd);
+    }
+    return error;
+}
+
 int64_t process_clone(const struct clone_request *request)
 {
     struct task *parent = task_current();
@@ -278,31 +325,28 @@ int64_t process_clone(const struct clone_request *request)
         error = prepare_child(request, &child);
     if (error != 0)
         return error;
-    if ((request->flags & CLONE_VFORK) != 0) {
+    bool vfork = (request->flags & CLONE_VFORK) != 0;
+    if (vfork) {
         completion_init(&vfork_done);
         child->vfork_done = &vfork_done;
     }
-    error = link_child(child, parent, request);
+    error = publish(child, parent, request);
     if (error != 0) {
-        tables_release(child);
-        credentials_put(child->cred);
-        process_put(child->process);
-        task_free_unused(child);
+        child_discard(child);
         return error;
     }
     int32_t tid = child->tid;
     if ((request->flags & CLONE_PARENT_SETTID) != 0)
-        (void)user_put_u32(
-            request->parent_tid, (uint32_t)tid); // as Linux: a bad address is no error
+        (void)!user_put_u32(
+            request->parent_tid, (uint32_t)tid); // a bad address is no error, as in Linux
     task_get(child); // for the task that runs; the other reference is that of the pid table
-    if ((request->flags & CLONE_VFORK) == 0) {
-        sched_start(&child->thread);
-        return tid;
-    }
-    task_get(child);
+    if (vfork)
+        task_get(child);
     sched_start(&child->thread);
-    wait_for_vfork(child, &vfork_done);
-    task_put(child);
+    if (vfork) {
+        wait_for_vfork(child, &vfork_done);
+        task_put(child);
+    }
     return tid;
 }
 

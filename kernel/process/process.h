@@ -76,6 +76,10 @@ struct clone_request {
 // Own copies of tables that the running task shares with others: 0 or -ENOMEM.
 [[nodiscard]] int process_unshare(bool files, bool fs);
 
+// ---- pidfds (pidfd.c) --------------------------------------------------------------------------
+struct file *pidfd_create(struct process *process, uint32_t open_flags); // NULL: no memory
+struct process *pidfd_process(struct file *file); // NULL: it is no pidfd; valid as long as the file
+
 // ---- the first process, out of memory ----------------------------------------------------------
 void process_group_add(struct process_group *group); // into the table; under task_list_lock
 bool process_out_of_memory(void); // chooses and kills a victim; true: memory will come

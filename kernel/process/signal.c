@@ -23,8 +23,7 @@
         SIGNAL_BIT(SIGFPE) | SIGNAL_BIT(SIGSYS))
 
 static struct slab_cache *queued_cache;
-static bool
-    init_may_die; // a fault of pid 1's own was turned into a signal
+static bool init_may_die; // a fault of pid 1's own was turned into a signal
 
 void signal_queue_init(struct signal_queue *queue)
 {
@@ -193,9 +192,12 @@ pending:
     return 0;
 }
 
+// A stopped process takes nothing but SIGKILL; the rest waits until it is continued.
 static bool wants(const struct task *task, int signal)
 {
-    return !task->exiting && (task->signal_mask & ~task->sigwait_mask & SIGNAL_BIT(signal)) == 0;
+    if (task->exiting || (task->process->stopped && signal != SIGKILL))
+        return false;
+    return (task->signal_mask & ~task->sigwait_mask & SIGNAL_BIT(signal)) == 0;
 }
 
 // The task that is to take a signal which was queued: the given or the first one, else any.

@@ -102,6 +102,7 @@ struct process *process_allocate(void)
     list_init(&process->zombies);
     list_init(&process->posix_timers);
     wait_queue_init(&process->child_wait);
+    wait_queue_init(&process->exit_wait);
     signal_queue_init(&process->pending);
     timer_init(&process->real_timer, itimer_real_fire);
     cpu_timer_init(process);

@@ -127,7 +127,9 @@ struct process {
     struct tty *tty; // controlling terminal; task_list_lock
     enum process_state state;
     struct wait_queue child_wait; // this process's tasks in wait4
-    struct signal_queue pending;  // process-wide; handlers->lock of any of its tasks
+    struct wait_queue
+        exit_wait; // whoever watches the process through a pidfd: woken when it is dead
+    struct signal_queue pending; // process-wide; handlers->lock of any of its tasks
     struct signal_handlers *handlers;
     bool group_exit;          // exit_group or fatal signal under way
     uint32_t group_exit_code; // wait status

@@ -3,6 +3,7 @@
 #include "kernel/arch/x86/arch.h"
 #include "kernel/core/time.h"
 #include "kernel/core/timespec.h"
+#include "kernel/fs/file.h"
 #include "kernel/process/process.h"
 #include "kernel/syscall/rusage.h"
 #include "kernel/syscall/syscall.h"
@@ -150,6 +151,25 @@ SYSCALL4(wait4, int32_t, pid, uintptr_t, status, int, options, uintptr_t, usage)
     return result.pid;
 }
 
+// Waiting for the process behind a pidfd.
+static int pid_of_descriptor(int fd, struct wait_request *request)
+{
+    bool borrowed;
+    struct file *file = fd < 0 ? NULL : file_fd_get(fd, &borrowed);
+    if (file == NULL)
+        return fd < 0 ? -EINVAL : -EBADF;
+    const struct process *process = pidfd_process(file);
+    if (process != NULL) {
+        request->which = WAIT_PID;
+        request->id = process->pid;
+        if ((file->flags & O_NONBLOCK) != 0)
+            request->options |= WNOHANG;
+    }
+    int error = process == NULL ? -EBADF : process->state == PROCESS_REAPED ? -ECHILD : 0;
+    file_fd_put(file, borrowed);
+    return error;
+}
+
 SYSCALL5(waitid, int, which, int32_t, id, uintptr_t, info_user, int, options, uintptr_t, usage)
 {
     if ((options & ~(WNOHANG | WNOWAIT | WEXITED | WSTOPPED | WCONTINUED | __WNOTHREAD | __WCLONE |
@@ -173,11 +193,20 @@ SYSCALL5(waitid, int, which, int32_t, id, uintptr_t, info_user, int, options, ui
         if (id == 0)
             request.id = process_current()->group;
         break;
+    case P_PIDFD: {
+        int error = pid_of_descriptor(id, &request);
+        if (error != 0)
+            return error;
+        break;
+    }
     default:
         return -EINVAL;
     }
     struct wait_result result;
     int error = process_wait(&request, &result);
+    if (error == 0 && result.pid == 0 && (request.options & WNOHANG) != 0 &&
+        (options & WNOHANG) == 0)
+        error = -EAGAIN; // a descriptor that does not block
     if (error != 0)
         return error;
     if (result.pid != 0 && usage != 0 && rusage_to_user(usage, &result.usage) != 0)

@@ -37,33 +37,44 @@ static int kill_one(int32_t pid, int signal, const siginfo_t *info)
     return error;
 }
 
-// A group, or (group -1) everybody but init and ourselves. Under task_list_lock; 0 if anybody could
-// be sent to.
-static int kill_many(int32_t group, int signal, const siginfo_t *info)
+// Everybody but init and ourselves. Under task_list_lock. Who may not be reached is no error once
+// there is anybody.
+static int kill_all(int signal, const siginfo_t *info)
+{
+    int result = -ESRCH;
+    struct process *process;
+    list_for_each_entry (process, &process_list, process_node) {
+        if (process == process_init || process == process_current())
+            continue;
+        int error = send_checked(process, signal, info);
+        if (error != -EPERM || result == -ESRCH)
+            result = error == -EPERM ? 0 : error;
+    }
+    return result;
+}
+
+// A group. Under task_list_lock; 0 if any member could be sent to.
+static int kill_group(int32_t group, int signal, const siginfo_t *info)
 {
     int result = -ESRCH;
     bool sent = false;
-    uint64_t flags = spin_lock_irqsave(&task_list_lock);
+    struct process_group *entry = process_group_find(group);
+    if (entry == NULL)
+        return -ESRCH;
     struct process *process;
-    if (group == -1) {
-        list_for_each_entry (process, &process_list, process_node) {
-            if (process == process_init || process == process_current())
-                continue;
-            int error = send_checked(process, signal, info);
-            sent = sent || error != -EPERM;
-            result = error;
-        }
-    } else {
-        struct process_group *entry = process_group_find(group);
-        if (entry != NULL) {
-            hlist_for_each_entry (process, &entry->members, group_node) {
-                result = send_checked(process, signal, info);
-                sent = sent || result == 0;
-            }
-        }
+    hlist_for_each_entry (process, &entry->members, group_node) {
+        result = send_checked(process, signal, info);
+        sent = sent || result == 0;
     }
-    spin_unlock_irqrestore(&task_list_lock, flags);
     return sent ? 0 : result;
+}
+
+static int kill_many(int32_t group, int signal, const siginfo_t *info)
+{
+    uint64_t flags = spin_lock_irqsave(&task_list_lock);
+    int result = group == -1 ? kill_all(signal, info) : kill_group(group, signal, info);
+    spin_unlock_irqrestore(&task_list_lock, flags);
+    return result;
 }
 
 SYSCALL2(kill, int32_t, pid, int, signal)
