@@ -225,7 +225,7 @@ static void send_complete(struct process *process, struct task *task, int signal
     bool by_default = process->handlers->actions[signal - 1].handler == (uintptr_t)SIG_DFL;
     if (by_default && (bit & (SIGNAL_SET_STOP | SIGNAL_SET_IGNORED)) == 0 &&
         (target->sigwait_mask & bit) == 0)
-        process_kill_locked(process, (uint32_t)signal | ((bit & SIGNAL_SET_CORE) != 0 ? 0x80 : 0));
+        process_kill_locked(process, (uint32_t)signal);
     else
         signal_wake(target, false);
 }

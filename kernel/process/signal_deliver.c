@@ -199,8 +199,7 @@ static int take_signal(struct task *task, siginfo_t *info, struct signal_action 
         if ((bit & SIGNAL_SET_STOP) != 0)
             act_stop(task, signal, &flags);
         else
-            process_kill_locked(
-                process, (uint32_t)signal | ((bit & SIGNAL_SET_CORE) != 0 ? 0x80 : 0));
+            process_kill_locked(process, (uint32_t)signal);
     }
     if (signal == 0)
         signal_recalculate_locked(task);
