@@ -115,11 +115,12 @@ static void idle_halt(struct run_queue *queue)
         uint64_t start_ns = sched_idle_poll_max_ns != 0 ? time_monotonic_ns() : 0;
         counter_add(idle, halts, 1);
         rcu_idle_enter();
-        if (likely(!idle_is_over(queue))) // the grace period that it may have ended has made callbacks ready
+        if (likely(!idle_is_over(queue))) { // the grace period that it may have ended has made callbacks ready
             pv_idle();
-        else
-            arch_irq_enable();
+            arch_irq_disable();
+        }
         rcu_idle_exit();
+        arch_irq_enable();
         if (sched_idle_poll_max_ns != 0)
             idle_adapt(time_monotonic_ns() - start_ns);
     }

@@ -215,6 +215,7 @@ void rcu_idle_enter(void)
 void rcu_idle_exit(void)
 {
     uint32_t *idle = this_cpu_ptr(rcu_idle);
+    assert_irqs_off(); // rcu_interrupt_enter() may not come between the look and the change
     if ((atomic_load_relaxed(idle) & 1) == 0)
         atomic_fetch_add(idle, 1u); // I3
 }

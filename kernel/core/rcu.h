@@ -30,7 +30,7 @@ void rcu_barrier(void); // waits until all callbacks queued before have run
 void rcu_note_context_switch(void);
 void rcu_note_interrupt(bool interrupted_preemptible); // an interrupt found preemption on (or user mode)
 void rcu_idle_enter(void);
-void rcu_idle_exit(void); // also fine when an interrupt has left the idle state already
+void rcu_idle_exit(void); // interrupts off; also fine when an interrupt has left the idle state already
 
 PERCPU_DECLARE(uint32_t, rcu_idle); // even while this CPU can't be reading; own CPU
 

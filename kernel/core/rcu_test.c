@@ -5,6 +5,7 @@
 // interrupts and switch at random in between.
 #include "kernel/core/rcu.h"
 
+#include "kernel/arch/x86/cpu_inline.h"
 #include "kernel/base/host/host_base.h"
 #include "kernel/base/host/host_cmocka.h"
 #include "kernel/base/random.h"
@@ -84,8 +85,10 @@ static void *play(void *argument)
             rcu_note_context_switch();
             preempt_enable();
         } else if (dice < 970) {
+            uint64_t flags = arch_irq_save();
             rcu_idle_enter();
             rcu_idle_exit();
+            arch_irq_restore(flags);
         } else {
             atomic_fetch_add(&host_now_ns, (uint64_t)1000000);
         }

@@ -44,6 +44,13 @@ static struct host_cpu_state {
     uint64_t timer_ns; // when the timer fires plus 1, 0: not armed; own CPU
 } host_cpus[HOST_CPUS];
 
+static void host_idle_exit(void)
+{
+    uint64_t flags = arch_irq_save();
+    rcu_idle_exit();
+    arch_irq_restore(flags);
+}
+
 void host_cpu_begin(uint32_t cpu)
 {
     host_cpu = cpu;
@@ -53,7 +60,7 @@ void host_cpu_begin(uint32_t cpu)
     host_threads[cpu].thread = (struct thread){.cpu = cpu, .sched.on_cpu = true};
     current_thread[cpu] = &host_threads[cpu].thread;
     if ((rcu_idle[cpu] & 1) == 0)
-        rcu_idle_exit();
+        host_idle_exit();
     cpumask_set_atomic(&cpu_online, cpu);
 }
 
@@ -109,7 +116,7 @@ int sched_block(uint64_t deadline_ns)
     while (atomic_load(&thread->state) != THREAD_RUNNING)
         pthread_cond_wait(&host->woken, &host->mutex);
     pthread_mutex_unlock(&host->mutex);
-    rcu_idle_exit();
+    host_idle_exit();
     return 0;
 }
 
