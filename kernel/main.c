@@ -13,7 +13,9 @@
 #include "kernel/core/work.h"
 #include "kernel/fs/vfs.h"
 #include "kernel/ipc/epoll.h"
+#include "kernel/ipc/pipe.h"
 #include "kernel/process/task.h"
+#include "kernel/syscall/system_names.h"
 #include "kernel/tty/tty.h"
 #include "mm/address_space.h"
 #include "mm/page.h"
@@ -39,7 +41,10 @@ static void start_programs(void *argument)
 {
     work_start();
     vfs_init();
+    pipe_init();
     epoll_init();
+    if (syscall_proc_register() != 0)
+        panic("no memory for the files of /proc");
     if (tty_init() != 0)
         panic("no memory for the terminals");
     unpack_initial_files();

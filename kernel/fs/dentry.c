@@ -159,20 +159,26 @@ void dentry_add(struct dentry *dentry, bool persistent)
     spin_unlock(&dentry->lock);
 }
 
+// True: the caller has to drop the reference that a persistent dentry held to itself. dentry->lock is held.
+static bool dentry_remove_locked(struct dentry *dentry)
+{
+    bool persistent = dentry->flags & DENTRY_PERSISTENT;
+    if (!(dentry->flags & DENTRY_HASHED))
+        return false;
+    seqcount_write_begin(&dentry->sequence);
+    dentry_hash_remove(dentry);
+    if (persistent) {
+        rbtree_remove(&dentry->parent->children, &dentry->sibling, NULL);
+        dentry->flags &= ~DENTRY_PERSISTENT;
+    }
+    seqcount_write_end(&dentry->sequence);
+    return persistent;
+}
+
 void dentry_remove(struct dentry *dentry)
 {
-    bool drop = false;
     spin_lock(&dentry->lock);
-    if (dentry->flags & DENTRY_HASHED) {
-        seqcount_write_begin(&dentry->sequence);
-        dentry_hash_remove(dentry);
-        if (dentry->flags & DENTRY_PERSISTENT) {
-            rbtree_remove(&dentry->parent->children, &dentry->sibling, NULL);
-            dentry->flags &= ~DENTRY_PERSISTENT;
-            drop = true;
-        }
-        seqcount_write_end(&dentry->sequence);
-    }
+    bool drop = dentry_remove_locked(dentry);
     spin_unlock(&dentry->lock);
     if (drop)
         dentry_put(dentry);
@@ -395,13 +401,15 @@ int dentry_move(struct dentry *dentry, struct dentry *target)
     char *long_text = NULL;
     if (target->name_len >= DENTRY_INLINE_NAME && (long_text = long_name_create(target->name_len)) == NULL)
         return -ENOMEM;
-    if (target->flags & DENTRY_HASHED)
-        dentry_remove(target);
     struct dentry *old_parent = dentry->parent;
     struct dentry *new_parent = target->parent;
     dentry_get(new_parent);
     spin_lock(&rename_sequence_lock);
     seqcount_write_begin(&dentry_rename_sequence);
+    // The name that is replaced goes within the same section: no lookup finds neither of the two.
+    spin_lock(&target->lock);
+    bool drop_target = dentry_remove_locked(target);
+    spin_unlock(&target->lock);
     spin_lock(&dentry->lock);
     seqcount_write_begin(&dentry->sequence);
     bool persistent = dentry->flags & DENTRY_PERSISTENT;
@@ -416,6 +424,8 @@ int dentry_move(struct dentry *dentry, struct dentry *target)
     spin_unlock(&dentry->lock);
     seqcount_write_end(&dentry_rename_sequence);
     spin_unlock(&rename_sequence_lock);
+    if (drop_target)
+        dentry_put(target);
     dentry_put(old_parent);
     return 0;
 }

@@ -28,20 +28,38 @@ struct registered_device {
 static struct wait_queue open_wait = WAIT_QUEUE_INIT(open_wait, "device: open"); // unregistering waits for `opens`
 static struct mutex devices_lock = MUTEX_INIT(devices_lock, "device: list");
 static struct xarray devices; // index major << 20 | minor → struct registered_device; under devices_lock, readers RCU
-static struct superblock *devtmpfs; // written once at boot
+static struct superblock *devtmpfs, *devpts; // written once at boot
 
 static uint64_t device_index(uint32_t major, uint32_t minor)
 {
     return (uint64_t)major << 20 | minor;
 }
 
+// Where the node of a device lies: terminals ("pts/N") have a file system of their own.
+static struct dentry *device_node_root(const char **name)
+{
+    if (!string_starts_with(*name, "pts/"))
+        return devtmpfs->root;
+    *name += 4;
+    return devpts->root;
+}
+
 static int device_make_node(const struct character_device *device)
 {
     struct device_number number = {.major = device->major, .minor = device->minor};
-    int error = kernel_tree_node(devtmpfs->root, device->name, S_IFCHR | (device->mode & 07777), number);
+    const char *name = device->name;
+    struct dentry *root = device_node_root(&name);
+    int error = kernel_tree_node(root, name, S_IFCHR | (device->mode & 07777), number);
     if (error == 0 && (device->uid != 0 || device->gid != 0))
-        error = kernel_tree_chown(devtmpfs->root, device->name, device->uid, device->gid);
+        error = kernel_tree_chown(root, name, device->uid, device->gid);
     return error;
+}
+
+static void device_remove_node(const struct character_device *device)
+{
+    const char *name = device->name;
+    struct dentry *root = device_node_root(&name);
+    (void)kernel_tree_remove(root, name); // -ENOENT: a program has removed the node
 }
 
 int device_register(const struct character_device *device)
@@ -70,7 +88,7 @@ void device_unregister(const struct character_device *device)
     mutex_lock(&devices_lock);
     struct registered_device *copy = xarray_erase(&devices, device_index(device->major, device->minor));
     if (devtmpfs != NULL && device->name != NULL)
-        (void)kernel_tree_remove(devtmpfs->root, device->name); // -ENOENT: a program has removed the node
+        device_remove_node(device);
     mutex_unlock(&devices_lock);
     assert(copy != NULL);
     rcu_synchronize(); // whoever found it has counted itself in `opens`
@@ -116,10 +134,12 @@ static int devtmpfs_mount(const struct filesystem_type *type, const char *option
     return 0;
 }
 
-// The terminals' directory by itself: what `mount -t devpts` shows.
-static struct dentry *devpts_root(struct superblock *superblock)
+// One instance for all mounts; options (gid, mode, ptmxmode, newinstance) don't change it.
+static int devpts_mount(const struct filesystem_type *type, const char *options, struct superblock **result)
 {
-    return dentry_lookup(superblock->root, "pts", 3);
+    superblock_get(devpts);
+    *result = devpts;
+    return 0;
 }
 
 static void device_make_links(void)
@@ -140,16 +160,19 @@ static void device_make_links(void)
 
 void device_init(void)
 {
-    static struct filesystem_type type = {
+    static struct filesystem_type devtmpfs_type = {
         .name = "devtmpfs", .user_mountable = true, .mount = devtmpfs_mount};
-    static struct filesystem_type devpts = {
-        .name = "devpts", .user_mountable = true, .mount = devtmpfs_mount, .root = devpts_root};
+    static struct filesystem_type devpts_type = {
+        .name = "devpts", .user_mountable = true, .mount = devpts_mount};
     const struct filesystem_type *tmpfs = filesystem_find("tmpfs");
     assert(tmpfs != NULL);
-    filesystem_register(&type);
-    filesystem_register(&devpts);
-    int error = tmpfs->mount(&type, "mode=755,nr_inodes=0,nr_blocks=0", &devtmpfs);
+    filesystem_register(&devtmpfs_type);
+    filesystem_register(&devpts_type);
+    int error = tmpfs->mount(&devtmpfs_type, "mode=755,nr_inodes=0,nr_blocks=0", &devtmpfs);
+    if (error == 0)
+        error = tmpfs->mount(&devpts_type, "mode=755,nr_inodes=0,nr_blocks=0", &devpts);
     assert(error == 0); // at boot
+    devpts->magic = DEVPTS_SUPER_MAGIC;
     mutex_lock(&devices_lock);
     uint64_t index;
     struct registered_device *entry;
@@ -164,7 +187,7 @@ void device_init(void)
     if (error == 0)
         error = kernel_tree_directory(devtmpfs->root, "shm", 01777);
     if (error == 0)
-        error = kernel_tree_node(devtmpfs->root, "pts/ptmx", S_IFCHR | 0666,
+        error = kernel_tree_node(devpts->root, "ptmx", S_IFCHR | 0666,
             (struct device_number){.major = 5, .minor = 2});
     assert(error == 0);
     device_register_memory();

@@ -5,6 +5,7 @@
 #include "kernel/base/hash.h"
 #include "kernel/base/string.h"
 #include "kernel/core/errno.h"
+#include "kernel/fs/async.h"
 #include "kernel/fs/dentry.h"
 #include "kernel/fs/file_private.h"
 #include "kernel/fs/inode.h"
@@ -91,6 +92,8 @@ static void file_destroy(struct file *file)
     struct inode *inode = file->inode;
     if (!list_is_empty(&file->poll_links) && file_poll_links_release != NULL)
         file_poll_links_release(file);
+    if (unlikely(file->async != NULL || file->owner_process != NULL))
+        file_async_release(file);
     if (inode != NULL && unlikely(inode->locks != NULL))
         file_locks_release(file);
     if (unlikely(inode != NULL && inode->watches != NULL) && !(file->mode & FILE_PATH))

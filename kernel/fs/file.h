@@ -58,6 +58,8 @@ struct file {
     uint32_t advice;               // POSIX_FADV_* of the whole file
     int32_t owner_pid;             // F_SETOWN; under lock
     int32_t owner_signal;
+    struct process *owner_process; // of owner_pid > 0, with a reference; under lock, wakers read it under RCU
+    struct file_async *async;      // O_ASYNC (async.c); under lock
     struct list_node poll_links;   // epoll entries that watch the file; under lock
     const struct credentials *cred; // of the opener
     struct rcu_head rcu;

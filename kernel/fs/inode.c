@@ -8,6 +8,7 @@
 #include "kernel/fs/lock.h"
 #include "kernel/fs/mount.h"
 #include "kernel/fs/vfs.h"
+#include "kernel/fs/xattr.h"
 #include "kernel/process/credentials.h"
 #include "kernel/process/task.h"
 #include "mm/page_cache.h"
@@ -94,6 +95,8 @@ void inode_put(struct inode *inode)
         inode->ops->evict(inode);
     if (inode->locks != NULL)
         file_locks_destroy(inode->locks);
+    if (inode->xattrs != NULL)
+        xattrs_destroy(inode->xattrs);
     rcu_call(&inode->rcu, inode_free);
 }
 

@@ -82,6 +82,7 @@ struct inode_ops {
 #define INODE_DEAD      BIT(0) // a removed directory: nothing may be created in it; under lock
 #define INODE_NO_ATIME  BIT(1)
 #define INODE_APPEND    BIT(2)
+#define INODE_LINKABLE  BIT(4) // O_TMPFILE: may get a name although it has none
 #define INODE_PSEUDO    BIT(3) // not on a superblock's tree: anonymous
 
 struct inode {
@@ -108,6 +109,7 @@ struct inode {
     struct rwlock lock;        // directories: entries; files: writes and truncation
     struct file_lock_set *locks; // record locks and leases; set once, under attribute_lock
     struct pipe *pipe;         // FIFOs: the pipe while it is open; under lock
+    struct list_node *xattrs;  // extended attributes (xattr.c); NULL: none yet; under lock
     void *watches;             // inotify's; under attribute_lock
     struct rcu_head rcu;
 };
@@ -127,8 +129,6 @@ struct filesystem_type {
     bool user_mountable; // mount(2) may make one
     // A new superblock (or an existing one with another reference) for mount options `options` (may be ""). 0 or -errno.
     int (*mount)(const struct filesystem_type *type, const char *options, struct superblock **result);
-    // What is mounted of it, with a reference. NULL: its root.
-    struct dentry *(*root)(struct superblock *superblock);
     struct list_node node; // list of types
 };
 
@@ -143,6 +143,7 @@ struct superblock_ops {
 };
 
 #define SUPERBLOCK_READ_ONLY BIT(0)
+#define SUPERBLOCK_XATTR     BIT(2) // extended attributes are kept (xattr.h)
 #define SUPERBLOCK_PERSISTENT BIT(1) // names that are made are persistent dentries
 
 struct superblock {

@@ -26,6 +26,7 @@ int iter_init_user(struct io_iter *iter, uintptr_t buffer, size_t len_bytes)
     iter->offset = 0;
     iter->count = len_bytes;
     iter->kernel = false;
+    iter->append = false;
     return 0;
 }
 
@@ -38,6 +39,7 @@ void iter_init_kernel(struct io_iter *iter, void *buffer, size_t len_bytes)
     iter->offset = 0;
     iter->count = len_bytes;
     iter->kernel = true;
+    iter->append = false;
 }
 
 int iter_init_user_vector(struct io_iter *iter, uintptr_t vector, size_t vector_count,
@@ -74,6 +76,7 @@ int iter_init_user_vector(struct io_iter *iter, uintptr_t vector, size_t vector_
     iter->offset = 0;
     iter->count = total;
     iter->kernel = false;
+    iter->append = false;
     return 0;
 }
 

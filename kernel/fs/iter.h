@@ -11,6 +11,7 @@ struct io_iter {
     size_t offset;                // bytes of segments[0] that are used up
     size_t count;                 // bytes left in total
     bool kernel;                  // buffers are kernel memory
+    bool append;                  // RWF_APPEND: this write goes to the end of the file
     struct iovec single;          // storage for the one-buffer case
 };
 

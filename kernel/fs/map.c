@@ -5,6 +5,7 @@
 #include "kernel/core/errno.h"
 #include "kernel/fs/dentry.h"
 #include "kernel/fs/inode.h"
+#include "kernel/fs/mount.h"
 #include "kernel/fs/vfs.h"
 #include "kernel/process/task.h"
 #include "mm/address_space.h"
@@ -35,7 +36,7 @@ int64_t file_seek_sized(struct file *file, int64_t offset, int whence, uint64_t 
     }
     int64_t target;
     if (__builtin_add_overflow(base, offset, &target))
-        return -EOVERFLOW;
+        return -EINVAL;
     if (target < 0)
         return -EINVAL;
     file->offset = (uint64_t)target;
@@ -81,11 +82,14 @@ static const struct vm_area_ops file_area_ops = {
     .page_mkwrite = file_area_mkwrite,
 };
 
-void file_map_cache(struct file *file, struct page_cache *cache, struct vm_map_request *request)
+int file_map_cache(struct file *file, struct page_cache *cache, struct vm_map_request *request)
 {
+    if (request->flags & VM_EXEC && file->path.mount != NULL && file->path.mount->flags & MOUNT_NOEXEC)
+        return -EPERM;
     request->cache = cache;
     request->backing = file;
     request->ops = &file_area_ops;
+    return 0;
 }
 
 uint64_t process_limit_file_bytes(void)

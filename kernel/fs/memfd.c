@@ -20,7 +20,7 @@ void memfd_init(void)
     assert(type != NULL);
     int error = type->mount(type, "mode=1777", &superblock);
     assert(error == 0); // at boot
-    unnamed_mount = mount_create(superblock, superblock->root, MOUNT_NOEXEC, "tmpfs");
+    unnamed_mount = mount_create(superblock, superblock->root, 0, "tmpfs");
     assert(unnamed_mount != NULL);
     superblock_put(superblock);
 }

@@ -254,17 +254,7 @@ int mount_filesystem(const char *type_name, const char *source, const struct pat
         return error;
     if (read_only_superblock)
         superblock->flags |= SUPERBLOCK_READ_ONLY;
-    struct dentry *root = superblock->root;
-    if (type->root != NULL)
-        root = type->root(superblock);
-    else
-        dentry_get(root);
-    if (root == NULL) {
-        superblock_put(superblock);
-        return -ENOENT;
-    }
-    struct mount *mount = mount_create(superblock, root, flags, source);
-    dentry_put(root);
+    struct mount *mount = mount_create(superblock, superblock->root, flags, source);
     superblock_put(superblock);
     if (mount == NULL)
         return -ENOMEM;

@@ -148,7 +148,7 @@ static int namei_link_check(const struct path *old, const struct path *parent)
         return -EXDEV;
     if (inode->flags & INODE_APPEND || inode_is_directory(inode))
         return -EPERM;
-    if (inode->nlink == 0 && inode->flags & INODE_DEAD)
+    if (inode->nlink == 0 && !(inode->flags & INODE_LINKABLE))
         return -ENOENT;
     return 0;
 }

@@ -211,6 +211,8 @@ static int open_tmpfile(const struct path *directory, const struct open_how_chec
         return error;
     struct inode *file_inode;
     error = inode->ops->tmpfile(inode, S_IFREG | (namei_apply_umask(how->mode) & 07777), &file_inode);
+    if (error == 0 && !(how->flags & O_EXCL))
+        file_inode->flags |= INODE_LINKABLE;
     if (error == 0) {
         // A dentry without place in the table: only linkat() can give the file a name.
         struct path path = {.mount = directory->mount};

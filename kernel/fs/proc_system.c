@@ -64,6 +64,8 @@ static int show_meminfo(struct proc_buffer *buffer, void *context)
         int width = 24 - (int)(buffer->len - before);
         proc_printf(buffer, "%*lu kB\n", MAX(width, 1), (unsigned long)(lines[i].pages * kilo));
     }
+    proc_printf(buffer, "HugePages_Total:       0\nHugePages_Free:        0\nHugePages_Rsvd:        0\nHugePages_Surp:        0\n"
+                        "Hugepagesize:       2048 kB\n");
     proc_printf(buffer, "VmallocTotal:   34359738367 kB\nVmallocUsed:           0 kB\n");
     return 0;
 }

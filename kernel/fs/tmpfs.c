@@ -333,7 +333,7 @@ static int tmpfs_mount_with(const struct filesystem_type *type, struct tmpfs *tm
         return error;
     }
     superblock->private_data = tmpfs;
-    superblock->flags |= SUPERBLOCK_PERSISTENT;
+    superblock->flags |= SUPERBLOCK_PERSISTENT | SUPERBLOCK_XATTR;
     struct inode *root = tmpfs_inode_create(superblock, S_IFDIR | (tmpfs->root_mode & 07777),
         (struct device_number){}, &error);
     if (root != NULL) {

@@ -123,6 +123,8 @@ static int64_t tmpfs_read(struct file *open_file, struct io_iter *to, uint64_t *
     struct tmpfs_file *file = tmpfs_file_of(inode);
     size_t done = 0;
     int error = 0;
+    if (unlikely((int64_t)(*offset + to->count) < 0))
+        return -EINVAL;
     while (to->count != 0) {
         uint64_t at = *offset + done;
         uint64_t size = inode_size(inode);
@@ -193,8 +195,10 @@ static int64_t tmpfs_write(struct file *open_file, struct io_iter *from, uint64_
     struct tmpfs_file *file = tmpfs_file_of(inode);
     if (from->count == 0)
         return 0;
+    if (unlikely((int64_t)(*offset + from->count) < 0))
+        return -EINVAL;
     rwlock_write_lock(&inode->lock);
-    uint64_t at = open_file->flags & O_APPEND ? inode->cache->size_bytes : *offset;
+    uint64_t at = open_file->flags & O_APPEND || from->append ? inode->cache->size_bytes : *offset;
     int64_t done = file_write_limit(open_file, from, at);
     if (done == 0 && unlikely(file->seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)))
         done = -EPERM;
@@ -358,8 +362,7 @@ static int tmpfs_map(struct file *open_file, struct vm_map_request *request)
             return -EPERM;
         request->flags &= ~(uint32_t)VM_MAYWRITE;
     }
-    file_map_cache(open_file, &file->cache, request);
-    return 0;
+    return file_map_cache(open_file, &file->cache, request);
 }
 
 static int tmpfs_sync(struct file *file, bool data_only)

@@ -18,6 +18,7 @@
 #include "kernel/core/user.h"
 #include "kernel/fs/file.h"
 #include "kernel/fs/poll.h"
+#include "kernel/fs/vfs.h"
 #include "kernel/fs/register.h"
 #include "kernel/process/signal.h"
 #include "kernel/process/task.h"
@@ -433,4 +434,10 @@ int pipe_fifo_open(struct pipe **slot, struct file *file)
 void pipe_fifo_destroy(struct pipe *pipe)
 {
     pipe_put(pipe);
+}
+
+void pipe_init(void)
+{
+    vfs_fifo_open = pipe_fifo_open;
+    vfs_fifo_destroy = pipe_fifo_destroy;
 }

@@ -40,6 +40,7 @@ struct pipe {
 };
 
 // Both ends of a new pipe, one reference each. open_flags: O_NONBLOCK, O_DIRECT. -ENOMEM.
+void pipe_init(void); // tells the file systems how FIFOs are opened; once, at start-up
 [[nodiscard]] int pipe_create(uint32_t open_flags, struct file **read_end, struct file **write_end);
 // The pipe behind a file, or NULL if it is none.
 struct pipe *pipe_of_file(const struct file *file);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // close, dup, close_range, ioctl.
 #include "kernel/core/errno.h"
+#include "kernel/fs/async.h"
 #include "kernel/fs/file.h"
 #include "kernel/fs/inode.h"
 #include "kernel/process/task.h"
@@ -76,6 +77,15 @@ static int64_t ioctl_set_flag(struct file *file, uint32_t flag, uintptr_t argume
     return 0;
 }
 
+static int64_t ioctl_set_async(struct file *file, uintptr_t argument)
+{
+    uint32_t on;
+    if (user_get_u32(&on, argument) != 0)
+        return -EFAULT;
+    int error = file_async_set(file, on != 0);
+    return error != 0 ? error : ioctl_set_flag(file, FASYNC, argument);
+}
+
 // Bytes left in a regular file; other files answer FIONREAD themselves.
 static int64_t ioctl_bytes_left(struct file *file, uintptr_t argument)
 {
@@ -94,7 +104,7 @@ static int64_t ioctl_common(struct file *file, int fd, uint32_t command, uintptr
     case FIONBIO:
         return ioctl_set_flag(file, O_NONBLOCK, argument);
     case FIOASYNC:
-        return ioctl_set_flag(file, FASYNC, argument);
+        return ioctl_set_async(file, argument);
     case FIGETBSZ:
         return file->path.dentry != NULL ? user_put_u32(argument, PAGE_SIZE) : -EINVAL;
     case FIOQSIZE:

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // fcntl and flock.
 #include "kernel/core/errno.h"
+#include "kernel/fs/async.h"
 #include "kernel/fs/file.h"
 #include "kernel/fs/inode.h"
 #include "kernel/fs/lock.h"
@@ -32,6 +33,11 @@ static int64_t fcntl_set_flags(struct file *file, uint32_t flags)
     if (flags & O_NOATIME && !(file->flags & O_NOATIME) &&
         (file->inode == NULL || !inode_owner_or_capable(file->inode)))
         return -EPERM;
+    if ((flags ^ file->flags) & FASYNC) {
+        int error = file_async_set(file, flags & FASYNC);
+        if (error != 0)
+            return error;
+    }
     spin_lock(&file->lock);
     file->flags = (file->flags & ~SETTABLE_FLAGS) | (flags & SETTABLE_FLAGS);
     spin_unlock(&file->lock);
@@ -132,14 +138,6 @@ static int64_t fcntl_set_lock(struct file *file, uintptr_t user, bool ofd, bool 
 
 // ---- signals of asynchronous I/O ----
 
-static int64_t fcntl_set_owner(struct file *file, int32_t owner)
-{
-    spin_lock(&file->lock);
-    file->owner_pid = owner;
-    spin_unlock(&file->lock);
-    return 0;
-}
-
 static int64_t fcntl_set_owner_extended(struct file *file, uintptr_t user)
 {
     struct f_owner_ex owner;
@@ -147,7 +145,7 @@ static int64_t fcntl_set_owner_extended(struct file *file, uintptr_t user)
         return -EFAULT;
     if (owner.type != F_OWNER_TID && owner.type != F_OWNER_PID && owner.type != F_OWNER_PGRP)
         return -EINVAL;
-    return fcntl_set_owner(file, owner.type == F_OWNER_PGRP ? -owner.pid : owner.pid);
+    return file_owner_set(file, owner.type == F_OWNER_PGRP ? -owner.pid : owner.pid);
 }
 
 static int64_t fcntl_get_owner_extended(const struct file *file, uintptr_t user)
@@ -203,7 +201,7 @@ static int64_t fcntl_file(struct file *file, int fd, int command, uintptr_t argu
     case F_GETOWN:
         return file->owner_pid;
     case F_SETOWN:
-        return fcntl_set_owner(file, (int32_t)argument);
+        return file_owner_set(file, (int32_t)argument);
     case F_GETOWN_EX:
         return fcntl_get_owner_extended(file, argument);
     case F_SETOWN_EX:

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 // The system itself: its name, its state, random numbers, the log, power.
 #include "kernel/arch/x86/arch.h"
+#include "kernel/base/assert.h"
 #include "kernel/base/string.h"
 #include "kernel/core/log.h"
 #include "kernel/core/random.h"
 #include "kernel/core/time.h"
 #include "kernel/process/process.h"
 #include "kernel/syscall/syscall.h"
+#include "kernel/syscall/system_names.h"
 #include "mm/page.h"
 #include "mm/slab.h"
 #include "pv/pv.h"
@@ -17,16 +19,28 @@
 #include <linux/random.h>
 #include <linux/reboot.h>
 #include <linux/sysinfo.h>
-#include <linux/utsname.h>
-
-#define KERNEL_RELEASE "6.1.0-lodger"
-#define KERNEL_VERSION "#1 SMP PREEMPT Lodger"
 
 // ---- uname -------------------------------------------------------------------------------------
 
 static struct spinlock names_lock = SPINLOCK_INIT("names_lock");
-static char host_name[__NEW_UTS_LEN + 1] = "lodger";   // under names_lock
-static char domain_name[__NEW_UTS_LEN + 1] = "(none)"; // under names_lock
+static char system_names[2][__NEW_UTS_LEN + 1] = {
+    [SYSTEM_NAME_HOST] = "lodger", [SYSTEM_NAME_DOMAIN] = "(none)"}; // under names_lock
+
+void system_name_get(enum system_name which, char to[__NEW_UTS_LEN + 1])
+{
+    spin_lock(&names_lock);
+    memcpy(to, system_names[which], __NEW_UTS_LEN + 1);
+    spin_unlock(&names_lock);
+}
+
+void system_name_set(enum system_name which, const char *name, size_t len)
+{
+    assert(len <= __NEW_UTS_LEN);
+    spin_lock(&names_lock);
+    memset(system_names[which], 0, __NEW_UTS_LEN + 1);
+    memcpy(system_names[which], name, len);
+    spin_unlock(&names_lock);
+}
 
 SYSCALL1(uname, uintptr_t, user)
 {
@@ -34,16 +48,14 @@ SYSCALL1(uname, uintptr_t, user)
         .release = KERNEL_RELEASE,
         .version = KERNEL_VERSION,
         .machine = "x86_64"};
-    spin_lock(&names_lock);
-    memcpy(names.nodename, host_name, sizeof(host_name));
-    memcpy(names.domainname, domain_name, sizeof(domain_name));
-    spin_unlock(&names_lock);
+    system_name_get(SYSTEM_NAME_HOST, names.nodename);
+    system_name_get(SYSTEM_NAME_DOMAIN, names.domainname);
     if ((task_current()->personality & UNAME26) != 0)
         strlcpy(names.release, "2.6.61-lodger", sizeof(names.release));
     return copy_to_user(user, &names, sizeof(names));
 }
 
-static int64_t set_name(char *name, uintptr_t user, int len)
+static int64_t set_name(enum system_name which, uintptr_t user, int len)
 {
     char fresh[__NEW_UTS_LEN + 1] = {};
     if (!capable(CAP_SYS_ADMIN))
@@ -52,20 +64,18 @@ static int64_t set_name(char *name, uintptr_t user, int len)
         return -EINVAL;
     if (copy_from_user(fresh, user, (size_t)len) != 0)
         return -EFAULT;
-    spin_lock(&names_lock);
-    memcpy(name, fresh, sizeof(fresh));
-    spin_unlock(&names_lock);
+    system_name_set(which, fresh, (size_t)len);
     return 0;
 }
 
 SYSCALL2(sethostname, uintptr_t, user, int, len)
 {
-    return set_name(host_name, user, len);
+    return set_name(SYSTEM_NAME_HOST, user, len);
 }
 
 SYSCALL2(setdomainname, uintptr_t, user, int, len)
 {
-    return set_name(domain_name, user, len);
+    return set_name(SYSTEM_NAME_DOMAIN, user, len);
 }
 
 // ---- sysinfo, getcpu ---------------------------------------------------------------------------

@@ -126,10 +126,10 @@ SYSCALL2(umount2, uintptr_t, user, uint32_t, flags)
     if (result != 0)
         return result;
     struct mount *mount = path.mount;
-    if (path.dentry != mount->root)
-        result = -EINVAL;
-    else if (!capable(CAP_SYS_ADMIN))
+    if (!capable(CAP_SYS_ADMIN))
         result = -EPERM;
+    else if (path.dentry != mount->root)
+        result = -EINVAL;
     mount_get(mount);
     path_put(&path); // the walk's references would make it look busy
     if (result == 0)

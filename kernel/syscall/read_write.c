@@ -99,9 +99,8 @@ SYSCALL4(pwrite64, int, fd, uintptr_t, buffer, size_t, len_bytes, int64_t, offse
     return transfer_fd_at(fd, buffer, len_bytes, offset, DIRECTION_WRITE);
 }
 
-// offset -1: the file's position.
 static int64_t transfer_vector(int fd, uintptr_t vector, size_t vector_count, int64_t offset,
-    bool positioned, enum direction direction)
+    bool positioned, bool append, enum direction direction)
 {
     bool borrowed;
     struct iovec inline_segments[ITER_INLINE_SEGMENTS];
@@ -115,6 +114,7 @@ static int64_t transfer_vector(int fd, uintptr_t vector, size_t vector_count, in
     if (done == 0)
         done = iter_init_user_vector(&iter, vector, vector_count, inline_segments);
     if (done == 0) {
+        iter.append = append;
         done = positioned ? transfer_at(file, &iter, offset, direction)
                           : transfer(file, &iter, direction);
         iter_release(&iter, inline_segments);
@@ -125,37 +125,40 @@ static int64_t transfer_vector(int fd, uintptr_t vector, size_t vector_count, in
 
 SYSCALL3(readv, int, fd, uintptr_t, vector, size_t, vector_count)
 {
-    return transfer_vector(fd, vector, vector_count, 0, false, DIRECTION_READ);
+    return transfer_vector(fd, vector, vector_count, 0, false, false, DIRECTION_READ);
 }
 
 SYSCALL3(writev, int, fd, uintptr_t, vector, size_t, vector_count)
 {
-    return transfer_vector(fd, vector, vector_count, 0, false, DIRECTION_WRITE);
+    return transfer_vector(fd, vector, vector_count, 0, false, false, DIRECTION_WRITE);
 }
 
 SYSCALL4(preadv, int, fd, uintptr_t, vector, size_t, vector_count, int64_t, offset)
 {
     if (offset < 0)
         return -EINVAL;
-    return transfer_vector(fd, vector, vector_count, offset, true, DIRECTION_READ);
+    return transfer_vector(fd, vector, vector_count, offset, true, false, DIRECTION_READ);
 }
 
 SYSCALL4(pwritev, int, fd, uintptr_t, vector, size_t, vector_count, int64_t, offset)
 {
     if (offset < 0)
         return -EINVAL;
-    return transfer_vector(fd, vector, vector_count, offset, true, DIRECTION_WRITE);
+    return transfer_vector(fd, vector, vector_count, offset, true, false, DIRECTION_WRITE);
 }
 
-// RWF_HIPRI and the sync flags change nothing for files in memory; RWF_NOWAIT and RWF_APPEND would.
+// RWF_HIPRI and the sync flags change nothing for files in memory, and reading those never waits (RWF_NOWAIT).
 static int64_t transfer_vector_flags(int fd, uintptr_t vector, size_t vector_count, int64_t offset,
     uint32_t flags, enum direction direction)
 {
-    if (flags & ~(uint32_t)(RWF_HIPRI | RWF_DSYNC | RWF_SYNC))
+    uint32_t known = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT;
+    if (direction == DIRECTION_WRITE)
+        known = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_APPEND;
+    if (flags & ~known)
         return -EOPNOTSUPP;
     if (offset < -1)
         return -EINVAL;
-    return transfer_vector(fd, vector, vector_count, offset, offset != -1, direction);
+    return transfer_vector(fd, vector, vector_count, offset, offset != -1, flags & RWF_APPEND, direction);
 }
 
 SYSCALL6(preadv2, int, fd, uintptr_t, vector, size_t, vector_count, int64_t, offset, uint64_t,
