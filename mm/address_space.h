@@ -81,7 +81,7 @@ struct address_space {
     uint64_t locked_pages;
     int64_t resident_anonymous;   // atomic, pages
     int64_t resident_file;
-    uint64_t resident_peak;
+    uint64_t resident_peak;       // pages, as of the last time some were removed; see address_space_resident_peak()
     uint64_t table_pages;
     uint64_t limit_as_bytes, limit_data_bytes, limit_stack_bytes, limit_memlock_bytes; // copies of the rlimits; UINT64_MAX: none
     uint32_t default_flags;       // VM_LOCKED after mlockall(MCL_FUTURE): given to every new area; under lock
@@ -142,6 +142,20 @@ struct vm_word_key { uint64_t object; uint64_t index; uint32_t offset; };
 struct vm_area *vm_area_find(struct address_space *space, uintptr_t address); // first area with end > address; under lock
 struct vm_area *vm_area_first(struct address_space *space);
 struct vm_area *vm_area_next(struct vm_area *area);
+
+// Resident pages now, and the most there ever were. Snapshots.
+static inline uint64_t address_space_resident(const struct address_space *space)
+{
+    int64_t pages = __atomic_load_n(&space->resident_anonymous, __ATOMIC_RELAXED) +
+                    __atomic_load_n(&space->resident_file, __ATOMIC_RELAXED);
+    return pages > 0 ? (uint64_t)pages : 0;
+}
+static inline uint64_t address_space_resident_peak(const struct address_space *space)
+{
+    uint64_t peak = __atomic_load_n(&space->resident_peak, __ATOMIC_RELAXED);
+    uint64_t pages = address_space_resident(space);
+    return pages > peak ? pages : peak;
+}
 
 void mm_init_early(void); // direct map, vmemmap, buddy: nothing of the kernel can allocate before
 void mm_init(void);       // slabs, vmap, page cache

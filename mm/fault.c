@@ -266,8 +266,10 @@ int mm_page_fault(uintptr_t address, uint64_t error_code, struct trap_frame *fra
         rwlock_read_lock(&space->lock);
         result = fault_locked(space, address, error_code);
         rwlock_read_unlock(&space->lock);
-        if (result == 0)
+        if (likely(result == 0)) {
+            thread->minor_faults++;
             return 0;
+        }
         if (thread_kill_pending(thread))
             return -EINTR;
     } while (result == FAULT_AGAIN);

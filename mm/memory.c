@@ -414,7 +414,7 @@ bool memory_grow(struct buddy_zone *buddy)
     }
 }
 
-void memory_release(uint64_t start_phys, uint64_t end_phys)
+void mm_release_boot_memory(uint64_t start_phys, uint64_t end_phys)
 {
     uint64_t pfn = DIV_ROUND_UP(start_phys, PAGE_SIZE), end_pfn = end_phys / PAGE_SIZE;
     while (pfn < end_pfn) {

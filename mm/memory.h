@@ -24,7 +24,7 @@ struct zone {
     struct buddy_zone buddy;
     uint64_t first_pfn, end_pfn;
     uint64_t next_block;      // blocks below it have been handed out, those above (but single ones) not
-    uint64_t total_pages;     // fixed after start-up, but for memory_release()
+    uint64_t total_pages;     // fixed after start-up, but for mm_release_boot_memory()
     uint64_t reserve_pages;   // left for atomic allocations
 };
 extern struct zone zones[ZONE_COUNT];
@@ -36,8 +36,6 @@ static inline struct zone *zone_of(const struct page *page)
 
 // Reads boot_info.memory; completes the kernel's page tables; fills in `zones` without touching a struct page.
 void memory_init_early(void);
-// Gives [start, end) of boot-time memory (the initial file system), which was IN_USE, to the allocator. Whole pages inside only.
-void memory_release(uint64_t start_phys, uint64_t end_phys);
 bool memory_grow(struct buddy_zone *buddy);
 
 // Kernel page tables outside the direct map. Maps `count` pages at `address` (top-level entry exists). flags: PTE_*

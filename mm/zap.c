@@ -65,6 +65,9 @@ void zap_range(struct tlb_gather *gather, uintptr_t start, uintptr_t end, bool o
             tlb_gather_flush(gather);
         address = stopped;
     }
+    if (count.anonymous != 0 || count.file != 0)
+        __atomic_store_n(
+            &space->resident_peak, address_space_resident_peak(space), __ATOMIC_RELAXED);
     if (count.anonymous != 0) {
         __atomic_fetch_sub(&space->resident_anonymous, count.anonymous, __ATOMIC_RELAXED);
         page_usage_add(anonymous, -count.anonymous);

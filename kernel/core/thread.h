@@ -85,6 +85,8 @@ struct thread {
     struct address_space *active_space; // whose page tables are loaded (lazy TLB); context switch only
     struct sched_entity sched;
     struct cpumask affinity;        // where it may run; under the run queue's lock
+    uint64_t minor_faults;          // page faults resolved without and with I/O; only the thread itself (mm/)
+    uint64_t major_faults;
     uint64_t user_ns;               // time in user mode (tick accounted), own CPU only
     uint64_t system_ns;
 #ifdef LODGER_DEBUG

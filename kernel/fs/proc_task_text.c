@@ -131,8 +131,8 @@ int proc_show_stat(struct proc_buffer *buffer, struct inode *inode)
     const struct address_space *space = view.space;
     proc_printf(buffer, "%d (%s) %c %d %d %d %d %d %u ", task->tid, task->thread.name, view.state, view.parent,
         view.group, view.session, (int)view.tty_device, -1, 0x400000u);
-    proc_printf(buffer, "%lu %lu %lu %lu %lu %lu %ld %ld ", (unsigned long)task->minor_faults,
-        (unsigned long)process->children_usage.minor_faults, (unsigned long)task->major_faults,
+    proc_printf(buffer, "%lu %lu %lu %lu %lu %lu %ld %ld ", (unsigned long)task->thread.minor_faults,
+        (unsigned long)process->children_usage.minor_faults, (unsigned long)task->thread.major_faults,
         (unsigned long)process->children_usage.major_faults, (unsigned long)(view.user_ns / CLOCK_TICKS_NS),
         (unsigned long)(view.system_ns / CLOCK_TICKS_NS), (long)(process->children_usage.user_ns / CLOCK_TICKS_NS),
         (long)(process->children_usage.system_ns / CLOCK_TICKS_NS));
@@ -174,7 +174,7 @@ static void status_show_memory(struct proc_buffer *buffer, const struct address_
 {
     const unsigned long kilo = PAGE_SIZE / 1024;
     uint64_t resident = space_resident(space);
-    uint64_t peak = MAX(space->resident_peak, resident);
+    uint64_t peak = address_space_resident_peak(space);
     proc_printf(buffer, "VmPeak:\t%8lu kB\nVmSize:\t%8lu kB\nVmLck:\t%8lu kB\nVmPin:\t%8u kB\nVmHWM:\t%8lu kB\nVmRSS:\t%8lu kB\n",
         space->mapped_pages * kilo, space->mapped_pages * kilo, space->locked_pages * kilo, 0, peak * kilo, resident * kilo);
     proc_printf(buffer, "RssAnon:\t%8lu kB\nRssFile:\t%8lu kB\nRssShmem:\t%8u kB\n", (unsigned long)space->resident_anonymous * kilo,

@@ -43,8 +43,8 @@ void task_usage_add_task(struct task_usage *usage, const struct task *task)
     task_cpu_times(task, &user_ns, &system_ns);
     usage->user_ns += user_ns;
     usage->system_ns += system_ns;
-    usage->minor_faults += task->minor_faults;
-    usage->major_faults += task->major_faults;
+    usage->minor_faults += task->thread.minor_faults;
+    usage->major_faults += task->thread.major_faults;
     usage->switches_voluntary += task->thread.sched.switches_voluntary;
     usage->switches_involuntary += task->thread.sched.switches_involuntary;
 }

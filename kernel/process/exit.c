@@ -58,7 +58,7 @@ static void release_tables(struct task *task)
     task->fs = NULL;
     spin_unlock(&task->alloc_lock);
     vfork_complete(task);
-    uint64_t peak = atomic_load_relaxed(&space->resident_peak);
+    uint64_t peak = address_space_resident_peak(space);
     address_space_put(space);
     fd_table_put(files);
     fs_context_put(fs);

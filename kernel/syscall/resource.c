@@ -45,7 +45,7 @@ SYSCALL2(getrusage, int, who, uintptr_t, user)
     }
     if (who != RUSAGE_CHILDREN)
         usage.resident_peak_pages =
-            MAX(usage.resident_peak_pages, task->thread.space->resident_peak);
+            MAX(usage.resident_peak_pages, address_space_resident_peak(task->thread.space));
     return rusage_to_user(user, &usage);
 }
 
