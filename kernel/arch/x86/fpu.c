@@ -12,6 +12,7 @@
 
 #include "kernel/arch/x86/arch.h"
 #include "kernel/arch/x86/cpu.h"
+#include "kernel/arch/x86/user_access.h"
 #include "kernel/base/string.h"
 #include "kernel/core/percpu.h"
 #include "kernel/core/preempt.h"
@@ -55,25 +56,34 @@ struct fpu_area {
     // AVX and so on
 } __aligned(64);
 
+// What lies between the registers of FXSAVE and those of AVX, as a signal frame holds it.
+struct fpu_signal_middle {
+    struct _fpx_sw_bytes software;
+    uint64_t header[8];
+};
+static_assert(sizeof(struct fpu_signal_middle) == 48 + 64);
+
 static uint64_t xfeatures;      // XCR0; 0: FXSAVE only
 static size_t area_bytes = FXSAVE_BYTES;
 static uint32_t mxcsr_mask = MXCSR_MASK_DEFAULT;
 
 static PERCPU(struct thread *, fpu_owner);
 
+static struct _fpx_sw_bytes software_bytes(void)
+{
+    return (struct _fpx_sw_bytes){
+        .magic1 = FP_XSTATE_MAGIC1,
+        .extended_size = (uint32_t)area_bytes + FP_XSTATE_MAGIC2_SIZE,
+        .xfeatures = xfeatures,
+        .xstate_size = (uint32_t)area_bytes,
+    };
+}
+
 static void area_reset(struct fpu_area *area)
 {
     memset(area, 0, area_bytes);
     area->fx.fcw = FCW_INITIAL;
     area->fx.mxcsr = MXCSR_INITIAL;
-    if (xfeatures != 0) {
-        area->fx.software = (struct _fpx_sw_bytes){
-            .magic1 = FP_XSTATE_MAGIC1,
-            .extended_size = (uint32_t)area_bytes + FP_XSTATE_MAGIC2_SIZE,
-            .xfeatures = xfeatures,
-            .xstate_size = (uint32_t)area_bytes,
-        };
-    }
 }
 
 void fpu_init(void)
@@ -193,17 +203,20 @@ void arch_thread_copy_user_state(struct thread *to, struct thread *from_current)
     to->arch.gs_base = arch_get_gs_base();
 }
 
-static void area_current_reset(struct thread *thread)
+// The initial state; XSTATE_BV 0 says so for everything but x87's control word (by FNINIT's rules) and MXCSR, so no more of an area is read.
+static const struct fpu_area initial_area = {.fx = {.fcw = FCW_INITIAL, .mxcsr = MXCSR_INITIAL}};
+
+// The running thread's registers; its area is written when it is switched away from.
+static void registers_current_reset(void)
 {
-    struct fpu_area *area = area_current_begin(thread);
-    area_reset(area);
-    registers_load(area);
+    preempt_disable();
+    registers_load(&initial_area);
     preempt_enable();
 }
 
 void arch_thread_reset_user_state(void)
 {
-    area_current_reset(thread_current());
+    registers_current_reset();
     arch_set_fs_base(0);
     arch_set_gs_base(0);
 }
@@ -217,23 +230,27 @@ size_t arch_fpu_signal_bytes(void)
 
 int arch_fpu_signal_save(uintptr_t user_buffer)
 {
-    struct fpu_area *area = area_current_begin(thread_current());
-    // XSAVE, not XSAVEOPT: also what is in its initial state gets written.
-    if (xfeatures != 0)
-        asm volatile("xsave64 (%0)" : : "r"(area), "a"(-1), "d"(-1) : "memory");
-    else
+    if (xfeatures == 0) {
+        struct fpu_area *area = area_current_begin(thread_current());
         registers_save(area);
-    preempt_enable();
-    // Being preempted meanwhile writes the same values again.
-    if (copy_to_user(user_buffer, area, area_bytes) != 0)
+        preempt_enable();
+        // Being preempted meanwhile writes the same values again.
+        return copy_to_user(user_buffer, area, area_bytes);
+    }
+    // XSAVE straight to the user's memory, header cleared before. (Not XSAVEOPT: also what is in its initial state gets written.)
+    struct fpu_signal_middle middle = {.software = software_bytes()};
+    assert(IS_ALIGNED(user_buffer, 64));
+    if (!user_range_ok(user_buffer, area_bytes + FP_XSTATE_MAGIC2_SIZE) ||
+        copy_to_user(user_buffer + offsetof(struct fxsave, software), &middle, sizeof(middle)) != 0 ||
+        user_xsave(user_buffer) != 0)
         return -EFAULT;
-    return xfeatures != 0 ? user_put_u32(user_buffer + area_bytes, FP_XSTATE_MAGIC2) : 0;
+    return user_put_u32(user_buffer + area_bytes, FP_XSTATE_MAGIC2);
 }
 
 // How much of the user's buffer is an extended area of our size: all of it or only the FXSAVE part.
 static int signal_area_bytes(uintptr_t user_buffer, size_t *len_bytes)
 {
-    struct _fpx_sw_bytes software;
+    __attribute__((uninitialized)) struct _fpx_sw_bytes software;
     uint32_t magic2 = 0;
     *len_bytes = FXSAVE_BYTES;
     if (xfeatures == 0)
@@ -260,18 +277,12 @@ static int signal_area_read(struct thread *thread, uintptr_t user_buffer, size_t
         size_t missing = user_copy_in(area, user_buffer, len_bytes);
         user_fault_enable();
         if (missing == 0) {
-            struct _fpx_sw_bytes software = {0};
             if (xfeatures != 0) {
-                software = (struct _fpx_sw_bytes){.magic1 = FP_XSTATE_MAGIC1,
-                    .extended_size = (uint32_t)area_bytes + FP_XSTATE_MAGIC2_SIZE,
-                    .xfeatures = xfeatures,
-                    .xstate_size = (uint32_t)area_bytes};
                 area->xstate_bv =
                     len_bytes == area_bytes ? area->xstate_bv & xfeatures : XFEATURES_FXSAVE;
                 area->xcomp_bv = 0;
                 memset(area->reserved, 0, sizeof(area->reserved));
             }
-            area->fx.software = software;
             area->fx.mxcsr &= mxcsr_mask;
             int error = fpu_registers_load_safe(area, xfeatures != 0);
             if (error != 0) {
@@ -296,10 +307,14 @@ int arch_fpu_signal_restore(uintptr_t user_buffer)
     struct thread *thread = thread_current();
     arch_frame_rewritten();
     if (user_buffer == 0) {
-        area_current_reset(thread);
+        registers_current_reset();
         return 0;
     }
     size_t len_bytes;
     int error = signal_area_bytes(user_buffer, &len_bytes);
+    // A frame such as we made ourselves is loaded as it lies there. What the processor does not take is looked at more closely.
+    if (error == 0 && xfeatures != 0 && len_bytes == area_bytes && IS_ALIGNED(user_buffer, 64) &&
+        user_range_ok(user_buffer, area_bytes) && user_xrstor(user_buffer, xfeatures) == 0)
+        return 0;
     return error != 0 ? error : signal_area_read(thread, user_buffer, len_bytes);
 }

@@ -83,8 +83,8 @@ static bool exception_recover(struct trap_frame *frame)
 
 // ---- return to user mode ---------------------------------------------------------------------------
 
-// Takes out of a frame that somebody rewrote what a program may not have. After it IRET can't fault.
-static void frame_sanitize(struct trap_frame *frame)
+// Takes out of a frame that somebody rewrote what a program may not have. After it IRET can't fault. False: there is a signal to deliver.
+static bool frame_sanitize(struct trap_frame *frame)
 {
     frame->cs = USER_CS;
     frame->ss = USER_DS;
@@ -94,28 +94,34 @@ static void frame_sanitize(struct trap_frame *frame)
         frame->rip &= (UINT64_C(1) << 47) - 1;
         arch_irq_enable();
         process_user_trap(frame, SIGSEGV, SI_KERNEL, 0);
+        return false;
     }
+    return true;
 }
 
 // Does all work that waits for the running thread before it returns to user mode. Interrupts are off on return.
 static void return_to_user(struct trap_frame *frame)
 {
     struct thread *thread = thread_current();
+    bool rewritten = false;
     for (;;) {
         arch_irq_disable();
         uint32_t work = __atomic_load_n(&thread->work, __ATOMIC_RELAXED);
-        if (likely(work == 0))
-            break;
-        if (work & THREAD_WORK_FRAME) {
-            thread_work_clear(thread, THREAD_WORK_FRAME);
-            frame_sanitize(frame);
-        } else if (work & THREAD_WORK_RESCHEDULE) {
-            // sched_preempt() clears the bit.
-            sched_preempt();
-        } else {
+        if (work & THREAD_WORK_RESCHEDULE) {
+            sched_preempt(); // clears the bit
+        } else if (work & ~THREAD_WORK_FRAME) {
             arch_irq_enable();
             process_user_return(frame);
-            frame_sanitize(frame);
+            rewritten = true;
+        } else if (work != 0 || rewritten) {
+            // frame_sanitize() may raise a signal: then once more.
+            if (work != 0)
+                thread_work_clear(thread, THREAD_WORK_FRAME);
+            rewritten = false;
+            if (frame_sanitize(frame))
+                break;
+        } else {
+            break;
         }
     }
     debug_assert(trap_frame_is_user(frame));
@@ -131,7 +137,7 @@ void trap_start_user(struct trap_frame *frame)
 {
     arch_irq_enable();
     process_thread_start(frame);
-    frame_sanitize(frame);
+    arch_frame_rewritten();
     return_to_user(frame);
 }
 

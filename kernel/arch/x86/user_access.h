@@ -13,5 +13,7 @@ int user_load_u64(uint64_t *value, uintptr_t from);
 int user_store_u32(uintptr_t to, uint32_t value);
 int user_store_u64(uintptr_t to, uint64_t value);
 int user_exchange_u32(uintptr_t address, uint32_t expected, uint32_t desired, uint32_t *old);
+int user_xsave(uintptr_t area); // the FPU's registers; the XSAVE header there must be zero
+int user_xrstor(uintptr_t area, uint64_t features); // -EFAULT also for bad content
 // Patches CLAC and STAC in. Before the image is write-protected; boot CPU.
 void smap_patch(void);

@@ -330,6 +330,33 @@ word_fault:
     ret
 END_FUNCTION user_exchange_u32
 
+// int user_xsave(uintptr_t area): the FPU's registers to user memory whose XSAVE header is zero. 0 or -EFAULT. A fault that is resolved starts it again.
+FUNCTION user_xsave
+    movl $-1, %eax
+    movl $-1, %edx
+    STAC
+995:
+    xsave64 (%rdi)
+    EXCEPTION 995b, word_fault
+    CLAC
+    xorl %eax, %eax
+    ret
+END_FUNCTION user_xsave
+
+// int user_xrstor(uintptr_t area, uint64_t features): 0 or -EFAULT, also for a bad header or MXCSR (then nothing was loaded).
+FUNCTION user_xrstor
+    movl %esi, %eax
+    movq %rsi, %rdx
+    shrq $32, %rdx
+    STAC
+995:
+    xrstor64 (%rdi)
+    EXCEPTION 995b, word_fault
+    CLAC
+    xorl %eax, %eax
+    ret
+END_FUNCTION user_xrstor
+
     .section .text, "ax", @progbits
 // int msr_read_safe(uint32_t msr, uint64_t *value)
 FUNCTION msr_read_safe
