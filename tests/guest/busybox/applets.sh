@@ -8,14 +8,16 @@ mkdir bin etc work && /bin/busybox --install -s "$PWD/bin" || exit 1
 PATH=$PWD/bin
 export PATH
 used=$PWD/used
+output=$PWD/output
 : >"$used"
 cd work || exit 1
 failed=0
 
 t() {
     echo "== $2"
-    (eval "$2") 2>&1
+    (eval "$2") >"$output" 2>&1
     status=$?
+    sed '/^Terminated$/d' "$output" # the shell says so of its jobs, sooner or later
     if [ "$status" != "${3:-0}" ]; then
         echo "FAIL: status $status, want ${3:-0}"
         failed=$((failed + 1))
