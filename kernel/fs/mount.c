@@ -242,6 +242,25 @@ int mount_attach(struct mount *mount, const struct path *at)
     return error;
 }
 
+// The same file system on top of itself: -EBUSY; or 1 when it is there because the kernel put it there, which programs
+// that mount /proc for themselves need not know.
+static int mount_check_same(const struct mount *mount, const struct path *at)
+{
+    struct path top = *at;
+    path_get(&top);
+    mount_follow(&top);
+    int result = 0;
+    mutex_lock(&mount_lock);
+    if (top.mount->superblock == mount->superblock && top.dentry == mount->root) {
+        result = top.mount->flags & MOUNT_INITIAL ? 1 : -EBUSY;
+        if (result == 1)
+            top.mount->flags = mount->flags;
+    }
+    mutex_unlock(&mount_lock);
+    path_put(&top);
+    return result;
+}
+
 int mount_filesystem(const char *type_name, const char *source, const struct path *at,
     uint32_t flags, bool read_only_superblock, const char *options)
 {
@@ -258,9 +277,11 @@ int mount_filesystem(const char *type_name, const char *source, const struct pat
     superblock_put(superblock);
     if (mount == NULL)
         return -ENOMEM;
-    error = mount_attach(mount, at);
+    error = mount_check_same(mount, at);
+    if (error == 0)
+        error = mount_attach(mount, at);
     mount_put(mount);
-    return error;
+    return error == 1 ? 0 : error;
 }
 
 int mount_write_get(struct mount *mount)

@@ -24,6 +24,7 @@ struct superblock;
 #define MOUNT_NODIRATIME BIT(5)
 #define MOUNT_STRICTATIME BIT(6)
 #define MOUNT_RELATIME  BIT(7)
+#define MOUNT_INITIAL   BIT(8) // made by the kernel at boot: a program's mount of the same thing there takes it over
 
 struct mount {
     struct dentry *root;       // fixed; with a reference

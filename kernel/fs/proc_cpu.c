@@ -18,7 +18,6 @@ static void show_cpu_line(const char *key, const char *value, void *context)
 static int show_cpuinfo(struct proc_buffer *buffer, void *context)
 {
     cpumask_for_each (cpu, &cpu_online) {
-        proc_printf(buffer, "processor\t: %u\n", cpu);
         arch_cpuinfo_visit(cpu, show_cpu_line, buffer);
         proc_printf(buffer, "\n");
     }

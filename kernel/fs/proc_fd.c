@@ -165,8 +165,14 @@ static int proc_pipe_open(struct inode *inode, struct file *file)
 {
     const struct file *end = inode->private_data;
     struct pipe *pipe = end->private_data; // alive as long as this end is open
+    uint32_t flags = file->flags;
     file->mode |= FILE_STREAM;
-    return vfs_fifo_open != NULL ? vfs_fifo_open(&pipe, file) : -ENXIO;
+    if (vfs_fifo_open == NULL)
+        return -ENXIO;
+    file->flags |= O_NONBLOCK; // unlike that of a FIFO, this open does not wait for the other side
+    int error = vfs_fifo_open(&pipe, file);
+    file->flags = flags;
+    return error;
 }
 
 static int proc_nothing_open(struct inode *inode, struct file *file)

@@ -96,7 +96,8 @@ static int show_loadavg(struct proc_buffer *buffer, void *context)
         uint64_t load = statistics.load_average[i] + 327; // half of a hundredth
         proc_printf(buffer, "%lu.%02lu ", load >> 16, (load & 0xffff) * 100 >> 16);
     }
-    proc_printf(buffer, "%lu/%u %d\n", (unsigned long)statistics.running, total, last);
+    proc_printf(buffer, "%lu/%u %d\n", (unsigned long)MAX(statistics.running, UINT64_C(1)), total,
+        last); // who reads this runs
     return 0;
 }
 
@@ -222,6 +223,12 @@ static int show_slabinfo(struct proc_buffer *buffer, void *context)
     return 0;
 }
 
+static void add_fault(const char *name, uint64_t value, void *context)
+{
+    if (string_starts_with(name, "fault."))
+        *(uint64_t *)context += value;
+}
+
 static int show_vmstat(struct proc_buffer *buffer, void *context)
 {
     struct page_statistics pages;
@@ -230,6 +237,9 @@ static int show_vmstat(struct proc_buffer *buffer, void *context)
         pages.free_pages, pages.anonymous_pages, pages.mapped_pages, pages.cache_pages, pages.dirty_pages);
     proc_printf(buffer, "nr_shmem %lu\nnr_page_table_pages %lu\nnr_slab_unreclaimable %lu\n", pages.shared_pages,
         pages.page_table_pages, pages.slab_pages);
+    uint64_t faults = 0;
+    counter_for_each(add_fault, &faults);
+    proc_printf(buffer, "pgfault %lu\npgmajfault 0\n", (unsigned long)faults);
     proc_printf(buffer, "pgpgin 0\npgpgout 0\npswpin 0\npswpout 0\n");
     return 0;
 }

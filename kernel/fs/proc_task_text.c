@@ -188,11 +188,16 @@ static void status_show_cpus(struct proc_buffer *buffer, struct task *task)
 {
     struct cpumask mask;
     sched_get_affinity(&task->thread, &mask);
+    uint32_t cpus = MAX(cpu_count_possible, UINT32_C(1));
+    for (uint32_t cpu = cpus; cpu < CPU_MAX; cpu++)
+        cpumask_clear(&mask, cpu);
     proc_printf(buffer, "Cpus_allowed:\t");
-    uint32_t words = DIV_ROUND_UP(cpu_count_possible, 32u);
-    for (uint32_t i = words; i-- > 0;)
-        proc_printf(buffer, i == words - 1 && cpu_count_possible < 32 ? "%x%s" : "%08x%s",
-            (uint32_t)(mask.words[i / 2] >> (i % 2 * 32)), i != 0 ? "," : "\n");
+    uint32_t words = DIV_ROUND_UP(cpus, 32u);
+    for (uint32_t i = words; i-- > 0;) {
+        uint32_t bits = MIN(cpus - i * 32, UINT32_C(32));
+        proc_printf(buffer, "%0*x%s", (int)DIV_ROUND_UP(bits, 4u), (uint32_t)(mask.words[i / 2] >> (i % 2 * 32)),
+            i != 0 ? "," : "\n");
+    }
     proc_printf(buffer, "Cpus_allowed_list:\t");
     proc_show_cpu_list(buffer, &mask);
 }

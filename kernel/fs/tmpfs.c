@@ -231,6 +231,10 @@ static int tmpfs_parse_option(struct tmpfs *tmpfs, const struct mount_option *op
 {
     struct page_statistics statistics;
     uint64_t value;
+    if (mount_option_is(option, "size") || mount_option_is(option, "nr_blocks"))
+        tmpfs->page_limit_given = true;
+    if (mount_option_is(option, "nr_inodes"))
+        tmpfs->inode_limit_given = true;
     if (mount_option_is(option, "size")) {
         if (option->value_len != 0 && option->value[option->value_len - 1] == '%') {
             if (parse_u64(option->value, option->value_len - 1, 10, &value) != 0)
@@ -285,6 +289,8 @@ static int tmpfs_remount(struct superblock *superblock, const char *options)
     } else {
         tmpfs->page_limit = wanted.page_limit;
         tmpfs->inode_limit = wanted.inode_limit;
+        tmpfs->page_limit_given = wanted.page_limit_given;
+        tmpfs->inode_limit_given = wanted.inode_limit_given;
     }
     spin_unlock(&tmpfs->lock);
     return error;
@@ -295,9 +301,9 @@ static void tmpfs_show_options(struct superblock *superblock, char *buffer, size
     const struct tmpfs *tmpfs = superblock->private_data;
     struct fmt_buffer text;
     fmt_buffer_init(&text, buffer, size);
-    if (tmpfs->page_limit != 0)
+    if (tmpfs->page_limit_given && tmpfs->page_limit != 0)
         fmt_append(&text, ",size=%luk", (unsigned long)(tmpfs->page_limit * (PAGE_SIZE / 1024)));
-    if (tmpfs->inode_limit != 0)
+    if (tmpfs->inode_limit_given && tmpfs->inode_limit != 0)
         fmt_append(&text, ",nr_inodes=%lu", (unsigned long)tmpfs->inode_limit);
     if (tmpfs->root_mode != 01777)
         fmt_append(&text, ",mode=%o", tmpfs->root_mode);

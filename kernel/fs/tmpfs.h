@@ -13,6 +13,7 @@ struct tmpfs {
     uint64_t page_limit, page_count;   // 0: no limit; under lock
     uint64_t inode_limit, inode_count; // likewise
     uint32_t root_mode, root_uid, root_gid;
+    bool page_limit_given, inode_limit_given; // by an option: shown in /proc/mounts
 };
 
 // A regular file's pages and what else it has; inode->private_data.

@@ -20,7 +20,7 @@ static void vfs_mount_initial(const char *type, const char *name)
     struct path at;
     int error = walk_path(AT_FDCWD, name, strlen(name), WALK_FOLLOW, &at);
     if (error == 0) {
-        error = mount_filesystem(type, type, &at, MOUNT_RELATIME, false, "");
+        error = mount_filesystem(type, type, &at, MOUNT_RELATIME | MOUNT_INITIAL, false, "");
         path_put(&at);
     }
     if (error != 0)
