@@ -34,10 +34,6 @@ static void unpack_initial_files(void)
     int error = vfs_unpack_initial(phys_to_virt(boot_info.initrd_phys), boot_info.initrd_len_bytes);
     if (error != 0)
         panic("the initial file system can't be unpacked (error %d)", -error);
-    uint64_t start = boot_info.initrd_phys, end = start + boot_info.initrd_len_bytes;
-    // A UEFI image holds both; then there is nothing to give back.
-    if (end <= boot_info.kernel_phys_start || start >= boot_info.kernel_phys_end)
-        mm_release_boot_memory(start, end);
 }
 
 // Everything that may sleep: on a thread of its own.
