@@ -49,7 +49,8 @@ static int page_for(struct page_cache *cache, uint64_t index, struct page **page
 // May a shared page be mapped writable before anybody writes? Yes if nobody wants to know.
 static bool writable_at_once(const struct vm_area *area)
 {
-    return (area->flags & VM_SHARED) && area->cache->ops->write_page == NULL &&
+    const struct page_cache_ops *ops = area->cache->ops;
+    return (area->flags & VM_SHARED) && ops->write_page == NULL && ops->read_page == NULL &&
            (area->ops == NULL || area->ops->page_mkwrite == NULL);
 }
 
