@@ -7,6 +7,7 @@
 // A process whose parent does not care (SIGCHLD ignored, SA_NOCLDWAIT) is released by the last
 // thread itself.
 #include "kernel/arch/x86/arch.h"
+#include "kernel/core/shutdown.h"
 #include "kernel/core/log.h"
 #include "kernel/core/time.h"
 #include "kernel/fs/vfs.h"
@@ -333,6 +334,7 @@ static void release_reaped(struct list_node *reaped)
 {
     uint32_t code = (status & 0x7f) == 0 ? status >> 8 & 0xff : 128 + (status & 0x7f);
     log_info("process: init ended with status %u", code);
+    shutdown_run();
     pv_shutdown(PV_EXIT_CODE, code);
 }
 

@@ -3,6 +3,7 @@
 #include "kernel/arch/x86/arch.h"
 #include "kernel/base/assert.h"
 #include "kernel/base/string.h"
+#include "kernel/core/shutdown.h"
 #include "kernel/core/log.h"
 #include "kernel/core/random.h"
 #include "kernel/core/time.h"
@@ -230,10 +231,12 @@ SYSCALL4(reboot, uint32_t, magic1, uint32_t, magic2, uint32_t, command, uintptr_
     case LINUX_REBOOT_CMD_RESTART:
     case LINUX_REBOOT_CMD_RESTART2:
         log_info("reboot: restart");
+        shutdown_run();
         pv_shutdown(PV_REBOOT, 0);
     case LINUX_REBOOT_CMD_HALT:
     case LINUX_REBOOT_CMD_POWER_OFF:
         log_info("reboot: power off");
+        shutdown_run();
         pv_shutdown(PV_POWER_OFF, 0);
     case LINUX_REBOOT_CMD_CAD_ON:
     case LINUX_REBOOT_CMD_CAD_OFF:

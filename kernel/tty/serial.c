@@ -9,10 +9,12 @@
 // Everything is under tty->lock, the interrupt handler included.
 #include "kernel/tty/internal.h"
 
+#include "kernel/arch/x86/arch.h"
 #include "kernel/arch/x86/io.h"
 #include "kernel/core/errno.h"
 #include "kernel/core/irq.h"
 #include "kernel/core/log.h"
+#include "kernel/core/shutdown.h"
 #include "kernel/core/time.h"
 #include "kernel/core/timer.h"
 #include "kernel/fs/poll.h"
@@ -26,6 +28,7 @@
 #define SERIAL_FIFO_BYTES   16
 #define SERIAL_OUTPUT_BYTES 4096 // power of two
 #define SERIAL_POLL_NS      (10 * NS_PER_MS)
+#define SERIAL_FINISH_NS    (2000 * NS_PER_MS)
 #define SERIAL_WAKE_ROOM    (SERIAL_OUTPUT_BYTES / 2)
 
 struct serial {
@@ -85,6 +88,23 @@ static size_t serial_output_pending(struct tty *tty)
     (void)tty;
     return serial.head - serial.tail;
 }
+
+// Before the machine ends: what was written goes out, if the port takes it.
+static void serial_finish(void)
+{
+    uint64_t deadline_ns = time_monotonic_ns() + SERIAL_FINISH_NS;
+    for (;;) {
+        uint64_t flags = spin_lock_irqsave(&serial.tty.lock);
+        serial_pump();
+        bool done = serial.head == serial.tail &&
+                    (arch_in8(SERIAL_PORT + UART_LSR) & UART_LSR_TEMT) != 0;
+        spin_unlock_irqrestore(&serial.tty.lock, flags);
+        if (done || time_monotonic_ns() >= deadline_ns)
+            return;
+        arch_pause();
+    }
+}
+static struct shutdown_step serial_shutdown_step = {.function = serial_finish};
 
 static void serial_discard_output(struct tty *tty)
 {
@@ -205,6 +225,7 @@ int serial_init(struct tty **console)
     }
     tty_setup(&serial.tty, "ttyS0", TTY_MAJOR, 64, &serial_driver);
     serial_start();
+    shutdown_register(&serial_shutdown_step);
     *console = &serial.tty;
     return device_register(&device);
 }
