@@ -58,8 +58,8 @@ void signal_queue_flush(struct signal_queue *queue, uint64_t set)
 
 struct signal_handlers *process_signals_lock(struct process *process, uint64_t *flags)
 {
-    rcu_read_lock();
     struct signal_handlers *handlers;
+    rcu_read_lock();
     for (;;) {
         handlers = rcu_load(process->handlers);
         *flags = spin_lock_irqsave(&handlers->lock);
@@ -86,6 +86,8 @@ bool signal_action_ignores(const struct signal_action *action, int signal)
 void signal_wake(struct task *task, bool fatal)
 {
     thread_work_set(&task->thread, fatal ? SIGNAL_WORK_BITS : THREAD_WORK_SIGNAL);
+    if (&task->thread == thread_current() && !in_interrupt())
+        return; // it looks on its way out of the kernel
     uint32_t states =
         fatal ? THREAD_INTERRUPTIBLE | THREAD_KILLABLE | THREAD_STOPPED : THREAD_INTERRUPTIBLE;
     if (!sched_wake(&task->thread, states))
@@ -180,9 +182,9 @@ static int send_enqueue(
     queued->user = user_account_reference(user);
     atomic_fetch_add_relaxed(&user->signal_count, 1u);
     if (info != NULL) {
-        memcpy(&queued->base.info, info, sizeof(*info));
+        memcpy(&queued->base.info, info, SIGNAL_INFO_BYTES);
     } else {
-        memset(&queued->base.info, 0, sizeof(*info));
+        memset(&queued->base.info, 0, SIGNAL_INFO_BYTES);
         queued->base.info.si_code = SI_KERNEL;
     }
     queued->base.info.si_signo = signal;
@@ -385,12 +387,12 @@ static void queue_take(struct signal_queue *queue, int signal, siginfo_t *info)
     if (!more)
         queue->pending &= ~SIGNAL_BIT(signal);
     if (found == NULL) {
-        memset(info, 0, sizeof(*info));
+        memset(info, 0, SIGNAL_INFO_BYTES);
         info->si_signo = signal;
         return;
     }
     list_remove(&found->node);
-    memcpy(info, &found->info, sizeof(*info));
+    memcpy(info, &found->info, SIGNAL_INFO_BYTES);
     struct queued_signal *queued = container_of(found, struct queued_signal, base);
     if (queued->timer != NULL)
         posix_timer_dequeued(queued->timer, info);

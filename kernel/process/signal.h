@@ -16,6 +16,8 @@ struct process;
 
 // One queued signal. Standard signals queue at most once; real-time ones as often as
 // RLIMIT_SIGPENDING lets them.
+// Of `info` only the first SIGNAL_INFO_BYTES are kept: no kind of siginfo has members behind them.
+#define SIGNAL_INFO_BYTES 48
 struct signal_info {
     struct list_node node;
     siginfo_t info;
@@ -69,8 +71,8 @@ void signal_mask_pop(bool interrupted);
 [[nodiscard]] int signal_mask_from_user(uint64_t *mask, uintptr_t user, size_t size);
 // Takes the first pending signal that is in `set` off the running task's queues. Signal number or
 // 0. Takes the lock.
-int signal_dequeue(uint64_t set, siginfo_t *info);
-uint64_t signal_pending_set(void); // pending of the running task and its process
+int signal_dequeue(uint64_t set, siginfo_t *info); // fills SIGNAL_INFO_BYTES of *info
+uint64_t signal_pending_set(void);                 // pending of the running task and its process
 // Terminal job control: is the running process's group orphaned; is the signal ignored or blocked
 // by the running task?
 bool signal_is_ignored_or_blocked(int signal);

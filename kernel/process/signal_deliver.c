@@ -156,9 +156,24 @@ static void act_stop(struct task *task, int signal, uint64_t *flags)
         stop_begin(process, signal);
 }
 
-// Takes signals until one has a handler, whose action is copied to *action. 0: there is none. A
-// fatal one does not return.
-static int take_signal(struct task *task, siginfo_t *info, struct signal_action *action)
+// A handler is about to run: blocks what it wants blocked. The mask to restore behind it; the lock
+// is held.
+static uint64_t block_for_handler(struct task *task, int signal, const struct signal_action *action)
+{
+    uint64_t mask = task->restore_saved_mask ? task->saved_mask : task->signal_mask;
+    task->restore_saved_mask = false;
+    uint64_t blocked = action->mask;
+    if ((action->flags & SA_NODEFER) == 0)
+        blocked |= SIGNAL_BIT(signal);
+    task->signal_mask |= blocked & ~SIGNAL_SET_UNBLOCKABLE;
+    signal_recalculate_locked(task);
+    return mask;
+}
+
+// Takes signals until one has a handler, whose action is copied to *action and for which the mask
+// is set (*mask: the one to restore). 0: there is none. A fatal one does not return.
+static int take_signal(
+    struct task *task, siginfo_t *info, struct signal_action *action, uint64_t *mask)
 {
     struct process *process = task->process;
     struct signal_handlers *handlers = task->handlers;
@@ -191,6 +206,7 @@ static int take_signal(struct task *task, siginfo_t *info, struct signal_action 
             *action = *current;
             if ((current->flags & SA_RESETHAND) != 0)
                 current->handler = (uintptr_t)SIG_DFL;
+            *mask = block_for_handler(task, signal, action);
             break;
         }
         uint64_t bit = SIGNAL_BIT(signal);
@@ -207,26 +223,20 @@ static int take_signal(struct task *task, siginfo_t *info, struct signal_action 
     return signal;
 }
 
-static void run_handler(
-    struct trap_frame *frame, int signal, const siginfo_t *info, const struct signal_action *action)
+static void run_handler(struct trap_frame *frame, int signal, const siginfo_t *info,
+    const struct signal_action *action, uint64_t mask)
 {
     struct task *task = task_current();
     restart_before_handler(frame, action);
-    uint64_t mask = task->restore_saved_mask ? task->saved_mask : task->signal_mask;
-    if (signal_frame_build(frame, signal, info, action, mask) != 0) {
-        if (signal == SIGSEGV) {
-            uint64_t flags = spin_lock_irqsave(&task->handlers->lock);
-            task->handlers->actions[SIGSEGV - 1].handler = (uintptr_t)SIG_DFL;
-            spin_unlock_irqrestore(&task->handlers->lock, flags);
-        }
-        signal_force(SIGSEGV, SI_KERNEL, 0);
+    if (likely(signal_frame_build(frame, signal, info, action, mask) == 0))
         return;
+    signal_set_mask(mask);
+    if (signal == SIGSEGV) {
+        uint64_t flags = spin_lock_irqsave(&task->handlers->lock);
+        task->handlers->actions[SIGSEGV - 1].handler = (uintptr_t)SIG_DFL;
+        spin_unlock_irqrestore(&task->handlers->lock, flags);
     }
-    task->restore_saved_mask = false;
-    uint64_t blocked = task->signal_mask | action->mask;
-    if ((action->flags & SA_NODEFER) == 0)
-        blocked |= SIGNAL_BIT(signal);
-    signal_set_mask(blocked);
+    signal_force(SIGSEGV, SI_KERNEL, 0);
 }
 
 // ---- entries from the processor code -----------------------------------------------------------
@@ -236,11 +246,12 @@ void process_user_return(struct trap_frame *frame)
     struct task *task = task_current();
     if ((atomic_load_relaxed(&task->thread.work) & SIGNAL_WORK_BITS) == 0)
         return;
-    siginfo_t info;
-    struct signal_action action;
-    int signal = take_signal(task, &info, &action);
+    __attribute__((uninitialized)) siginfo_t info; // its first SIGNAL_INFO_BYTES are used
+    __attribute__((uninitialized)) struct signal_action action;
+    uint64_t mask;
+    int signal = take_signal(task, &info, &action, &mask);
     if (signal != 0) {
-        run_handler(frame, signal, &info, &action);
+        run_handler(frame, signal, &info, &action, mask);
         return; // further signals are seen by the next look at thread->work
     }
     restart_without_handler(frame);

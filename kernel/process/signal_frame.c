@@ -99,7 +99,11 @@ static void context_from_frame(
     context->rip = frame->rip;
     context->eflags = frame->rflags;
     context->cs = (uint16_t)frame->cs;
+    context->gs = 0;
+    context->fs = 0;
     context->ss = (uint16_t)frame->ss;
+    context->trapno = 0;
+    context->cr2 = 0;
     context->err = frame->error_code;
     context->oldmask = mask;
 }
@@ -154,9 +158,10 @@ int signal_frame_build(struct trap_frame *frame, int signal, const siginfo_t *in
     if (arch_fpu_signal_save(fpu) != 0)
         return -EFAULT;
 
-    struct signal_frame built;
+    __attribute__((uninitialized)) struct signal_frame built;
     struct ucontext *context = &built.context;
-    memset(context, 0, sizeof(*context));
+    context->uc_link = NULL;
+    memset(context->uc_mcontext.reserved1, 0, sizeof(context->uc_mcontext.reserved1));
     built.restorer = action->restorer;
     context->uc_flags = CONTEXT_FLAGS;
     context->uc_stack.ss_sp = (void *)task->altstack_base;
@@ -169,7 +174,8 @@ int signal_frame_build(struct trap_frame *frame, int signal, const siginfo_t *in
     context->uc_sigmask = mask;
     size_t len_bytes = offsetof(struct signal_frame, info);
     if ((action->flags & SA_SIGINFO) != 0) {
-        memcpy(&built.info, info, sizeof(*info));
+        memcpy(&built.info, info, SIGNAL_INFO_BYTES);
+        memset((char *)&built.info + SIGNAL_INFO_BYTES, 0, sizeof(*info) - SIGNAL_INFO_BYTES);
         len_bytes = sizeof(built);
     }
     if (copy_to_user(place, &built, len_bytes) != 0)
@@ -215,7 +221,7 @@ static void frame_from_context(struct trap_frame *frame, const struct sigcontext
 
 int64_t signal_frame_return(struct trap_frame *frame)
 {
-    struct ucontext context;
+    __attribute__((uninitialized)) struct ucontext context;
     uintptr_t place = frame->rsp - sizeof(uintptr_t); // the restorer's address was popped
     frame->syscall_number = UINT64_MAX;               // what rax holds is not a result: no restart
     if (copy_from_user(&context, place + offsetof(struct signal_frame, context), sizeof(context)) !=
@@ -229,7 +235,6 @@ int64_t signal_frame_return(struct trap_frame *frame)
     if (arch_fpu_signal_restore((uintptr_t)context.uc_mcontext.fpstate) != 0)
         goto bad;
     frame_from_context(frame, &context.uc_mcontext);
-    arch_frame_rewritten();
     // As Linux: a stack that is not acceptable leaves things as they are.
     struct task *task = task_current();
     if (task->altstack_base != (uintptr_t)context.uc_stack.ss_sp ||

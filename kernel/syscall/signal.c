@@ -10,7 +10,7 @@
 
 static void info_of_user(siginfo_t *info, int signal, int code)
 {
-    memset(info, 0, sizeof(*info));
+    memset(info, 0, SIGNAL_INFO_BYTES);
     info->si_signo = signal;
     info->si_code = code;
     info->si_pid = process_current()->pid;
@@ -79,7 +79,7 @@ static int kill_many(int32_t group, int signal, const siginfo_t *info)
 
 SYSCALL2(kill, int32_t, pid, int, signal)
 {
-    siginfo_t info;
+    __attribute__((uninitialized)) siginfo_t info;
     if (signal < 0 || signal > SIGNAL_COUNT)
         return -EINVAL;
     info_of_user(&info, signal, SI_USER);
@@ -93,27 +93,32 @@ SYSCALL2(kill, int32_t, pid, int, signal)
 }
 
 // To one task, which must belong to `process` unless that is 0.
+static int send_checked_task(struct task *task, int32_t pid, int signal, const siginfo_t *info)
+{
+    if (pid > 0 && task->process->pid != pid)
+        return -ESRCH;
+    int error = signal_may_send(task->process, signal);
+    if (error == 0 && signal != 0)
+        error = signal_send_task(task, signal, info);
+    return error;
+}
+
 static int send_task(int32_t pid, int32_t tid, int signal, const siginfo_t *info)
 {
     struct task *task = task_current();
-    if (tid != task->tid)
-        task = task_find_get(tid);
-    else
-        task_get(task);
+    if (tid == task->tid)
+        return send_checked_task(task, pid, signal, info); // raise(3): no lookup, no reference
+    task = task_find_get(tid);
     if (task == NULL)
         return -ESRCH;
-    int error = -ESRCH;
-    if (pid <= 0 || task->process->pid == pid)
-        error = signal_may_send(task->process, signal);
-    if (error == 0 && signal != 0)
-        error = signal_send_task(task, signal, info);
+    int error = send_checked_task(task, pid, signal, info);
     task_put(task);
     return error;
 }
 
 SYSCALL2(tkill, int32_t, tid, int, signal)
 {
-    siginfo_t info;
+    __attribute__((uninitialized)) siginfo_t info;
     if (tid <= 0 || signal < 0 || signal > SIGNAL_COUNT)
         return -EINVAL;
     info_of_user(&info, signal, SI_TKILL);
@@ -122,7 +127,7 @@ SYSCALL2(tkill, int32_t, tid, int, signal)
 
 SYSCALL3(tgkill, int32_t, pid, int32_t, tid, int, signal)
 {
-    siginfo_t info;
+    __attribute__((uninitialized)) siginfo_t info;
     if (pid <= 0 || tid <= 0 || signal < 0 || signal > SIGNAL_COUNT)
         return -EINVAL;
     info_of_user(&info, signal, SI_TKILL);
@@ -332,7 +337,7 @@ SYSCALL4(
 {
     uint64_t set;
     uint64_t deadline_ns = UINT64_MAX;
-    siginfo_t info;
+    siginfo_t info = {}; // all of it is shown, only the beginning is filled
     int result = signal_mask_from_user(&set, set_user, size);
     if (result == 0 && timeout != 0) {
         uint64_t wait_ns;
