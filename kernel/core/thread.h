@@ -89,6 +89,8 @@ struct thread {
     uint64_t major_faults;
     uint64_t user_ns;               // time in user mode (tick accounted), own CPU only
     uint64_t system_ns;
+    // The last exception that became a signal, as signal frames show it: vector, error code, address. Own.
+    uint64_t trap_vector, trap_error_code, trap_address;
 #ifdef LODGER_DEBUG
     struct lock_held held[THREAD_LOCKS_MAX]; // sleeping locks held, for the order checker; only the thread itself
     uint32_t held_count;

@@ -82,8 +82,8 @@ static int find_program(
         if (error != -ENOEXEC || program->head_len_bytes < 2 || program->head[0] != '#' ||
             program->head[1] != '!')
             break;
-        if (depth == SCRIPT_DEPTH_MAX) {
-            error = -ELOOP;
+        if (depth == SCRIPT_DEPTH_MAX || program->path_vanishes) {
+            error = depth == SCRIPT_DEPTH_MAX ? -ELOOP : -ENOENT;
             break;
         }
         // The next level's argument is the path of this level's interpreter: it stands first among
@@ -325,29 +325,49 @@ static int replace(struct exec_program *program, struct exec_arguments *argument
     return error;
 }
 
-int process_exec(int dirfd, const char *path, uintptr_t argv, uintptr_t envp, int flags)
+// What a program that was named relative to a descriptor is called: /dev/fd/N or /dev/fd/N/path. NULL: no memory.
+static char *path_of_descriptor(int dirfd, const char *path)
 {
-    struct exec_program program = {};
+    size_t size = strlen(path) + 32;
+    char *text = kmalloc(size, 0);
+    if (text != NULL)
+        fmt_snprintf(text, size, path[0] == '\0' ? "/dev/fd/%d" : "/dev/fd/%d/%s", dirfd, path);
+    return text;
+}
+
+static int exec_opened(
+    struct exec_program *program, const char *path, uintptr_t argv, uintptr_t envp)
+{
     struct exec_arguments arguments;
-    char descriptor_path[32];
+    uint32_t paths = 0;
     exec_arguments_init(&arguments, process_limit(RLIMIT_STACK));
-    int error = vfs_open_exec(dirfd, path, flags, &program.file);
-    if (error == 0 && path[0] == '\0') {
-        fmt_snprintf(descriptor_path, sizeof(descriptor_path), "/dev/fd/%d", dirfd);
-        path = descriptor_path;
-    }
-    if (error == 0)
-        error = exec_arguments_add_user(&arguments, argv, &arguments.argument_count);
+    int error = exec_arguments_add_user(&arguments, argv, &arguments.argument_count);
     if (error == 0 && arguments.argument_count == 0) // never none: programs rely on argv[0]
         error = exec_arguments_add_kernel(&arguments, "", 1, &arguments.argument_count);
     if (error == 0)
         error = exec_arguments_add_user(&arguments, envp, &arguments.environment_count);
-    uint32_t paths = 0;
     if (error == 0)
         error = exec_arguments_add_kernel(&arguments, path, strlen(path) + 1, &paths);
     if (error == 0)
-        error = replace(&program, &arguments, path);
+        error = replace(program, &arguments, path);
     exec_arguments_release(&arguments);
+    return error;
+}
+
+int process_exec(int dirfd, const char *path, uintptr_t argv, uintptr_t envp, int flags)
+{
+    struct exec_program program = {};
+    int error = vfs_open_exec(dirfd, path, flags, &program.file);
+    if (error != 0)
+        return error;
+    char *allocated = NULL;
+    if (dirfd != AT_FDCWD && path[0] != '/') {
+        program.path_vanishes = fd_table_is_close_on_exec(task_current()->files, dirfd);
+        allocated = path_of_descriptor(dirfd, path);
+        path = allocated;
+    }
+    error = path != NULL ? exec_opened(&program, path, argv, envp) : -ENOMEM;
+    kfree(allocated);
     exec_program_release(&program);
     return error;
 }

@@ -45,6 +45,8 @@ struct exec_program {
     uintptr_t bias, interpreter_bias; // distance between the addresses in the file and in memory
     uintptr_t stack_start, stack_top;
     bool executable_stack;
+    bool
+        path_vanishes; // it is named by a descriptor that exec closes: no interpreter could open it
 };
 
 // `#!`: fills `interpreter` (at most EXEC_HEAD_BYTES) and `argument` (empty: none) from the head of

@@ -13,11 +13,11 @@ int script_parse(const char *head, size_t len_bytes, char interpreter[SCRIPT_LIN
 {
     if (len_bytes < 3 || head[0] != '#' || head[1] != '!')
         return -ENOEXEC;
-    size_t limit = MIN(len_bytes, (size_t)SCRIPT_LINE_MAX);
+    size_t limit = MIN(len_bytes, (size_t)SCRIPT_LINE_MAX - 1);
     size_t end = 2;
     while (end < limit && head[end] != '\n' && head[end] != '\0')
         end++;
-    bool cut = end == limit && limit == SCRIPT_LINE_MAX;
+    bool cut = end == limit && limit == SCRIPT_LINE_MAX - 1;
     while (end > 2 && is_blank(head[end - 1]))
         end--;
     size_t start = 2;

@@ -102,35 +102,11 @@ static void context_from_frame(
     context->gs = 0;
     context->fs = 0;
     context->ss = (uint16_t)frame->ss;
-    context->trapno = 0;
-    context->cr2 = 0;
-    context->err = frame->error_code;
+    const struct thread *thread = thread_current();
+    context->trapno = thread->trap_vector;
+    context->err = thread->trap_error_code;
+    context->cr2 = thread->trap_address;
     context->oldmask = mask;
-}
-
-// What the handler's frame shows of the exception that caused it: vector and address.
-static void context_trap(struct sigcontext *context, int signal, const siginfo_t *info)
-{
-    if (info->si_code <= 0 || info->si_code == SI_KERNEL)
-        return;
-    switch (signal) {
-    case SIGSEGV:
-    case SIGBUS:
-        context->trapno = 14;
-        context->cr2 = (uint64_t)(uintptr_t)info->si_addr;
-        break;
-    case SIGILL:
-        context->trapno = 6;
-        break;
-    case SIGFPE:
-        context->trapno = info->si_code == FPE_INTDIV ? 0 : 19;
-        break;
-    case SIGTRAP:
-        context->trapno = info->si_code == TRAP_BRKPT ? 3 : 1;
-        break;
-    default:
-        break;
-    }
 }
 
 // Where the frame goes: *fpu is the place of the FPU state. -EFAULT: the alternate stack overflows.
@@ -169,7 +145,6 @@ int signal_frame_build(struct trap_frame *frame, int signal, const siginfo_t *in
         (int)(task->altstack_size == 0 ? SS_DISABLE : task->altstack_flags);
     context->uc_stack.ss_size = task->altstack_size;
     context_from_frame(&context->uc_mcontext, frame, mask);
-    context_trap(&context->uc_mcontext, signal, info);
     context->uc_mcontext.fpstate = (struct _fpstate *)fpu;
     context->uc_sigmask = mask;
     size_t len_bytes = offsetof(struct signal_frame, info);

@@ -143,8 +143,12 @@ void trap_start_user(struct trap_frame *frame)
 
 // ---- page faults --------------------------------------------------------------------------------------
 
-static void page_fault_signal(struct trap_frame *frame, int error, uintptr_t address)
+static void page_fault_signal(struct trap_frame *frame, int error, uintptr_t address, uint64_t code)
 {
+    struct thread *thread = thread_current();
+    thread->trap_vector = TRAP_PAGE_FAULT;
+    thread->trap_error_code = address < USER_END ? code : code | FAULT_PRESENT; // says nothing of the kernel's mappings
+    thread->trap_address = address;
     switch (error) {
     case -EFAULT:
         process_user_trap(frame, SIGSEGV, SEGV_MAPERR, address);
@@ -170,7 +174,7 @@ static void page_fault_user(struct trap_frame *frame, uintptr_t address)
     arch_irq_enable();
     int error = address < USER_END ? mm_page_fault(address, code, frame) : -EFAULT;
     if (unlikely(error != 0))
-        page_fault_signal(frame, error, address);
+        page_fault_signal(frame, error, address, code);
 }
 
 static void page_fault_kernel(struct trap_frame *frame, uintptr_t address)
@@ -234,6 +238,8 @@ static void exception_user(struct trap_frame *frame, uint64_t vector)
     int signal = SIGSEGV;
     int code = SI_KERNEL;
     uintptr_t address = 0;
+    thread_current()->trap_vector = vector;
+    thread_current()->trap_error_code = frame->error_code;
     switch (vector) {
     case TRAP_DIVIDE:
         signal = SIGFPE;
