@@ -225,7 +225,8 @@ int cmd_bench(int argc, char **argv)
     struct bench_figures ours, theirs = {};
     parse_options(argc, argv, &options);
     build_needed();
-    struct bench_kernel here = {.title = "lodger", .image = tree_path("out/release/lodger.elf"),
+    struct bench_kernel here = {.title = "lodger",
+        .image = tree_path("out/release/lodger.elf"),
         .file = tree_path("out/release/lodger.img")};
     struct bench_kernel reference = {.title = "linux", .image = options.against, .foreign = true};
     if (!options.alone && reference.image == NULL) {

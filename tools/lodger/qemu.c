@@ -33,6 +33,8 @@
 #define LOG_KEPT_BYTES (1u << 20)
 // Time that QEMU gets to end after SIGTERM.
 #define STOP_PATIENCE_NS 2000000000ull
+// A key pressed before the shell reads its line can get lost, so the end of input is repeated in this interval.
+#define END_INTERVAL_NS 1000000000ull
 // Running QEMUs at once, at most.
 #define CHILDREN_MAX 64
 
@@ -82,7 +84,10 @@ struct relay {
     size_t input_sent_bytes; // of it
     bool input_open;
     bool input_is_terminal;
+    bool
+        guest_listens; // it has printed something: its serial port has been set up, which loses what came before
     bool escape_pressed;
+    uint64_t end_again_ns; // when end-of-transmission is sent to the console again; 0: not
     bool stopping;
     uint64_t stop_deadline_ns;
     uint64_t deadline_ns; // 0: none
@@ -214,6 +219,7 @@ static void stream_received(
 {
     struct qemu_run *run = relay->run;
     set_silence_deadline(relay);
+    relay->guest_listens = true;
     switch (stream) {
     case CONSOLE:
     case OUT:
@@ -308,6 +314,7 @@ static void input_end(struct relay *relay)
         buffer_add(&relay->input, end, sizeof(end));
     } else {
         buffer_add(&relay->input, &(uint8_t){END_OF_TRANSMISSION}, 1);
+        relay->end_again_ns = time_now_ns() + END_INTERVAL_NS;
     }
 }
 
@@ -369,6 +376,9 @@ static int patience_ms(const struct relay *relay)
 {
     uint64_t until_ns = next_deadline_ns(relay);
     uint64_t now_ns = time_now_ns();
+    if (relay->end_again_ns != 0 && (until_ns == 0 || relay->end_again_ns < until_ns)) {
+        until_ns = relay->end_again_ns;
+    }
     if (until_ns == 0) {
         return -1;
     }
@@ -381,6 +391,9 @@ static int patience_ms(const struct relay *relay)
 
 static void check_deadline(struct relay *relay)
 {
+    if (relay->end_again_ns != 0 && time_now_ns() >= relay->end_again_ns) {
+        input_end(relay);
+    }
     uint64_t until_ns = next_deadline_ns(relay);
     if (until_ns == 0 || time_now_ns() < until_ns) {
         return;
@@ -404,7 +417,7 @@ static void relay_all(struct relay *relay)
         for (int i = 0; i < STREAM_COUNT; i++) {
             polls[i] = (struct pollfd){.fd = relay->fds[i], .events = POLLIN};
         }
-        polls[CONSOLE].events |= pending ? POLLOUT : 0;
+        polls[CONSOLE].events |= pending && relay->guest_listens ? POLLOUT : 0;
         bool want_input = relay->input_open && (!pending || relay->input_is_terminal);
         polls[INPUT] = (struct pollfd){.fd = want_input ? STDIN_FILENO : -1, .events = POLLIN};
         polls[SIGNALS] = (struct pollfd){.fd = relay->signal_fd, .events = POLLIN};
