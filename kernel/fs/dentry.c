@@ -78,7 +78,7 @@ struct dentry *dentry_create(struct superblock *superblock, struct dentry *paren
     dentry->name_len = (uint32_t)len;
     dentry->refcount = 1;
     dentry->superblock = superblock;
-    dentry->next_cookie = 2; // 0 and 1 are "." and ".."
+    dentry->next_cookie = DENTRY_COOKIE_LAST;
     spin_lock_init(&dentry->lock);
     list_init(&dentry->lru_node);
     dentry->parent = dentry;
@@ -132,15 +132,17 @@ static void dentry_hash_remove(struct dentry *dentry)
     dentry->flags &= ~DENTRY_HASHED;
 }
 
-// Cookies only grow, so a new child always becomes the last one of the tree. The directory is locked.
+// Cookies only shrink, so a new child always becomes the first one of the tree: listings show the newest entry first, as
+// those of Linux do. The directory is locked.
 static void dentry_children_insert(struct dentry *parent, struct dentry *child)
 {
-    child->cookie = parent->next_cookie++;
+    child->cookie = parent->next_cookie--;
+    assert(child->cookie > 1); // those are "." and ".."
     struct rbtree_node **link = &parent->children.root;
     struct rbtree_node *above = NULL;
     while (*link != NULL) {
         above = *link;
-        link = &above->right;
+        link = &above->left;
     }
     rbtree_insert_at(&parent->children, &child->sibling, above, link, NULL);
 }

@@ -41,6 +41,8 @@ struct superblock;
 #define DENTRY_REVALIDATE BIT(4) // ask inode_ops.revalidate of the parent at each use; fixed
 #define DENTRY_LINK       BIT(5) // inode is a symbolic link; under lock
 
+#define DENTRY_COOKIE_LAST ((UINT64_C(1) << 62) - 1) // position of a directory's first entry; 0 and 1 are "." and ".."
+
 #define DENTRY_REF_DEAD UINT32_C(0x80000000)
 
 struct dentry {

@@ -46,8 +46,8 @@ struct file *file_alloc(uint32_t open_flags)
     __atomic_fetch_add(&open_count, 1, __ATOMIC_RELAXED);
     file->refcount = 1;
     file->flags = open_flags & ~(uint32_t)(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC);
-    uint32_t access = open_flags & O_ACCMODE;
-    file->mode = (access != O_WRONLY ? FILE_READ : 0) | (access != O_RDONLY ? FILE_WRITE : 0);
+    static const uint32_t modes[] = {FILE_READ, FILE_WRITE, FILE_READ | FILE_WRITE, 0}; // 3: for ioctl only
+    file->mode = modes[open_flags & O_ACCMODE];
     mutex_init(&file->offset_lock);
     spin_lock_init(&file->lock);
     list_init(&file->poll_links);

@@ -469,8 +469,11 @@ static int walk_component(struct walk *walk, struct path_walk *rest,
         *stop = true;
         return walk_stop(walk, component);
     }
-    if (final && component->must_be_directory)
+    if (final && component->must_be_directory) {
+        if (walk->flags & WALK_CREATE && component->kind == PATH_COMPONENT_NAME)
+            return -EISDIR; // open can't make directories, whatever is there
         walk->must_be_directory = true;
+    }
     if (unlikely(component->kind != PATH_COMPONENT_NAME))
         return component->kind == PATH_COMPONENT_DOT ? 0 : walk_up(walk);
     struct walk_entry entry;

@@ -86,6 +86,8 @@ static int open_by_type(struct file *file)
         return -ENXIO;
     case S_IFIFO:
         file->mode |= FILE_STREAM;
+        if ((file->flags & O_ACCMODE) == O_ACCMODE)
+            return -EINVAL;
         return vfs_fifo_open != NULL ? vfs_fifo_open(&inode->pipe, file) : -ENXIO;
     default:
         file->ops = inode->file_ops;

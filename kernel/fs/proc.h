@@ -68,7 +68,7 @@ char proc_task_state(struct task *task);
 // proc_task_text.c
 proc_show_function proc_show_stat, proc_show_status, proc_show_statm, proc_show_comm, proc_show_limits, proc_show_io,
     proc_show_oom_score_adj, proc_show_oom_score, proc_show_personality, proc_show_wchan, proc_show_cgroup,
-    proc_show_cpuset, proc_show_schedstat;
+    proc_show_cpuset, proc_show_schedstat, proc_show_loginuid;
 struct cpumask;
 void proc_show_cpu_list(struct proc_buffer *buffer, const struct cpumask *mask); // "0-3,8" and a line end
 // proc_task_memory.c

@@ -60,6 +60,11 @@ void proc_cpu_register(void)
 
 static struct superblock *sysfs;
 
+int sysfs_register(const struct proc_file *file)
+{
+    return proc_tree_register(sysfs, file);
+}
+
 static int sysfs_mount(const struct filesystem_type *type, const char *options, struct superblock **result)
 {
     superblock_get(sysfs);

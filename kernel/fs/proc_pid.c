@@ -3,7 +3,7 @@
 //
 // Their dentries are a cache: looked up by number, checked at each use (is the task still there?), and forgotten when
 // nobody uses them. An inode below such a directory holds a reference to its task; what it shows is looked at when it is read. Listings
-// of the root go through the fixed files first and then through the processes, whose positions are their numbers above 2^32.
+// of the root go through the fixed files first and then through the processes, whose positions are their numbers above them.
 #include "kernel/base/assert.h"
 #include "kernel/base/fmt.h"
 #include "kernel/base/string.h"
@@ -15,7 +15,8 @@
 #include "mm/slab.h"
 #include <linux/capability.h>
 
-#define PID_POSITION (UINT64_C(1) << 32)
+#define PID_POSITION (DENTRY_COOKIE_LAST + 1)
+#define PID_INODE    (UINT64_C(1) << 32)
 #define DT_DIR 4u
 
 // inode->private_data of everything below /proc/PID.
@@ -152,7 +153,7 @@ static int proc_root_iterate(struct file *file, struct directory_emitter *emitte
         int len = fmt_snprintf(name, sizeof(name), "%d", process->pid);
         after = process->pid;
         process_put(process);
-        if (!directory_emit(emitter, name, (size_t)len, PID_POSITION + (uint64_t)after, PID_POSITION + (uint64_t)after,
+        if (!directory_emit(emitter, name, (size_t)len, PID_POSITION + (uint64_t)after, PID_INODE + (uint64_t)after,
                 DT_DIR))
             break;
     }
@@ -299,7 +300,7 @@ static int proc_threads_iterate(struct file *file, struct directory_emitter *emi
         int len = fmt_snprintf(name, sizeof(name), "%d", task->tid);
         after = task->tid;
         task_put(task);
-        if (!directory_emit(emitter, name, (size_t)len, (uint64_t)after + 2, PID_POSITION + (uint64_t)after, DT_DIR))
+        if (!directory_emit(emitter, name, (size_t)len, (uint64_t)after + 2, PID_INODE + (uint64_t)after, DT_DIR))
             break;
     }
     return 0;
@@ -344,6 +345,8 @@ const struct proc_task_entry proc_task_entries[] = {
     {"cgroup", S_IFREG | 0444, .show = proc_show_cgroup},
     {"oom_score", S_IFREG | 0444, .show = proc_show_oom_score},
     {"oom_score_adj", S_IFREG | 0644, .show = proc_show_oom_score_adj, .file_ops = &proc_oom_ops},
+    {"loginuid", S_IFREG | 0644, .show = proc_show_loginuid},
+    {"sessionid", S_IFREG | 0444, .show = proc_show_loginuid},
     {"io", S_IFREG | 0400, .show = proc_show_io},
 };
 const size_t proc_task_entry_count = ARRAY_SIZE(proc_task_entries);

@@ -379,3 +379,10 @@ int proc_show_schedstat(struct proc_buffer *buffer, struct inode *inode)
         thread->sched.switches_voluntary + thread->sched.switches_involuntary);
     return 0;
 }
+
+// Also sessionid: both belong to auditing, which there is none of.
+int proc_show_loginuid(struct proc_buffer *buffer, struct inode *inode)
+{
+    proc_printf(buffer, "%u", UINT32_MAX);
+    return 0;
+}

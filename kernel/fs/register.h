@@ -35,6 +35,7 @@ struct proc_file {
     void *context;
 };
 [[nodiscard]] int proc_register(const struct proc_file *file);
+[[nodiscard]] int sysfs_register(const struct proc_file *file); // the same in /sys, after vfs_init()
 
 // Device number (as in st_rdev) of a process's controlling terminal; set by the terminals. NULL until then.
 struct tty;

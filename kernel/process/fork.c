@@ -154,6 +154,7 @@ static void task_copy(struct task *child, struct task *parent, const struct clon
         child->exit_signal = (uint8_t)request->exit_signal;
     child->no_new_privileges = parent->no_new_privileges;
     child->personality = parent->personality;
+    child->io_priority = parent->io_priority;
     child->timer_slack_ns = parent->timer_slack_ns;
     child->start_ns = time_monotonic_ns();
 }

@@ -51,6 +51,8 @@ SYSCALL1(uname, uintptr_t, user)
         .machine = "x86_64"};
     system_name_get(SYSTEM_NAME_HOST, names.nodename);
     system_name_get(SYSTEM_NAME_DOMAIN, names.domainname);
+    if ((task_current()->personality & PER_MASK) == PER_LINUX32)
+        strlcpy(names.machine, "i686", sizeof(names.machine));
     if ((task_current()->personality & UNAME26) != 0)
         strlcpy(names.release, "2.6.61-lodger", sizeof(names.release));
     return copy_to_user(user, &names, sizeof(names));

@@ -118,7 +118,7 @@ SYSCALL4(openat2, int, dirfd, uintptr_t, path, uintptr_t, user_how, size_t, size
 
 SYSCALL2(memfd_create, uintptr_t, user_name, uint32_t, flags)
 {
-    char name[250];
+    char name[256]; // the text may have 249 bytes
     if (flags & ~(uint32_t)(MFD_CLOEXEC | MFD_ALLOW_SEALING))
         return -EINVAL;
     int64_t len = user_copy_string(name + 6, user_name, sizeof(name) - 6);

@@ -5,6 +5,7 @@
 #include "kernel/fs/register.h"
 #include "kernel/syscall/system_names.h"
 #include "kernel/syscall/unimplemented.h"
+#include "kernel/tty/tty.h"
 
 static int show_text(struct proc_buffer *buffer, void *context)
 {
@@ -46,8 +47,15 @@ static int show_unimplemented(struct proc_buffer *buffer, void *context)
     return 0;
 }
 
+static int show_console(struct proc_buffer *buffer, void *context)
+{
+    proc_printf(buffer, "%s\n", tty_console_name());
+    return 0;
+}
+
 int syscall_proc_register(void)
 {
+    static const struct proc_file console = {.path = "class/tty/console/active", .mode = 0444, .show = show_console};
     static const struct proc_file files[] = {
         {.path = "version", .mode = 0444, .show = show_version},
         {.path = "lodger/unimplemented", .mode = 0444, .show = show_unimplemented},
@@ -58,7 +66,7 @@ int syscall_proc_register(void)
         {.path = "sys/kernel/hostname", .mode = 0644, .show = show_name, .store = store_name, .context = (void *)SYSTEM_NAME_HOST},
         {.path = "sys/kernel/domainname", .mode = 0644, .show = show_name, .store = store_name, .context = (void *)SYSTEM_NAME_DOMAIN},
     };
-    int error = 0;
+    int error = sysfs_register(&console);
     for (size_t i = 0; i < ARRAY_SIZE(files) && error == 0; i++)
         error = proc_register(&files[i]);
     return error;
