@@ -259,13 +259,15 @@ int elf_map(struct exec_program *program, uint64_t stack_limit_bytes, size_t sta
     return error == -EEXIST ? -ENOMEM : error;
 }
 
+// The last page of a segment's file content is zero behind it to its end: the dynamic linker's first allocations come from there
+// and count on it.
 static int clear_tails_of(const struct elf_image *image, uintptr_t bias)
 {
     for (uint32_t i = 0; i < image->segment_count; i++) {
         const struct elf_segment *segment = &image->segments[i];
         uintptr_t start = bias + segment->vaddr + segment->file_size;
-        uintptr_t end = MIN(ALIGN_UP(start, PAGE_SIZE), bias + segment->vaddr + segment->mem_size);
-        if (segment->file_size == 0 || start >= end)
+        uintptr_t end = ALIGN_UP(start, PAGE_SIZE);
+        if (segment->file_size == 0 || segment->mem_size == segment->file_size || start == end)
             continue;
         // A segment that can't be written keeps what the file has there: nothing can depend on it
         // (as Linux).
