@@ -45,6 +45,8 @@ static void one_clock(clockid_t clock)
     spec.it_value = (struct timespec){past_ns / 1000000000, past_ns % 1000000000};
     spec.it_interval = (struct timespec){0, 200000000};
     OK(timerfd_settime(timer, TFD_TIMER_ABSTIME, &spec, NULL));
+    struct pollfd source = {.fd = timer, .events = POLLIN};
+    CHECK_EQ(poll(&source, 1, 2000), 1);
     CHECK_EQ(read(timer, &count, 8), 8);
     CHECK(count == 3 || count == 4);
     spec.it_value = (struct timespec){0, 0}; // disarm
