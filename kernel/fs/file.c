@@ -45,7 +45,8 @@ struct file *file_alloc(uint32_t open_flags)
         return NULL;
     __atomic_fetch_add(&open_count, 1, __ATOMIC_RELAXED);
     file->refcount = 1;
-    file->flags = open_flags & ~(uint32_t)(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC);
+    // O_NOCTTY stays until the device has been opened, see namei_open_path().
+    file->flags = open_flags & ~(uint32_t)(O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC);
     static const uint32_t modes[] = {FILE_READ, FILE_WRITE, FILE_READ | FILE_WRITE, 0}; // 3: for ioctl only
     file->mode = modes[open_flags & O_ACCMODE];
     mutex_init(&file->offset_lock);

@@ -151,6 +151,7 @@ int namei_open_path(const struct path *path, uint32_t flags, bool created, struc
         return error;
     }
     assert(file->ops != NULL);
+    file->flags &= ~(uint32_t)O_NOCTTY;
     if (flags & O_TRUNC && !created)
         error = open_truncate(file);
     if (error != 0) {

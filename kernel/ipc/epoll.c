@@ -370,6 +370,7 @@ int epoll_control(struct file *epoll_file, int operation, struct file *target, i
     if (operation != EPOLL_CTL_DEL && (event.events & EPOLLEXCLUSIVE) != 0 &&
         (operation == EPOLL_CTL_MOD || nested || (event.events & ~EPOLL_EXCLUSIVE_OK) != 0))
         return -EINVAL;
+    event.events |= EPOLLERR | EPOLLHUP; // always wanted, also of who asks for nothing else
     struct epoll *epoll = epoll_file->private_data;
     if (operation != EPOLL_CTL_ADD || !nested)
         return epoll_control_locked(epoll, operation, target, fd, event);

@@ -10,7 +10,8 @@
 // for others (data, room) passes the wake-up on, so none is lost:
 //   I1  head, tail and the counts change only under the lock;
 //   I2  each change that can end a wait is followed by a wake-up of the queue in question;
-//   I3  who was woken and does not use all of what it was woken for wakes the next.
+//   I3  who was woken (that is, has waited) and does not use all of what it was woken for wakes the next. Who has
+//       not waited took nobody's wake-up, and must not pretend an event to edge-triggered watchers.
 // One drained page is kept for the next write: a ping-pong of small messages allocates nothing.
 #include "kernel/ipc/pipe.h"
 
@@ -137,6 +138,7 @@ static int64_t pipe_read(struct file *file, struct io_iter *to, uint64_t *offset
 {
     struct pipe *pipe = file->private_data;
     int64_t done = 0;
+    bool waited = false;
     (void)offset;
     if (to->count == 0)
         return 0;
@@ -159,13 +161,14 @@ static int64_t pipe_read(struct file *file, struct io_iter *to, uint64_t *offset
         }
         if (done != 0 || pipe->writer_count == 0)
             break;
+        waited = true;
         int error = pipe_wait_data(pipe, (file->flags & O_NONBLOCK) != 0);
         if (error != 0) {
             done = error;
             break;
         }
     }
-    bool more = pipe_used(pipe) != 0;
+    bool more = waited && pipe_used(pipe) != 0;
     mutex_unlock(&pipe->lock);
     if (done > 0)
         pipe_wake_writers(pipe);
@@ -214,6 +217,7 @@ static int64_t pipe_write(struct file *file, struct io_iter *from, uint64_t *off
     uint32_t flags = (file->flags & O_DIRECT) != 0 ? PIPE_BUFFER_PACKET : PIPE_BUFFER_MERGE;
     int64_t done = 0;
     int64_t result = 0;
+    bool waited = false;
     (void)offset;
     if (from->count == 0)
         return 0;
@@ -231,10 +235,11 @@ static int64_t pipe_write(struct file *file, struct io_iter *from, uint64_t *off
         } else {
             if (done != 0)
                 pipe_wake_readers(pipe); // they make the room that we wait for
+            waited = true;
             result = pipe_wait_room(pipe, (file->flags & O_NONBLOCK) != 0);
         }
     }
-    bool room = !pipe_is_full(pipe);
+    bool room = waited && !pipe_is_full(pipe);
     mutex_unlock(&pipe->lock);
     if (result == -EPIPE)
         (void)signal_send_task(task_current(), SIGPIPE, NULL);
