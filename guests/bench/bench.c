@@ -35,6 +35,9 @@
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
+// What the kernel put off while the benchmark was prepared (RCU callbacks, freeing) is done in this time.
+#define SETTLE_US 50000
+
 static char self_path[] = "/proc/self/exe";
 static char work_directory[64];
 static unsigned long long measured_ns;
@@ -395,6 +398,7 @@ static const struct benchmark {
 static void run(const struct benchmark *benchmark, unsigned count)
 {
     benchmark->run(count / 10 + 1);
+    usleep(SETTLE_US);
     benchmark->run(count);
     printf("%s %u %llu %llu\n", benchmark->name, count, measured_ns, measured_ns / count);
     fflush(stdout);

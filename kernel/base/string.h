@@ -53,3 +53,18 @@ bool string_equals_bytes(const char *string, const char *bytes, size_t len);
 
 // The same with an optional leading '-' or '+'.
 [[nodiscard]] int parse_s64(const char *bytes, size_t len, unsigned int base, int64_t *value);
+
+// Words at any address.
+static inline uint64_t load_unaligned_u64(const void *address)
+{
+    uint64_t word;
+    memcpy(&word, address, sizeof(word));
+    return word;
+}
+
+static inline uint32_t load_unaligned_u32(const void *address)
+{
+    uint32_t word;
+    memcpy(&word, address, sizeof(word));
+    return word;
+}

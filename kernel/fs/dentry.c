@@ -298,6 +298,25 @@ bool dentry_get_unless_dead(struct dentry *dentry)
     return false;
 }
 
+// Names are short: a call of memcmp() would cost more than the comparison. Two loads that overlap cover any length.
+static inline bool names_equal(const char *a, const char *b, size_t len)
+{
+    if (len >= 8) {
+        size_t at = 0;
+        for (; at + 8 < len; at += 8)
+            if (load_unaligned_u64(a + at) != load_unaligned_u64(b + at))
+                return false;
+        return load_unaligned_u64(a + len - 8) == load_unaligned_u64(b + len - 8);
+    }
+    if (len >= 4)
+        return load_unaligned_u32(a) == load_unaligned_u32(b) &&
+               load_unaligned_u32(a + len - 4) == load_unaligned_u32(b + len - 4);
+    for (size_t at = 0; at < len; at++)
+        if (a[at] != b[at])
+            return false;
+    return true;
+}
+
 struct dentry *dentry_lookup_rcu(struct dentry *parent, const char *name, size_t len,
     uint32_t *sequence)
 {
@@ -308,7 +327,7 @@ struct dentry *dentry_lookup_rcu(struct dentry *parent, const char *name, size_t
             continue;
         uint32_t seen = seqcount_read_begin(&dentry->sequence);
         if (dentry->parent != parent || dentry->name_len != len ||
-            memcmp(__atomic_load_n(&dentry->name, __ATOMIC_ACQUIRE), name, len) != 0)
+            !names_equal(__atomic_load_n(&dentry->name, __ATOMIC_ACQUIRE), name, len))
             continue;
         if (unlikely(!(dentry->flags & DENTRY_HASHED) || dentry->refcount & DENTRY_REF_DEAD))
             continue;

@@ -433,7 +433,10 @@ static int walk_check_directory(struct walk *walk)
 {
     if (unlikely(!inode_is_directory(walk->inode)))
         return -ENOTDIR;
-    if (walk->rcu && walk->inode->ops->permission != NULL)
+    bool own_rules = walk->inode->ops->permission != NULL;
+    if (likely(!own_rules && (walk->inode->mode & 0111) == 0111))
+        return 0; // everybody may
+    if (walk->rcu && own_rules)
         return -ECHILD;
     return inode_permission(walk->inode, MAY_EXEC);
 }
@@ -492,6 +495,61 @@ static int walk_component(struct walk *walk, struct path_walk *rest,
     return walk_mounts(walk);
 }
 
+static inline void walk_place(struct walk *walk, struct dentry *dentry, struct inode *inode, uint32_t sequence)
+{
+    walk->path.dentry = dentry;
+    walk->inode = inode;
+    walk->sequence = sequence;
+}
+
+// RCU mode: goes over components that need nothing special (cached entries that are no links, in directories that everybody
+// may search), and stops before the first that does; walk_component() judges that one. The same steps and checks,
+// without the general case: what it does not like it leaves alone, so it never fails.
+static void walk_ahead(struct walk *walk, struct path_walk *rest)
+{
+    bool may_finish = !(walk->flags & (WALK_PARENT | WALK_CREATE));
+    const char *at = rest->at;
+    struct dentry *parent = walk->path.dentry;
+    struct inode *inode = walk->inode;
+    uint32_t sequence = walk->sequence;
+    do {
+        const char *slash = path_walk_find_slash(rest->start, at, rest->end);
+        const char *next = path_walk_skip_slashes(slash, rest->end);
+        uint32_t found_sequence;
+        if (slash - at > PATH_WALK_NAME_MAX || (*at == '.' && slash - at <= 2))
+            break;
+        if (next == rest->end && (!may_finish || slash != rest->end))
+            break;
+        if ((inode->mode & (S_IFMT | 0111)) != (S_IFDIR | 0111) || inode->ops->permission != NULL)
+            break;
+        struct dentry *found = dentry_lookup_rcu(parent, at, (size_t)(slash - at), &found_sequence);
+        if (found == NULL || found->flags & (DENTRY_REVALIDATE | DENTRY_LINK))
+            break;
+        // That the inode belongs to what was found is checked with its sequence by the next step, or at the end.
+        struct inode *found_inode = __atomic_load_n(&found->inode, __ATOMIC_ACQUIRE);
+        if (found_inode == NULL || seqcount_read_retry(&parent->sequence, sequence))
+            break;
+        if (unlikely(found->flags & DENTRY_MOUNTED)) {
+            struct mount *mount = walk->path.mount;
+            walk_place(walk, found, found_inode, found_sequence);
+            if (walk_mounts_rcu(walk) != 0) {
+                walk->path.mount = mount;
+                break;
+            }
+            parent = walk->path.dentry;
+            inode = walk->inode;
+            sequence = walk->sequence;
+        } else {
+            parent = found;
+            inode = found_inode;
+            sequence = found_sequence;
+        }
+        at = next;
+    } while (at != rest->end);
+    walk_place(walk, parent, inode, sequence);
+    rest->at = at;
+}
+
 static int walk_run(struct walk *walk, const char *name, size_t len)
 {
     struct path_walk rest;
@@ -505,6 +563,11 @@ static int walk_run(struct walk *walk, const char *name, size_t len)
                 break;
             walk_pop(walk, &rest);
             continue;
+        }
+        if (walk->rcu) {
+            walk_ahead(walk, &rest);
+            if (path_walk_at_end(&rest))
+                continue;
         }
         struct path_component component;
         error = path_walk_next(&rest, &component);

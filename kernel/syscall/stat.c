@@ -29,7 +29,7 @@ static uint64_t device_encode(struct device_number device)
     return (device.minor & 0xff) | (uint64_t)device.major << 8 | (uint64_t)(device.minor & ~0xffu) << 12;
 }
 
-static inline void attributes_of_inode(struct inode *inode, struct attributes *attributes)
+static __always_inline void attributes_of_inode(struct inode *inode, struct attributes *attributes)
 {
     if (unlikely(inode->ops != NULL && inode->ops->refresh != NULL))
         inode->ops->refresh(inode);
@@ -54,7 +54,7 @@ static inline void attributes_of_inode(struct inode *inode, struct attributes *a
     spin_unlock(&inode->attribute_lock);
 }
 
-static void attributes_of_path(const struct path *path, struct attributes *attributes)
+static __always_inline void attributes_of_path(const struct path *path, struct attributes *attributes)
 {
     attributes_of_inode(path->dentry->inode, attributes);
     attributes->mount_id = path->mount->id;
@@ -75,7 +75,7 @@ static void attributes_of_anonymous(const struct file *file, struct attributes *
         time_realtime_ns();
 }
 
-static void attributes_of_file(struct file *file, struct attributes *attributes)
+[[gnu::noinline]] static void attributes_of_file(struct file *file, struct attributes *attributes)
 {
     if (file->path.dentry != NULL && file->path.mount != NULL)
         attributes_of_path(&file->path, attributes);
@@ -120,7 +120,7 @@ static int64_t stat_fd(int fd, uintptr_t user)
     return stat_to_user(&attributes, user);
 }
 
-static inline int stat_path(int dirfd, uintptr_t path_user, uint32_t walk_flags, struct attributes *attributes)
+static __always_inline int stat_path(int dirfd, uintptr_t path_user, uint32_t walk_flags, struct attributes *attributes)
 {
     struct path path;
     USER_PATH(name);
