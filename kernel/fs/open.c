@@ -142,9 +142,11 @@ int namei_open_path(const struct path *path, uint32_t flags, bool created, struc
     file->path = *path;
     path_get(path);
     file->inode = path->dentry->inode;
+    file->flags |= flags & O_NOCTTY; // terminals look at it while they are opened
     error = open_write_access(file);
     if (error == 0)
         error = open_by_type(file);
+    file->flags &= ~(uint32_t)O_NOCTTY;
     if (error != 0) {
         file->ops = NULL; // nothing to release
         file_put(file);

@@ -147,8 +147,7 @@ bool process_group_in_session(int32_t id, int32_t session)
 bool process_group_is_known(int32_t id)
 {
     uint64_t flags = spin_lock_irqsave(&task_list_lock);
-    struct process_group *group = process_group_find(id);
-    bool known = group != NULL && group->member_count != 0;
+    bool known = process_group_find(id) != NULL || task_lookup(id) != NULL; // any use of the number counts
     spin_unlock_irqrestore(&task_list_lock, flags);
     return known;
 }

@@ -124,7 +124,14 @@ static void job_leader_died(struct tty *tty)
     if (session == 0)
         return;
     tty_get(tty);
-    tty_hangup(tty);
+    if (tty->is_pty_slave) {
+        // The other end is another program: only the foreground is told (as Linux).
+        job_detach(tty, &session, &group);
+        if (group != 0)
+            (void)signal_send_group(group, SIGHUP, NULL);
+    } else {
+        tty_hangup(tty);
+    }
     tty_put(tty);
 }
 
