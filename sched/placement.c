@@ -22,7 +22,7 @@ COUNTER(sched, stolen);
 COUNTER(sched, balanced);
 
 // First CPU of both masks from `from` on, around; CPU_MAX: none.
-static uint32_t cpumask_first_common(const struct cpumask *a, const struct cpumask *b, uint32_t from)
+static __noinline uint32_t cpumask_first_common(const struct cpumask *a, const struct cpumask *b, uint32_t from)
 {
     struct cpumask common;
     for (int word = 0; word < CPUMASK_WORDS; word++)

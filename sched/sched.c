@@ -69,7 +69,8 @@ COUNTER(sched, spurious_wakeups);
 
 // ---- asking a CPU to reschedule ----------------------------------------------------------------
 
-void sched_interrupt_cpu(uint32_t cpu)
+// Out of line like everything rare here that has an array: its callers then need no stack guard.
+__noinline void sched_interrupt_cpu(uint32_t cpu)
 {
     struct cpumask mask = {0};
     cpumask_set(&mask, cpu);
@@ -119,7 +120,7 @@ struct run_queue *run_queue_lock_of(struct thread *thread)
 }
 
 // S4: leaves the thread to the CPU whose queue could not be locked.
-static void sched_wake_later(struct run_queue *queue, struct thread *thread)
+static __noinline void sched_wake_later(struct run_queue *queue, struct thread *thread)
 {
     counter_add(sched, wake_list, 1);
     if (atomic_exchange(&thread->sched.wake_pending, 1u) != 0)
@@ -155,8 +156,10 @@ static struct run_queue *sched_lock_for_wake(struct thread *thread)
 // Adds a thread to the locked queue of its CPU and sees to it that it runs in time.
 static void sched_add_and_preempt(struct run_queue *queue, struct thread *thread, bool sync, bool is_new)
 {
-    if (!sync && queue->current != queue->idle)
-        run_queue_account(queue, time_monotonic_ns()); // the comparison needs what current has run
+    // Placing and comparing need what current has run. If current itself wakes the thread, what it ran since it was looked at
+    // last is left out: it is about to sleep more often than not, and the error is a tick at most.
+    if (queue->current != queue->idle && (queue->cpu != cpu_current() || in_interrupt()))
+        run_queue_account(queue, time_monotonic_ns());
     run_queue_add(queue, thread, is_new);
     if (queue->current == queue->idle || (!sync && run_queue_should_preempt(queue, thread)) ||
         unlikely(sched_is_rt(thread) && run_queue_should_preempt(queue, thread)))
@@ -249,7 +252,7 @@ void sched_start(struct thread *thread)
 }
 
 // S4: wakes what other CPUs left for this one. Interrupts off, nothing locked.
-static void sched_take_wake_list(struct run_queue *queue)
+static __noinline void sched_take_wake_list(struct run_queue *queue)
 {
     struct thread *thread = __atomic_exchange_n(&queue->wake_list, NULL, __ATOMIC_ACQ_REL);
     while (thread != NULL) {
@@ -263,7 +266,7 @@ static void sched_take_wake_list(struct run_queue *queue)
 // ---- switching ---------------------------------------------------------------------------------
 
 // Frees the dead threads of this CPU that no wake list names any more. Preemption and interrupts are on while it does.
-static void sched_reap(struct run_queue *queue)
+static __noinline void sched_reap(struct run_queue *queue)
 {
     preempt_disable();
     struct thread *thread, *following;
