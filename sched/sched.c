@@ -65,7 +65,6 @@ static void (*sched_reaper)(struct thread *thread);
 
 COUNTER(sched, wake_list);
 COUNTER(sched, reschedule_interrupts);
-COUNTER(sched, spurious_wakeups);
 
 // ---- asking a CPU to reschedule ----------------------------------------------------------------
 
