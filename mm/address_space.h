@@ -112,6 +112,7 @@ struct vm_map_request {
     uint32_t flags;               // VM_*
     bool fixed, fixed_noreplace;
     bool low_allowed;             // a fixed address may lie below VM_MIN
+    bool low_2g;                  // without a fixed address or a hint that fits: below 2 GiB (MAP_32BIT)
     bool populate;
     struct page_cache *cache;     // NULL: anonymous (shared anonymous: mm makes a cache itself)
     uint64_t cache_index;

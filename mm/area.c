@@ -291,8 +291,10 @@ static uintptr_t place_below(struct address_space *space, size_t len, uintptr_t 
     return place_in_subtree(space->areas.root, len, limit);
 }
 
-uintptr_t area_place(struct address_space *space, size_t len_bytes)
+uintptr_t area_place(struct address_space *space, size_t len_bytes, bool low_2g)
 {
+    if (low_2g)
+        return place_below(space, len_bytes, UINT64_C(1) << 31);
     uintptr_t found = place_below(space, len_bytes, space->mmap_base);
     if (found == 0)
         found = place_below(space, len_bytes, USER_END);

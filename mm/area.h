@@ -26,8 +26,8 @@ void area_resize(struct vm_area *area, uintptr_t start, uintptr_t end);
 struct vm_area *area_merge(struct address_space *space, struct vm_area *area);
 // Splits so that no area crosses start or end. -ENOMEM (some splits may have been made: harmless).
 [[nodiscard]] int area_split_range(struct address_space *space, uintptr_t start, uintptr_t end);
-// Free addresses for len bytes, from mmap_base downwards, else above it; 0: none.
-uintptr_t area_place(struct address_space *space, size_t len_bytes);
+// Free addresses for len bytes, from mmap_base downwards, else above it, and with low_2g below 2 GiB; 0: none.
+uintptr_t area_place(struct address_space *space, size_t len_bytes, bool low_2g);
 // Does any area overlap [start, end)?
 bool area_overlaps(struct address_space *space, uintptr_t start, uintptr_t end);
 // Removes everything in [start, end). -ENOMEM: nothing was removed.

@@ -48,6 +48,12 @@ void fault_count_anonymous(struct address_space *space, int64_t pages)
     page_usage_add(anonymous, pages);
 }
 
+void fault_count_file(struct address_space *space, int64_t pages)
+{
+    __atomic_fetch_add(&space->resident_file, pages, __ATOMIC_RELAXED);
+    page_usage_add(mapped, pages);
+}
+
 // ---- private memory ----
 
 static int map_zero_page(struct vm_area *area, uint64_t *entry)
@@ -148,7 +154,7 @@ static int copy_on_write(
     if (!(value & PTE_ANONYMOUS))
         fault_count_anonymous(space, 1);
     if (!(value & (PTE_ANONYMOUS | PTE_BORROWED)))
-        __atomic_fetch_sub(&space->resident_file, 1, __ATOMIC_RELAXED);
+        fault_count_file(space, -1);
     if (!(value & PTE_BORROWED))
         page_put(pte_page(value));
     counter_add(fault, copied, 1);

@@ -14,4 +14,6 @@ extern struct page *fault_zero_page; // one page of zeroes, mapped wherever noth
 // A write to a present read-only page of a shared area.
 [[nodiscard]] int fault_shared_write(struct vm_area *area, uintptr_t address, uint64_t *entry);
 
+// Entries of the kind were added (or, negative, replaced).
 void fault_count_anonymous(struct address_space *space, int64_t pages);
+void fault_count_file(struct address_space *space, int64_t pages);

@@ -113,7 +113,7 @@ static int map_page(struct address_space *space, struct vm_area *area, uintptr_t
         page_put(page);
         return result;
     }
-    __atomic_fetch_add(&space->resident_file, mapped, __ATOMIC_RELAXED);
+    fault_count_file(space, mapped);
     counter_add(fault, file, 1);
     counter_add(fault, file_around, mapped - 1);
     return 0;

@@ -402,6 +402,7 @@ void page_statistics_read(struct page_statistics *statistics)
         sum.stack += usage->stack;
         sum.shared += usage->shared;
         sum.dirty += usage->dirty;
+        sum.mapped += usage->mapped;
         free += percpu_of(page_list, cpu)->count;
     }
     for (unsigned i = 0; i < ZONE_COUNT; i++) {
@@ -418,6 +419,7 @@ void page_statistics_read(struct page_statistics *statistics)
         .kernel_stack_pages = (uint64_t)MAX(sum.stack, (int64_t)0),
         .shared_pages = (uint64_t)MAX(sum.shared, (int64_t)0),
         .dirty_pages = (uint64_t)MAX(sum.dirty, (int64_t)0),
+        .mapped_pages = (uint64_t)MAX(sum.mapped, (int64_t)0),
         .reserve_pages = reserve,
     };
 }

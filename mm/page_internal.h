@@ -7,7 +7,7 @@
 
 // Pages in use by kind: per-CPU sums, so a CPU's own value may be negative.
 struct page_usage {
-    int64_t cache, anonymous, slab, table, stack, shared, dirty;
+    int64_t cache, anonymous, slab, table, stack, shared, dirty, mapped;
 };
 PERCPU_DECLARE(struct page_usage, page_usage);
 

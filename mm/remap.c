@@ -202,7 +202,7 @@ static int64_t remap_locked(struct address_space *space, struct remap *remap)
         if (!dont_unmap || address == 0 || !IS_ALIGNED(address, PAGE_SIZE) ||
             !user_range_ok(address, remap->new_len) ||
             area_overlaps(space, address, address + remap->new_len))
-            address = area_place(space, remap->new_len);
+            address = area_place(space, remap->new_len, false);
         if (address == 0)
             return -ENOMEM;
     }
@@ -218,6 +218,7 @@ int64_t vm_remap(struct address_space *space, uintptr_t old, size_t old_len, siz
         return error;
     rwlock_write_lock(&space->lock);
     int64_t result = remap_locked(space, &remap);
+    expensive_assert(address_space_is_valid(space));
     bool populate = false;
     if (result >= 0 && remap.new_len > remap.old_len) {
         struct vm_area *area = vm_area_find(space, (uintptr_t)result);

@@ -209,6 +209,7 @@ struct address_space *address_space_fork(struct address_space *parent)
     // Other threads of the parent must not write to shared pages through old entries.
     if (restricted)
         tlb_flush_space(parent, 0, UINT64_MAX, false);
+    expensive_assert(error != 0 || address_space_is_valid(child));
     rwlock_write_unlock(&parent->lock);
     if (error != 0) {
         address_space_put(child);

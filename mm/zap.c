@@ -4,7 +4,7 @@
 #include "mm/area.h"
 
 #include "kernel/base/assert.h"
-#include "mm/page_internal.h"
+#include "mm/fault.h"
 #include "mm/page_table.h"
 
 struct zap_count {
@@ -68,10 +68,8 @@ void zap_range(struct tlb_gather *gather, uintptr_t start, uintptr_t end, bool o
     if (count.anonymous != 0 || count.file != 0)
         __atomic_store_n(
             &space->resident_peak, address_space_resident_peak(space), __ATOMIC_RELAXED);
-    if (count.anonymous != 0) {
-        __atomic_fetch_sub(&space->resident_anonymous, count.anonymous, __ATOMIC_RELAXED);
-        page_usage_add(anonymous, -count.anonymous);
-    }
+    if (count.anonymous != 0)
+        fault_count_anonymous(space, -count.anonymous);
     if (count.file != 0)
-        __atomic_fetch_sub(&space->resident_file, count.file, __ATOMIC_RELAXED);
+        fault_count_file(space, -count.file);
 }

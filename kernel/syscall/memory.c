@@ -70,6 +70,7 @@ static int map_flags(struct vm_map_request *request, int prot, int flags)
         request->flags |= VM_NORESERVE;
     request->fixed_noreplace = (flags & MAP_FIXED_NOREPLACE) != 0;
     request->fixed = (flags & MAP_FIXED) && !request->fixed_noreplace;
+    request->low_2g = (flags & MAP_32BIT) != 0;
     request->populate = (flags & MAP_POPULATE) && !(flags & MAP_NONBLOCK);
     return 0;
 }
