@@ -100,7 +100,8 @@ bool fair_is_eligible(const struct fair_queue *queue, const struct sched_entity 
 static void fair_tree_insert(struct fair_queue *queue, struct sched_entity *entity)
 {
     entity->min_vruntime = entity->vruntime;
-    (void)rbtree_cached_insert_augmented(&queue->tree, &entity->node, fair_less, fair_update_summary);
+    (void)rbtree_cached_insert_augmented(
+        &queue->tree, &entity->node, fair_less, fair_update_summary);
 }
 
 static void fair_insert(struct fair_queue *queue, struct sched_entity *entity)
@@ -147,9 +148,12 @@ void fair_enqueue(struct fair_queue *queue, struct sched_entity *entity, bool is
     uint64_t average = fair_average(queue);
     int64_t lag = entity->lag;
     if (lag != 0) {
-        // Its joining moves the average towards it; the factor makes its lag come out as it was (F4).
-        int64_t weight = (int64_t)queue->sum_weight + (queue->current != NULL ? queue->current->weight : 0);
-        lag = weight != 0 ? lag * (weight + entity->weight) / weight : 0; // alone: nobody to owe anything
+        // Its joining moves the average towards it; the factor makes its lag come out as it was
+        // (F4).
+        int64_t weight =
+            (int64_t)queue->sum_weight + (queue->current != NULL ? queue->current->weight : 0);
+        lag = weight != 0 ? lag * (weight + entity->weight) / weight
+                          : 0; // alone: nobody to owe anything
     }
     uint64_t slice_ns = is_new ? entity->slice_ns / 2 : entity->slice_ns;
     entity->vruntime = average - (uint64_t)lag;
@@ -179,7 +183,9 @@ void fair_dequeue(struct fair_queue *queue, struct sched_entity *entity)
 struct sched_entity *fair_pick(const struct fair_queue *queue)
 {
     if (queue->count <= 1)
-        return queue->count == 0 || queue->only != NULL ? queue->only : entity_of(rbtree_cached_first(&queue->tree));
+        return queue->count == 0 || queue->only != NULL
+                   ? queue->only
+                   : entity_of(rbtree_cached_first(&queue->tree));
     struct rbtree_node *node = rbtree_cached_first(&queue->tree);
     int64_t weighted, weight;
     fair_sums(queue, &weighted, &weight);
@@ -189,8 +195,8 @@ struct sched_entity *fair_pick(const struct fair_queue *queue)
     node = queue->tree.tree.root;
     while (node != NULL) {
         struct rbtree_node *left = node->left;
-        if (left != NULL &&
-            fair_key_is_eligible(weighted, weight, virtual_difference(entity_of(left)->min_vruntime, queue->base))) {
+        if (left != NULL && fair_key_is_eligible(weighted, weight,
+                                virtual_difference(entity_of(left)->min_vruntime, queue->base))) {
             node = left; // somebody there is eligible and has an earlier deadline
             continue;
         }
@@ -233,7 +239,8 @@ bool fair_should_preempt(const struct fair_queue *queue, const struct sched_enti
 {
     if (queue->current == NULL)
         return true;
-    return virtual_difference(woken->deadline, queue->current->deadline) < 0 && fair_is_eligible(queue, woken);
+    return virtual_difference(woken->deadline, queue->current->deadline) < 0 &&
+           fair_is_eligible(queue, woken);
 }
 
 void fair_set_nice(struct fair_queue *queue, struct sched_entity *entity, int nice)
@@ -256,7 +263,8 @@ struct sched_entity *fair_next_latest(const struct fair_queue *queue, struct sch
 {
     if (queue->only != NULL)
         return previous == NULL ? queue->only : NULL;
-    struct rbtree_node *node = previous == NULL ? rbtree_last(&queue->tree.tree) : rbtree_prev(&previous->node);
+    struct rbtree_node *node =
+        previous == NULL ? rbtree_last(&queue->tree.tree) : rbtree_prev(&previous->node);
     return node != NULL ? entity_of(node) : NULL;
 }
 
@@ -266,12 +274,15 @@ bool fair_is_valid(const struct fair_queue *queue)
     int64_t weighted = 0;
     uint32_t count = 0;
     if (queue->only != NULL) {
-        return queue->count == 1 && rbtree_is_empty(&queue->tree.tree) && queue->sum_weight == queue->only->weight &&
+        return queue->count == 1 && rbtree_is_empty(&queue->tree.tree) &&
+               queue->sum_weight == queue->only->weight &&
                queue->sum_weighted == (int64_t)queue->only->weight * fair_key(queue, queue->only);
     }
-    if (!rbtree_is_valid(&queue->tree.tree, fair_less) || queue->tree.first != rbtree_first(&queue->tree.tree))
+    if (!rbtree_is_valid(&queue->tree.tree, fair_less) ||
+        queue->tree.first != rbtree_first(&queue->tree.tree))
         return false;
-    for (struct rbtree_node *node = rbtree_first(&queue->tree.tree); node != NULL; node = rbtree_next(node)) {
+    for (struct rbtree_node *node = rbtree_first(&queue->tree.tree); node != NULL;
+        node = rbtree_next(node)) {
         weight += entity_of(node)->weight;
         weighted += (int64_t)entity_of(node)->weight * fair_key(queue, entity_of(node));
         count++;

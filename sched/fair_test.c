@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// fair.h: the structure stays valid under random use; CPU time is shared by weight; nobody is owed or owes much more than a slice; a thread
-// that sleeps neither gains nor loses; the earliest deadline among the eligible is picked (against a scan).
+// fair.h: the structure stays valid under random use; CPU time is shared by weight; nobody is owed
+// or owes much more than a slice; a thread that sleeps neither gains nor loses; the earliest
+// deadline among the eligible is picked (against a scan).
 #include "sched/fair.h"
 
 #include "kernel/base/host/host_base.h"

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Start-up of the run queues, and what a CPU does without work.
 //
-// An idle CPU first polls need_resched, for as long as polling lately paid (up to sched_idle_poll_max_ns, which a hypervisor
-// backend may raise from 0), then halts. Polling pays when the next wake-up comes within the time: then
-// the waker needs no interrupt and this CPU no exit. S5 in sched.c says why no wake-up is missed.
+// An idle CPU first polls need_resched, for as long as polling lately paid (up to
+// sched_idle_poll_max_ns, which a hypervisor backend may raise from 0), then halts. Polling pays
+// when the next wake-up comes within the time: then the waker needs no interrupt and this CPU no
+// exit. S5 in sched.c says why no wake-up is missed.
 #include "kernel/arch/x86/arch.h"
 #include "kernel/base/string.h"
 #include "kernel/core/counter.h"
@@ -22,14 +23,16 @@
 bool sched_several_cpus;
 uint64_t sched_idle_poll_max_ns;
 BOOT_OPTION_U64(sched_idle_poll_max_ns, "idle_poll_ns",
-    "Longest time in nanoseconds that an idle CPU polls for work before it halts. Default: what suits the hypervisor.");
+    "Longest time in nanoseconds that an idle CPU polls for work before it halts. Default: what "
+    "suits the hypervisor.");
 
 static PERCPU(uint64_t, idle_poll_ns); // how long this CPU polls now; own CPU
 
 COUNTER(idle, halts);
 COUNTER(idle, polls_successful);
 
-static struct thread boot_thread; // the context that started the kernel, and the boot CPU's idle thread
+// The context that started the kernel, and the boot CPU's idle thread.
+static struct thread boot_thread;
 
 static void idle_thread_init(struct thread *thread, uint32_t cpu)
 {
@@ -93,7 +96,8 @@ static bool idle_poll(struct run_queue *queue)
     return false;
 }
 
-// Twice as long when polling a little longer would have been enough, half as long when the halt was a long one.
+// Twice as long when polling a little longer would have been enough, half as long when the halt was
+// a long one.
 static void idle_adapt(uint64_t halted_ns)
 {
     uint64_t limit_ns = this_cpu(idle_poll_ns);
@@ -115,7 +119,8 @@ static void idle_halt(struct run_queue *queue)
         uint64_t start_ns = sched_idle_poll_max_ns != 0 ? time_monotonic_ns() : 0;
         counter_add(idle, halts, 1);
         rcu_idle_enter();
-        if (likely(!idle_is_over(queue))) { // the grace period that it may have ended has made callbacks ready
+        if (likely(!idle_is_over(
+                queue))) { // the grace period that it may have ended has made callbacks ready
             pv_idle();
             arch_irq_disable();
         }

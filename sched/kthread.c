@@ -23,7 +23,8 @@ static void kthread_main(void *argument)
     sched_exit();
 }
 
-int kthread_create(struct thread **thread, const char *name, void (*function)(void *argument), void *argument)
+int kthread_create(
+    struct thread **thread, const char *name, void (*function)(void *argument), void *argument)
 {
     struct kthread *kthread = kzalloc(sizeof(*kthread));
     if (kthread == NULL)

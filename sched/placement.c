@@ -1,28 +1,30 @@
 // SPDX-License-Identifier: MIT
 // Which CPU a thread runs on.
 //
-// At a wake-up: the waker's CPU if the waker is about to sleep and nobody else waits there (the woken thread
-// starts with what the waker left in the cache, and no interrupt is sent); else the CPU where it ran, if that idles; else
-// an idle CPU, looked for in sched_idle_mask from that CPU on; else where it ran.
-// A CPU that runs out of work takes a thread from a CPU in sched_overloaded. Both masks are hints: bits are
-// set by the CPU in question when it idles, or when a thread has to wait there, and cleared by whoever
-// finds them wrong; so in the steady state nobody writes them. A wake-up looks at four words at most.
-// The tick of a CPU where threads wait calls an idle CPU; without one, now and then, it compares its queue
-// with one other overloaded CPU's, chosen by chance, and takes a thread from it if that has two more.
+// At a wake-up: the waker's CPU if the waker is about to sleep and nobody else waits there (the
+// woken thread starts with what the waker left in the cache, and no interrupt is sent); else the
+// CPU where it ran, if that idles; else an idle CPU, looked for in sched_idle_mask from that CPU
+// on; else where it ran. A CPU that runs out of work takes a thread from a CPU in sched_overloaded.
+// Both masks are hints: bits are set by the CPU in question when it idles, or when a thread has to
+// wait there, and cleared by whoever finds them wrong; so in the steady state nobody writes them. A
+// wake-up looks at four words at most. The tick of a CPU where threads wait calls an idle CPU;
+// without one, now and then, it compares its queue with one other overloaded CPU's, chosen by
+// chance, and takes a thread from it if that has two more.
 #include "kernel/arch/x86/arch.h"
 #include "kernel/base/random.h"
 #include "kernel/core/counter.h"
 #include "sched/run_queue.h"
 #include "sched/sched.h"
 
-#define STEAL_CANDIDATES  8  // threads of a queue that are looked at
-#define BALANCE_TICKS     16 // between comparisons of busy CPUs
+#define STEAL_CANDIDATES 8  // threads of a queue that are looked at
+#define BALANCE_TICKS    16 // between comparisons of busy CPUs
 
 COUNTER(sched, stolen);
 COUNTER(sched, balanced);
 
 // First CPU of both masks from `from` on, around; CPU_MAX: none.
-static __noinline uint32_t cpumask_first_common(const struct cpumask *a, const struct cpumask *b, uint32_t from)
+static __noinline uint32_t cpumask_first_common(
+    const struct cpumask *a, const struct cpumask *b, uint32_t from)
 {
     struct cpumask common;
     for (int word = 0; word < CPUMASK_WORDS; word++)
@@ -43,7 +45,8 @@ uint32_t sched_choose_cpu(const struct thread *thread, uint32_t previous_cpu, bo
         return 0;
     if (sync && cpumask_test(&thread->affinity, here) && run_queue_of(here)->running <= 1)
         return here;
-    bool previous_allowed = cpumask_test(&thread->affinity, previous_cpu) && cpumask_test(&cpu_online, previous_cpu);
+    bool previous_allowed =
+        cpumask_test(&thread->affinity, previous_cpu) && cpumask_test(&cpu_online, previous_cpu);
     if (previous_allowed && cpu_is_idle(previous_cpu))
         return previous_cpu;
     uint32_t idle = cpumask_first_common(&sched_idle_mask, &thread->affinity, previous_cpu);
@@ -52,7 +55,9 @@ uint32_t sched_choose_cpu(const struct thread *thread, uint32_t previous_cpu, bo
     if (previous_allowed)
         return previous_cpu;
     uint32_t allowed = cpumask_first_common(&cpu_online, &thread->affinity, previous_cpu);
-    return allowed < CPU_MAX ? allowed : 0; // an affinity without online CPUs can't be set, but a CPU may have gone
+    return allowed < CPU_MAX
+               ? allowed
+               : 0; // an affinity without online CPUs can't be set, but a CPU may have gone
 }
 
 void sched_mark_overload(struct run_queue *queue)
@@ -69,8 +74,7 @@ static struct thread *steal_candidate(struct run_queue *victim, uint32_t cpu)
     if (victim->rt.count > 1) {
         for (uint32_t priority = 1; priority < RT_PRIORITIES; priority++) {
             struct thread *thread;
-            list_for_each_entry(thread, &victim->rt.lists[priority], sched.list)
-            {
+            list_for_each_entry (thread, &victim->rt.lists[priority], sched.list) {
                 if (thread != victim->current && cpumask_test(&thread->affinity, cpu))
                     return thread;
             }
@@ -139,7 +143,8 @@ void sched_balance(struct run_queue *queue)
     if (++queue->balance_ticks % BALANCE_TICKS != 0)
         return;
     struct prng prng = {.state = queue->random_state};
-    uint32_t victim = cpumask_first_common(&sched_overloaded, &cpu_online, (uint32_t)prng_below(&prng, CPU_MAX));
+    uint32_t victim =
+        cpumask_first_common(&sched_overloaded, &cpu_online, (uint32_t)prng_below(&prng, CPU_MAX));
     queue->random_state = prng.state;
     if (victim >= CPU_MAX || victim == queue->cpu)
         return;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// A run queue: the classes put together. Highest FIFO/RR priority first, then the fair class, then idle.
+// A run queue: the classes put together. Highest FIFO/RR priority first, then the fair class, then
+// idle.
 //
-// The running thread of the fair class is outside its tree (fair.h); that of FIFO/RR stays in its list. Both
-// count as `running`.
+// The running thread of the fair class is outside its tree (fair.h); that of FIFO/RR stays in its
+// list. Both count as `running`.
 #include "sched/run_queue.h"
 
 #include "kernel/base/assert.h"
@@ -85,7 +86,8 @@ void run_queue_account(struct run_queue *queue, uint64_t now_ns)
     if (delta_ns <= 0)
         return;
     current->sched.exec_start_ns = now_ns;
-    atomic_store_relaxed(&current->sched.sum_exec_ns, current->sched.sum_exec_ns + (uint64_t)delta_ns);
+    atomic_store_relaxed(
+        &current->sched.sum_exec_ns, current->sched.sum_exec_ns + (uint64_t)delta_ns);
     if (current == queue->idle)
         return;
     if (likely(!sched_is_rt(current))) {
@@ -135,12 +137,14 @@ bool run_queue_should_preempt(const struct run_queue *queue, const struct thread
         return true;
     if (unlikely(sched_is_rt(woken)))
         return woken->sched.rt_priority > current->sched.rt_priority;
-    if (unlikely(sched_is_rt(current)) || woken->sched.policy == SCHED_BATCH || woken->sched.policy == SCHED_IDLE)
+    if (unlikely(sched_is_rt(current)) || woken->sched.policy == SCHED_BATCH ||
+        woken->sched.policy == SCHED_IDLE)
         return false;
     return fair_should_preempt(&queue->fair, &woken->sched);
 }
 
-void run_queue_set_class(struct run_queue *queue, struct thread *thread, uint8_t policy, uint8_t rt_priority)
+void run_queue_set_class(
+    struct run_queue *queue, struct thread *thread, uint8_t policy, uint8_t rt_priority)
 {
     bool queued = thread->sched.queue_state == SCHED_QUEUE_ON;
     bool is_current = queue->current == thread;

@@ -30,20 +30,21 @@ enum sched_idle_state : uint32_t { SCHED_BUSY, SCHED_IDLE_POLLS, SCHED_IDLE_HALT
 struct run_queue {
     struct spinlock lock;
     uint32_t cpu;
-    struct thread *current;   // under lock
-    struct thread *idle;      // fixed
-    uint32_t running;         // threads queued, current included, idle not; under lock, read as a hint
+    struct thread *current; // under lock
+    struct thread *idle;    // fixed
+    uint32_t running; // threads queued, current included, idle not; under lock, read as a hint
     struct fair_queue fair;   // under lock
     struct rt_queue rt;       // under lock
     uint64_t clock_ns;        // when it was last looked at the clock; under lock
     struct thread *migrating; // switched away from, to be carried to another CPU; under lock
-    struct list_node dead;    // threads that the reaper will get (sched_entity.list); own CPU, preemption off
-    bool tick_fast;           // the tick is armed at SCHED_TICK_NS; under lock
-    bool tick_armed;          // under lock
-    uint32_t tick_backoff;    // log2 of the sampling period in ticks; under lock
-    uint32_t balance_ticks;   // own CPU
+    struct list_node
+        dead;       // threads that the reaper will get (sched_entity.list); own CPU, preemption off
+    bool tick_fast; // the tick is armed at SCHED_TICK_NS; under lock
+    bool tick_armed;        // under lock
+    uint32_t tick_backoff;  // log2 of the sampling period in ticks; under lock
+    uint32_t balance_ticks; // own CPU
     struct timer tick;
-    uint64_t random_state;    // own CPU
+    uint64_t random_state; // own CPU
 
     // Statistics: written by the own CPU, read by all.
     uint64_t switches, forks;
@@ -53,18 +54,18 @@ struct run_queue {
     // Written by other CPUs.
     __cache_aligned struct thread *wake_list; // S4: a stack of threads to be woken here; atomic
     uint32_t idle_state;                      // enum sched_idle_state; atomic
-    uint32_t tick_wanted;                     // another CPU queued something: a tick is needed; atomic
-    bool overloaded;                          // our bit in sched_overloaded is set; a hint
+    uint32_t tick_wanted; // another CPU queued something: a tick is needed; atomic
+    bool overloaded;      // our bit in sched_overloaded is set; a hint
 };
 
 PERCPU_DECLARE(struct run_queue, run_queue);
 
-#define SCHED_TICK_NS      UINT64_C(4000000)
+#define SCHED_TICK_NS       UINT64_C(4000000)
 #define SCHED_BACKOFF_FIRST 1 // sampling tick of a thread that runs alone: 8 ms ...
 #define SCHED_BACKOFF_MAX   6 // ... to 256 ms
-#define SCHED_RR_SLICE_NS  UINT64_C(100000000)
+#define SCHED_RR_SLICE_NS   UINT64_C(100000000)
 
-extern bool sched_several_cpus; // more than one CPU was ever on-line
+extern bool sched_several_cpus;         // more than one CPU was ever on-line
 extern struct cpumask sched_idle_mask;  // CPUs that idle; atomic, a hint
 extern struct cpumask sched_overloaded; // CPUs where threads wait for a CPU; atomic, a hint
 
@@ -85,29 +86,35 @@ struct run_queue *run_queue_lock_of(struct thread *thread);
 void run_queue_init(struct run_queue *queue, uint32_t cpu, struct thread *idle);
 // The thread, whose cpu is this queue's, becomes runnable on it.
 void run_queue_add(struct run_queue *queue, struct thread *thread, bool is_new);
-void run_queue_remove(struct run_queue *queue, struct thread *thread); // runnable no more; waits or is current
-void run_queue_account(struct run_queue *queue, uint64_t now_ns);      // what current ran; may want a reschedule
-// Takes the next thread as current. `previous` (NULL: none) stays runnable; `yields`: somebody else if there is one. Never NULL.
+void run_queue_remove(
+    struct run_queue *queue, struct thread *thread); // runnable no more; waits or is current
+void run_queue_account(
+    struct run_queue *queue, uint64_t now_ns); // what current ran; may want a reschedule
+// Takes the next thread as current. `previous` (NULL: none) stays runnable; `yields`: somebody else
+// if there is one. Never NULL.
 struct thread *run_queue_pick(struct run_queue *queue, struct thread *previous, bool yields);
 // Should `woken`, just added, run instead of current?
 bool run_queue_should_preempt(const struct run_queue *queue, const struct thread *woken);
-void run_queue_set_class(struct run_queue *queue, struct thread *thread, uint8_t policy, uint8_t rt_priority);
+void run_queue_set_class(
+    struct run_queue *queue, struct thread *thread, uint8_t policy, uint8_t rt_priority);
 
 // ---- sched.c -----------------------------------------------------------------------------------
-void sched_resched(struct run_queue *queue); // its CPU shall call the scheduler
+void sched_resched(struct run_queue *queue);   // its CPU shall call the scheduler
 void sched_schedule(bool blocks, bool yields); // interrupts off, preemption on
 // Puts a thread that is in TRANSIT on a queue where it may run.
 void sched_place(struct thread *thread, bool sync, bool is_new);
 
 // ---- placement.c -------------------------------------------------------------------------------
 uint32_t sched_choose_cpu(const struct thread *thread, uint32_t previous_cpu, bool sync);
-// Brings a waiting thread from another CPU here. Own queue locked, nothing runnable on it. True if there is one now.
+// Brings a waiting thread from another CPU here. Own queue locked, nothing runnable on it. True if
+// there is one now.
 bool sched_steal(struct run_queue *queue);
 void sched_balance(struct run_queue *queue); // from the tick, nothing locked
 void sched_mark_overload(struct run_queue *queue);
 
 // ---- tick.c ------------------------------------------------------------------------------------
-void sched_tick_need(struct run_queue *queue); // after the number of runnable threads changed; own CPU or not; under lock
+void sched_tick_need(struct run_queue
+        *queue); // after the number of runnable threads changed; own CPU or not; under lock
 void sched_tick_init(struct run_queue *queue);
 
 // ---- kthread.c ---------------------------------------------------------------------------------

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 // The scheduler's core: sleeping, waking, switching.
 //
-// A thread is on at most one run queue, that of the CPU thread->cpu. The lock of that queue protects the thread's
-// scheduling data; whoever holds it may carry the thread elsewhere by changing thread->cpu. A CPU takes one run
-// queue's lock at a time (sched_steal() tries a second one and does not wait for it).
+// A thread is on at most one run queue, that of the CPU thread->cpu. The lock of that queue
+// protects the thread's scheduling data; whoever holds it may carry the thread elsewhere by
+// changing thread->cpu. A CPU takes one run queue's lock at a time (sched_steal() tries a second
+// one and does not wait for it).
 //
-// SLEEPING AND WAKING. thread->state is written by the thread itself (to sleep) and by its wakers (to RUNNING).
+// SLEEPING AND WAKING. thread->state is written by the thread itself (to sleep) and by its wakers
+// (to RUNNING).
 //
 //     sleeper                              waker
 //       state = SLEEPING                     condition = true
@@ -17,29 +19,36 @@
 //           queue_state = NONE                 yes: put it on a queue
 //         switch; unlock                     unlock
 //
-//   S1  No wake-up is lost. Either the sleeper sees the condition, or the waker sees the state (both fence between store
-//       and load). If the waker's exchange comes before the sleeper's look under the lock, the sleeper stays on its
-//       queue; if it comes after, the waker, who locks later, finds NONE and queues it.
-//   S2  Under the lock, NONE means that the thread's context is saved: the lock is held from the removal from the queue
-//       until the CPU runs on another stack (sched_finish()). So no waker runs a thread that is still
-//       on a CPU, and none has to wait for that in another way than for the lock.
-//   S3  No thread is queued twice or woken from a sleep that it began later: a waker that is late (its exchange was long
-//       ago, the thread ran on and sleeps again) finds state != RUNNING, or queue_state != NONE, and does nothing. Between
-//       the check and the queueing the lock is held, or the thread is in TRANSIT, which is not NONE.
-//   S4  The lock's holder may be a vCPU that does not run. A waker on another CPU tries for a while; then it puts the thread
-//       on that CPU's wake list, a lock-free stack, and goes on. The CPU empties the list before it picks a thread and
-//       before it idles. wake_pending says that a thread is on a list: only who changes it from 0 to 1 links it; the CPU that
-//       takes the list sets it to 0 (full fence) before it does what the waker would have done. A waker who finds 1 may
-//       leave: its exchange of the state came before, so the check that follows sees it.
-//   S5  A CPU that idles is told by need_resched. It says how it idles in idle_state: with SCHED_IDLE_POLLS it looks at
-//       need_resched all the time; before it halts it stores SCHED_IDLE_HALTS, fences and looks once more. Who sets
-//       need_resched fences and reads idle_state: seeing POLLS it sends no interrupt, because the look before
-//       the halt is still to come. The interrupt stays pending until the CPU takes it, whenever that is.
-//   S6  schedule() clears need_resched before it locks its queue (a full fence) and looks at the queue and the
-//       wake list after it. What was queued before the clearing is seen; what comes later sets need_resched again.
+//   S1  No wake-up is lost. Either the sleeper sees the condition, or the waker sees the state
+//       (both fence between store and load). If the waker's exchange comes before the sleeper's
+//       look under the lock, the sleeper stays on its queue; if it comes after, the waker, who
+//       locks later, finds NONE and queues it.
+//   S2  Under the lock, NONE means that the thread's context is saved: the lock is held from the
+//       removal from the queue until the CPU runs on another stack (sched_finish()). So no waker
+//       runs a thread that is still on a CPU, and none has to wait for that in another way than for
+//       the lock.
+//   S3  No thread is queued twice or woken from a sleep that it began later: a waker that is late
+//       (its exchange was long ago, the thread ran on and sleeps again) finds state != RUNNING, or
+//       queue_state != NONE, and does nothing. Between the check and the queueing the lock is held,
+//       or the thread is in TRANSIT, which is not NONE.
+//   S4  The lock's holder may be a vCPU that does not run. A waker on another CPU tries for a
+//       while; then it puts the thread on that CPU's wake list, a lock-free stack, and goes on. The
+//       CPU empties the list before it picks a thread and before it idles. wake_pending says that a
+//       thread is on a list: only who changes it from 0 to 1 links it; the CPU that takes the list
+//       sets it to 0 (full fence) before it does what the waker would have done. A waker who finds
+//       1 may leave: its exchange of the state came before, so the check that follows sees it.
+//   S5  A CPU that idles is told by need_resched. It says how it idles in idle_state: with
+//       SCHED_IDLE_POLLS it looks at need_resched all the time; before it halts it stores
+//       SCHED_IDLE_HALTS, fences and looks once more. Who sets need_resched fences and reads
+//       idle_state: seeing POLLS it sends no interrupt, because the look before the halt is still
+//       to come. The interrupt stays pending until the CPU takes it, whenever that is.
+//   S6  schedule() clears need_resched before it locks its queue (a full fence) and looks at the
+//       queue and the wake list after it. What was queued before the clearing is seen; what comes
+//       later sets need_resched again.
 //
-// In none of these steps does a CPU need another one to make progress except for a spin lock's holder, and no state that a
-// stopped CPU leaves behind lets another one take a wrong decision: sched/model/ has the handshake as a Spin model.
+// In none of these steps does a CPU need another one to make progress except for a spin lock's
+// holder, and no state that a stopped CPU leaves behind lets another one take a wrong decision:
+// sched/model/ has the handshake as a Spin model.
 #include "sched/sched.h"
 
 #include "kernel/arch/x86/arch.h"
@@ -83,7 +92,8 @@ void sched_resched(struct run_queue *queue)
         this_cpu_write(need_resched, 1);
         return;
     }
-    // S5. If it was set already, whoever did it has sent or will send the interrupt, or the CPU is about to look.
+    // S5. If it was set already, whoever did it has sent or will send the interrupt, or the CPU is
+    // about to look.
     if (atomic_exchange(percpu_of(need_resched, queue->cpu), 1u) == 0 &&
         atomic_load(&queue->idle_state) != SCHED_IDLE_POLLS)
         sched_interrupt_cpu(queue->cpu);
@@ -93,8 +103,8 @@ void sched_kick(struct thread *thread)
 {
     preempt_disable();
     uint32_t cpu = atomic_load_relaxed(&thread->cpu);
-    // The caller's change of thread->work was a full fence. A thread that is being switched to looks at it before it
-    // enters user mode; one that is there already is interrupted.
+    // The caller's change of thread->work was a full fence. A thread that is being switched to
+    // looks at it before it enters user mode; one that is there already is interrupted.
     if (cpu != cpu_current() && atomic_load(&thread->sched.on_cpu))
         sched_interrupt_cpu(cpu);
     preempt_enable();
@@ -153,10 +163,12 @@ static struct run_queue *sched_lock_for_wake(struct thread *thread)
 }
 
 // Adds a thread to the locked queue of its CPU and sees to it that it runs in time.
-static void sched_add_and_preempt(struct run_queue *queue, struct thread *thread, bool sync, bool is_new)
+static void sched_add_and_preempt(
+    struct run_queue *queue, struct thread *thread, bool sync, bool is_new)
 {
-    // Placing and comparing need what current has run. If current itself wakes the thread, what it ran since it was looked at
-    // last is left out: it is about to sleep more often than not, and the error is a tick at most.
+    // Placing and comparing need what current has run. If current itself wakes the thread, what it
+    // ran since it was looked at last is left out: it is about to sleep more often than not, and
+    // the error is a tick at most.
     if (queue->current != queue->idle && (queue->cpu != cpu_current() || in_interrupt()))
         run_queue_account(queue, time_monotonic_ns());
     run_queue_add(queue, thread, is_new);
@@ -187,14 +199,15 @@ void sched_place(struct thread *thread, bool sync, bool is_new)
     }
 }
 
-// The second half of a wake-up: state is RUNNING already, and it was this waker (or a wake list) that made it so.
-// Interrupts off.
+// The second half of a wake-up: state is RUNNING already, and it was this waker (or a wake list)
+// that made it so. Interrupts off.
 static void sched_activate(struct thread *thread, bool sync)
 {
     struct run_queue *queue = sched_lock_for_wake(thread);
     if (queue == NULL)
         return;
-    if (thread->sched.queue_state != SCHED_QUEUE_NONE || atomic_load_relaxed(&thread->state) != THREAD_RUNNING) {
+    if (thread->sched.queue_state != SCHED_QUEUE_NONE ||
+        atomic_load_relaxed(&thread->state) != THREAD_RUNNING) {
         spin_unlock_no_resched(&queue->lock); // S1: it did not get to sleep; or S3
         return;
     }
@@ -264,20 +277,19 @@ static __noinline void sched_take_wake_list(struct run_queue *queue)
 
 // ---- switching ---------------------------------------------------------------------------------
 
-// Frees the dead threads of this CPU that no wake list names any more. Preemption and interrupts are on while it does.
+// Frees the dead threads of this CPU that no wake list names any more. Preemption and interrupts
+// are on while it does.
 static __noinline void sched_reap(struct run_queue *queue)
 {
     preempt_disable();
     struct thread *thread, *following;
     struct list_node ready = LIST_INIT(ready);
-    list_for_each_entry_safe(thread, following, &queue->dead, sched.list)
-    {
+    list_for_each_entry_safe (thread, following, &queue->dead, sched.list) {
         if (atomic_load(&thread->sched.wake_pending) == 0)
             list_move_tail(&ready, &thread->sched.list);
     }
     arch_irq_enable();
-    list_for_each_entry_safe(thread, following, &ready, sched.list)
-    {
+    list_for_each_entry_safe (thread, following, &ready, sched.list) {
         list_remove(&thread->sched.list);
         if (thread->flags & THREAD_FLAG_KERNEL)
             kthread_reap(thread);
@@ -288,7 +300,8 @@ static __noinline void sched_reap(struct run_queue *queue)
     preempt_enable_no_resched();
 }
 
-// On the new thread's stack, with the queue locked since before the switch. Interrupts off; unlocks.
+// On the new thread's stack, with the queue locked since before the switch. Interrupts off;
+// unlocks.
 static void sched_finish(struct thread *previous)
 {
     struct run_queue *queue = this_cpu_ptr(run_queue);
@@ -335,7 +348,8 @@ static struct run_queue *sched_lock_own(struct thread *current)
     }
 }
 
-// Takes the running thread off its queue if it sleeps, dies or may not run here. NULL if it did, else the thread.
+// Takes the running thread off its queue if it sleeps, dies or may not run here. NULL if it did,
+// else the thread.
 static struct thread *sched_leave(struct run_queue *queue, struct thread *current, bool blocks)
 {
     if (current == queue->idle)
@@ -393,10 +407,12 @@ void sched_preempt(void)
 
 void preempt_enable_slow(void)
 {
-    if (likely(arch_irqs_enabled()))
+    if (likely(arch_irqs_enabled())) {
         sched_preempt();
-    else // too early; the way back to user mode looks at it, if no other preempt_enable() comes before
-        thread_work_set(thread_current(), THREAD_WORK_RESCHEDULE);
+        return;
+    }
+    // Too early: the way back to user mode looks, if no other preempt_enable() comes before.
+    thread_work_set(thread_current(), THREAD_WORK_RESCHEDULE);
 }
 
 void sched_yield(void)

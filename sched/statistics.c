@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // What the scheduler tells about itself: CPU times, load averages.
 //
-// The load averages are brought up to date every five seconds by whichever CPU's tick comes first; while no CPU has
-// a tick nothing runs, and the time missed is caught up with at the next look.
+// The load averages are brought up to date every five seconds by whichever CPU's tick comes first;
+// while no CPU has a tick nothing runs, and the time missed is caught up with at the next look.
 #include "kernel/core/spinlock.h"
 #include "kernel/core/time.h"
 #include "sched/run_queue.h"
@@ -31,7 +31,9 @@ static uint64_t threads_running(void)
 static void load_sample(uint64_t running)
 {
     for (int i = 0; i < 3; i++)
-        load.average[i] = (load.average[i] * load_decay[i] + running * LOAD_ONE * (LOAD_ONE - load_decay[i])) / LOAD_ONE;
+        load.average[i] =
+            (load.average[i] * load_decay[i] + running * LOAD_ONE * (LOAD_ONE - load_decay[i])) /
+            LOAD_ONE;
 }
 
 void sched_load_update(uint64_t now_ns)

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // The tick: a timer of each CPU that runs only while it is needed.
 //
-// While threads wait for the CPU it comes every SCHED_TICK_NS and ends slices. While one thread runs alone, it comes after
-// 8 ms, 16 ms, ... 256 ms: each tick attributes what was run since the last one to user or system time, by where it found the
-// CPU. An idle CPU has none; one that is armed when the CPU goes idle fires once and is not armed again.
+// While threads wait for the CPU it comes every SCHED_TICK_NS and ends slices. While one thread
+// runs alone, it comes after 8 ms, 16 ms, ... 256 ms: each tick attributes what was run since the
+// last one to user or system time, by where it found the CPU. An idle CPU has none; one that is
+// armed when the CPU goes idle fires once and is not armed again.
 #include "kernel/core/percpu.h"
 #include "kernel/core/rcu.h"
 #include "kernel/core/time.h"
@@ -29,7 +30,8 @@ void sched_tick_need(struct run_queue *queue)
         return;
     if (queue->cpu != cpu_current()) {
         // A timer is armed by its own CPU. An idle one will, when it switches to the thread.
-        if (contended && queue->current != queue->idle && atomic_exchange(&queue->tick_wanted, 1u) == 0)
+        if (contended && queue->current != queue->idle &&
+            atomic_exchange(&queue->tick_wanted, 1u) == 0)
             sched_interrupt_cpu(queue->cpu);
         return;
     }
@@ -37,7 +39,8 @@ void sched_tick_need(struct run_queue *queue)
     queue->tick_armed = true;
     queue->tick_fast = contended;
     queue->tick_backoff = SCHED_BACKOFF_FIRST;
-    timer_arm(&queue->tick, queue->clock_ns + (contended ? SCHED_TICK_NS : SCHED_TICK_NS << SCHED_BACKOFF_FIRST));
+    timer_arm(&queue->tick,
+        queue->clock_ns + (contended ? SCHED_TICK_NS : SCHED_TICK_NS << SCHED_BACKOFF_FIRST));
 }
 
 void sched_sample(struct thread *thread, bool user)

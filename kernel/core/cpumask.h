@@ -12,7 +12,8 @@ struct cpumask {
     uint64_t words[CPUMASK_WORDS];
 };
 
-extern struct cpumask cpu_online;   // CPUs that run tasks; written under the hot-plug lock, read anywhere
+// CPUs that run tasks; written under the hot-plug lock, read anywhere.
+extern struct cpumask cpu_online;
 
 static inline bool cpumask_test(const struct cpumask *mask, uint32_t cpu)
 {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// spinlock.h, mutex.h and wait.h on several "CPUs" under the race detector: plain data behind each kind of lock, killable
-// waits that end early, hand-over, downgrade, completions on the stack, wake-ups of exclusive waiters.
+// spinlock.h, mutex.h and wait.h on several "CPUs" under the race detector: plain data behind each
+// kind of lock, killable waits that end early, hand-over, downgrade, completions on the stack,
+// wake-ups of exclusive waiters.
 #include "kernel/core/mutex.h"
 #include "kernel/core/wait.h"
 
@@ -64,7 +65,8 @@ static void *mutex_play(void *argument)
     begin(argument);
     for (int round = 0; round < ROUNDS; round++) {
         if (round % 4 == 1) {
-            // A fatal signal that is pending already: the wait ends at once, unless the mutex is free.
+            // A fatal signal that is pending already: the wait ends at once, unless the mutex is
+            // free.
             thread_work_set(thread_current(), THREAD_WORK_KILL);
             int error = mutex_lock_killable(&mutex);
             thread_work_clear(thread_current(), THREAD_WORK_KILL);
@@ -154,7 +156,8 @@ static bool token_take(void)
     return true;
 }
 
-// Half of the CPUs make tokens and wake one waiter for each; the others take them. Each token must be taken.
+// Half of the CPUs make tokens and wake one waiter for each; the others take them. Each token must
+// be taken.
 static void *token_play(void *argument)
 {
     bool makes = (uintptr_t)argument % 2 == 0;

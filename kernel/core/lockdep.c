@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: MIT
 // The lock-order checker (debug builds).
 //
-// What is held: spin locks in a stack of the CPU (they are released where they were taken; the run queue's lock is
-// even passed from one thread to the next), sleeping locks in a stack of the thread. A spin lock is never held when a
-// sleeping lock is taken, so "held" is the thread's stack followed by the CPU's. An interrupt begins a new context:
-// what the interrupted code holds is no order for the handler, so entries of lower interrupt levels are left out.
+// What is held: spin locks in a stack of the CPU (they are released where they were taken; the run
+// queue's lock is even passed from one thread to the next), sleeping locks in a stack of the
+// thread. A spin lock is never held when a sleeping lock is taken, so "held" is the thread's stack
+// followed by the CPU's. An interrupt begins a new context: what the interrupted code holds is no
+// order for the handler, so entries of lower interrupt levels are left out.
 //
-// Each acquisition that may wait adds the edges held -> new. The usual case, all edges known, reads a few words; a new edge or
-// usage takes the checker's own lock (a bare word: it must not check itself), searches the graph and panics
-// with the chain it found. Also checked, for spin locks:
-//   taken in an interrupt handler somewhere  and  taken with interrupts on elsewhere: a handler may wait for the code it
-//   interrupted. The same holds along edges: a lock of handlers must not lead to one that is taken with interrupts on.
+// Each acquisition that may wait adds the edges held -> new. The usual case, all edges known, reads
+// a few words; a new edge or usage takes the checker's own lock (a bare word: it must not check
+// itself), searches the graph and panics with the chain it found. Also checked, for spin locks:
+//   taken in an interrupt handler somewhere and taken with interrupts on elsewhere: a handler may
+//   wait for the code it interrupted. The same holds along edges: a lock of handlers must not lead
+//   to one that is taken with interrupts on.
 // After the first report the checker is off, so that the panic can print.
 #include "kernel/core/lockdep.h"
 
@@ -76,7 +78,8 @@ static void print_held(void)
     const struct thread *thread = thread_current();
     const struct spin_held *spins = this_cpu_ptr(spin_held);
     for (uint32_t i = 0; thread != NULL && i < thread->held_count; i++)
-        log_error("lockdep:   holds %s, taken at 0x%lx", node_name(thread->held[i].node), thread->held[i].acquired_at);
+        log_error("lockdep:   holds %s, taken at 0x%lx", node_name(thread->held[i].node),
+            thread->held[i].acquired_at);
     for (uint32_t i = 0; i < spins->count; i++)
         log_error("lockdep:   holds %s (spin), taken at 0x%lx", node_name(spins->entries[i].node),
             spins->entries[i].acquired_at);
@@ -102,7 +105,8 @@ static void print_path(const char *title, const struct lock_path *path)
     atomic_store_relaxed(&checker_off, true);
     print_path("a lock of interrupt handlers leads to one that is taken with interrupts on:", path);
     print_held();
-    panic("lockdep: %s could be waited for by a handler that interrupted its holder", node_name(node));
+    panic("lockdep: %s could be waited for by a handler that interrupted its holder",
+        node_name(node));
 }
 
 // ---- nodes and usage ---------------------------------------------------------------------------
@@ -132,8 +136,8 @@ static bool is_used_with_interrupts_on(uint16_t node, const void *context)
     return atomic_load_relaxed(&node_usage[node]) & USED_WITH_INTERRUPTS_ON;
 }
 
-// Under the checker's lock: does a lock of handlers lead to one taken with interrupts on? Every handler's lock is looked at, which
-// is rare: only when an edge or a usage is new.
+// Under the checker's lock: does a lock of handlers lead to one taken with interrupts on? Every
+// handler's lock is looked at, which is rare: only when an edge or a usage is new.
 static void check_interrupt_order(void)
 {
     for (uint16_t node = 1; node <= graph.count; node++) {
@@ -180,7 +184,8 @@ static void note_order(uint16_t from, uint16_t to)
         report_cycle(from, to, &cycle);
 }
 
-// Edges from everything that this context holds. Readers may nest in the same class: no edge to itself.
+// Edges from everything that this context holds. Readers may nest in the same class: no edge to
+// itself.
 static void note_orders(uint16_t to, bool shared)
 {
     const struct thread *thread = thread_current();
@@ -198,7 +203,8 @@ static void note_orders(uint16_t to, bool shared)
 
 // ---- the hooks of the locks --------------------------------------------------------------------
 
-static void held_push(struct lock_held *stack, uint32_t *count, uint32_t limit, struct lock_held held)
+static void held_push(
+    struct lock_held *stack, uint32_t *count, uint32_t limit, struct lock_held held)
 {
     if (*count >= limit) {
         atomic_store_relaxed(&checker_off, true);
@@ -248,7 +254,8 @@ void lockdep_release_spin(const void *lock)
     arch_irq_restore(flags);
 }
 
-void lockdep_acquire_sleeping(const void *lock, struct lock_class *class, uint32_t subclass, bool shared, bool try)
+void lockdep_acquire_sleeping(
+    const void *lock, struct lock_class *class, uint32_t subclass, bool shared, bool try)
 {
     struct thread *thread = thread_current();
     if (class == NULL || thread == NULL || !checker_works())
@@ -299,8 +306,8 @@ void lockdep_might_sleep(const char *file, int line)
         return; // start-up: the boot context sleeps on nothing, but takes free locks
     atomic_store_relaxed(&checker_off, true);
     print_held();
-    panic("%s:%d: may sleep, with preempt_count %#x and interrupts %s", file, line, this_cpu(preempt_count),
-        arch_irqs_enabled() ? "on" : "off");
+    panic("%s:%d: may sleep, with preempt_count %#x and interrupts %s", file, line,
+        this_cpu(preempt_count), arch_irqs_enabled() ? "on" : "off");
 }
 
 #endif

@@ -2,9 +2,10 @@
 // The lock-order checker of debug builds; in release builds all of it is nothing. Only the lock
 // implementations call it; everybody may use might_sleep().
 //
-// lockdep.c keeps, for each class of locks and nesting level, a node in a graph; taking B while A is held adds the edge
-// A -> B. It stops the kernel when an edge closes a cycle, when a spin lock that interrupt handlers take
-// is taken with interrupts on (directly, or below one that they take), and when something may sleep where it must not.
+// lockdep.c keeps, for each class of locks and nesting level, a node in a graph; taking B while A
+// is held adds the edge A -> B. It stops the kernel when an edge closes a cycle, when a spin lock
+// that interrupt handlers take is taken with interrupts on (directly, or below one that they take),
+// and when something may sleep where it must not.
 #pragma once
 
 #include "kernel/base/types.h"

@@ -42,8 +42,8 @@ static void path_build(struct lock_path *path, uint16_t from, uint16_t last)
     }
 }
 
-void lock_graph_find(const struct lock_graph *graph, uint16_t from, bool (*wanted)(uint16_t node, const void *context),
-    const void *context, struct lock_path *path)
+void lock_graph_find(const struct lock_graph *graph, uint16_t from,
+    bool (*wanted)(uint16_t node, const void *context), const void *context, struct lock_path *path)
 {
     uint32_t head = 0, tail = 0;
     memset(search.seen, 0, sizeof(search.seen));
@@ -73,7 +73,8 @@ static bool is_node(uint16_t node, const void *context)
     return node == *(const uint16_t *)context;
 }
 
-bool lock_graph_add_edge(struct lock_graph *graph, uint16_t from, uint16_t to, struct lock_path *cycle)
+bool lock_graph_add_edge(
+    struct lock_graph *graph, uint16_t from, uint16_t to, struct lock_path *cycle)
 {
     assert(from != 0 && from <= graph->count);
     assert(to != 0 && to <= graph->count);

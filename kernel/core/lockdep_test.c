@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// lockdep_graph.h against a simple model (transitive closure), and lockdep.h: that wrong orders, a handler's lock taken with
-// interrupts on and a sleep under a spin lock are found, and right ones are not.
+// lockdep_graph.h against a simple model (transitive closure), and lockdep.h: that wrong orders, a
+// handler's lock taken with interrupts on and a sleep under a spin lock are found, and right ones
+// are not.
 #include "kernel/core/lockdep_graph.h"
 
 #include "kernel/base/host/host_base.h"

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 // The kernel log: the ring, and its way to the consoles.
 //
-// Whoever writes a record then tries to become the one that brings records to the consoles. Who fails leaves, because the one
-// that has it looks once more after it gave it up. So no CPU waits for another one's console, an NMI
-// in the middle of a write just leaves its record behind, and output is never mixed. A record that is still being
-// written (by a CPU that was interrupted there) stops the output until its writer comes along.
+// Whoever writes a record then tries to become the one that brings records to the consoles. Who
+// fails leaves, because the one that has it looks once more after it gave it up. So no CPU waits
+// for another one's console, an NMI in the middle of a write just leaves its record behind, and
+// output is never mixed. A record that is still being written (by a CPU that was interrupted there)
+// stops the output until its writer comes along.
 #include "kernel/core/log.h"
 
 #include "kernel/arch/x86/cpu_inline.h"
@@ -28,7 +29,8 @@ static int log_option_level(const char *value)
     return 0;
 }
 BOOT_OPTION_FUNCTION(log_option_level, "loglevel",
-    "Messages of this level and more important ones are shown on the consoles: 0 (emergencies only) to 7 (everything). Default 4.");
+    "Messages of this level and more important ones are shown on the consoles: 0 (emergencies "
+    "only) to 7 (everything). Default 4.");
 
 static int log_option_quiet(const char *value)
 {
@@ -39,10 +41,11 @@ static int log_option_quiet(const char *value)
 BOOT_OPTION_FUNCTION(log_option_quiet, "quiet", "Only errors are shown on the consoles.");
 
 static struct log_ring log_ring;
-static struct log_console *log_consoles;  // changed at start-up, and by whoever has log_busy
-static uint32_t log_busy;                 // 1: somebody brings records to the consoles; atomic
-static uint64_t log_console_next;         // record that the consoles get next; atomic, written by who has log_busy
-static uint64_t log_cleared;              // records before this one were read and cleared; atomic
+static struct log_console *log_consoles; // changed at start-up, and by whoever has log_busy
+static uint32_t log_busy;                // 1: somebody brings records to the consoles; atomic
+// Record that the consoles get next; atomic, written by who has log_busy.
+static uint64_t log_console_next;
+static uint64_t log_cleared; // records before this one were read and cleared; atomic
 
 static size_t log_format(char *line, size_t size, const struct log_record *record, bool with_level)
 {
@@ -50,7 +53,8 @@ static size_t log_format(char *line, size_t size, const struct log_record *recor
     fmt_buffer_init(&buffer, line, size);
     if (with_level)
         fmt_append(&buffer, "<%u>", record->level);
-    fmt_append(&buffer, "[%5lu.%06lu] ", record->time_ns / NS_PER_SECOND, record->time_ns % NS_PER_SECOND / NS_PER_US);
+    fmt_append(&buffer, "[%5lu.%06lu] ", record->time_ns / NS_PER_SECOND,
+        record->time_ns % NS_PER_SECOND / NS_PER_US);
     fmt_append_bytes(&buffer, record->text, record->len_bytes);
     fmt_append_char(&buffer, '\n');
     return buffer.len;
@@ -88,12 +92,14 @@ static bool log_has_output(void)
 {
     uint64_t number = atomic_load_relaxed(&log_console_next);
     struct log_record record;
-    return number < log_ring_next(&log_ring) && log_ring_read(&log_ring, number, &record) != LOG_RING_NOT_YET;
+    return number < log_ring_next(&log_ring) &&
+           log_ring_read(&log_ring, number, &record) != LOG_RING_NOT_YET;
 }
 
 static void log_output(void)
 {
-    // The look after giving log_busy up (full fence) sees every record whose writer failed to get it.
+    // The look after giving log_busy up (full fence) sees every record whose writer failed to get
+    // it.
     while (log_consoles != NULL && log_has_output() && atomic_exchange(&log_busy, 1u) == 0) {
         uint64_t flags = arch_irq_save();
         log_drain();

@@ -8,7 +8,8 @@
 // Words that hold `record`'s text up to its length.
 static size_t record_words(const struct log_record *record)
 {
-    size_t bytes = offsetof(struct log_record, text) + MIN((size_t)record->len_bytes, (size_t)LOG_TEXT_BYTES);
+    size_t bytes =
+        offsetof(struct log_record, text) + MIN((size_t)record->len_bytes, (size_t)LOG_TEXT_BYTES);
     return DIV_ROUND_UP(bytes, sizeof(uint64_t));
 }
 
@@ -38,7 +39,8 @@ bool log_ring_write(struct log_ring *ring, const struct log_record *record)
     return true;
 }
 
-enum log_ring_result log_ring_read(struct log_ring *ring, uint64_t number, struct log_record *record)
+enum log_ring_result log_ring_read(
+    struct log_ring *ring, uint64_t number, struct log_record *record)
 {
     struct log_slot *slot = &ring->slots[number % LOG_SLOTS];
     uint64_t words[ARRAY_SIZE(slot->words)] = {0};

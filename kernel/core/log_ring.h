@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: MIT
-// The ring of log records: lock-free, writers in any context, NMI included. Also compiled for the host.
+// The ring of log records: lock-free, writers in any context, NMI included. Also compiled for the
+// host.
 //
-// A record is numbered; number n lies in slot n % LOG_SLOTS. A slot's `state` says what it holds: 2 n + 1 while record n is being
-// written, 2 n + 2 when it is there. Writers draw numbers by an atomic addition.
-//   L1  A writer takes its slot by a compare-and-exchange from a finished state (or 0) of an older record. If it finds the
-//       slot taken by a writer that was overtaken by the whole ring (stopped meanwhile), it drops its own
-//       record and counts it.
-//   L2  Readers copy a record between two looks at its state; if the state is not the one they want both times, the record is gone.
-//       The bytes are copied by relaxed atomic accesses, so a copy that is thrown away is no race.
+// A record is numbered; number n lies in slot n % LOG_SLOTS. A slot's `state` says what it holds: 2
+// n + 1 while record n is being written, 2 n + 2 when it is there. Writers draw numbers by an
+// atomic addition.
+//   L1  A writer takes its slot by a compare-and-exchange from a finished state (or 0) of an older
+//       record. If it finds the slot taken by a writer that was overtaken by the whole ring
+//       (stopped meanwhile), it drops its own record and counts it.
+//   L2  Readers copy a record between two looks at its state; if the state is not the one they want
+//       both times, the record is gone. The bytes are copied by relaxed atomic accesses, so a copy
+//       that is thrown away is no race.
 #pragma once
 
 #include "kernel/base/types.h"
@@ -23,7 +26,7 @@ struct log_record {
 };
 
 struct log_slot {
-    uint64_t state;                               // L1
+    uint64_t state;                                      // L1
     uint64_t words[(sizeof(struct log_record) + 7) / 8]; // a struct log_record
 };
 
@@ -42,7 +45,9 @@ enum log_ring_result {
     LOG_RING_GONE,    // overwritten or dropped
 };
 // Copies record number `number`.
-enum log_ring_result log_ring_read(struct log_ring *ring, uint64_t number, struct log_record *record);
+enum log_ring_result log_ring_read(
+    struct log_ring *ring, uint64_t number, struct log_record *record);
 
-uint64_t log_ring_first(const struct log_ring *ring); // number of the oldest record that may be there
+uint64_t log_ring_first(
+    const struct log_ring *ring); // number of the oldest record that may be there
 uint64_t log_ring_next(const struct log_ring *ring);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// log_ring.h: what is written can be read until it is overwritten; several writers and a reader under the race
-// detector never see a mixed record; a writer that was overtaken by the whole ring loses its record only.
+// log_ring.h: what is written can be read until it is overwritten; several writers and a reader
+// under the race detector never see a mixed record; a writer that was overtaken by the whole ring
+// loses its record only.
 #include "kernel/core/log_ring.h"
 
 #include "kernel/base/atomic.h"

@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: MIT
 // Mutexes: the contended paths.
 //
-// owner is 0 when the mutex is free, else the owning thread; MUTEX_WAITERS says that the list of waiters may
-// not be empty. With it set the inline fast paths fail, so that everything below happens under mutex->lock:
-//   I1  flags are set and cleared only under mutex->lock; while one is set, the release takes that lock;
-//   I2  a waiter is on the list, and MUTEX_WAITERS set, before it sleeps: the release that follows wakes it;
-//   I3  a release with waiters leaves owner == MUTEX_WAITERS, which only code here can take: the woken waiter or
-//       one that spins. The woken one tries again and goes back to sleep if it lost;
-//   I4  a waiter that lost MUTEX_PATIENCE times sets MUTEX_HANDOFF; the next release makes the first waiter the
-//       owner before it wakes it.
+// owner is 0 when the mutex is free, else the owning thread; MUTEX_WAITERS says that the list of
+// waiters may not be empty. With it set the inline fast paths fail, so that everything below
+// happens under mutex->lock:
+//   I1  flags are set and cleared only under mutex->lock; while one is set, the release takes that
+//       lock;
+//   I2  a waiter is on the list, and MUTEX_WAITERS set, before it sleeps: the release that follows
+//       wakes it;
+//   I3  a release with waiters leaves owner == MUTEX_WAITERS, which only code here can take: the
+//       woken waiter or one that spins. The woken one tries again and goes back to sleep if it
+//       lost;
+//   I4  a waiter that lost MUTEX_PATIENCE times sets MUTEX_HANDOFF; the next release makes the
+//       first waiter the owner before it wakes it.
 //
-// Spinning pays while the owner runs and is about to release: it ends when the owner sleeps, when its vCPU is
-// not running, when somebody else wants this CPU, or after a bounded number of rounds. The owner's
-// struct thread may not vanish meanwhile: threads are freed after an RCU grace period, and the loop runs
-// with preemption off.
+// Spinning pays while the owner runs and is about to release: it ends when the owner sleeps, when
+// its vCPU is not running, when somebody else wants this CPU, or after a bounded number of rounds.
+// The owner's struct thread may not vanish meanwhile: threads are freed after an RCU grace period,
+// and the loop runs with preemption off.
 #include "kernel/core/mutex.h"
 
 #include "kernel/core/counter.h"
@@ -80,7 +84,8 @@ static bool mutex_spin(struct mutex *mutex)
     return taken;
 }
 
-// Under mutex->lock: takes the mutex, or makes sure that its release will come here. True if it is ours.
+// Under mutex->lock: takes the mutex, or makes sure that its release will come here. True if it is
+// ours.
 static bool mutex_take_or_flag(struct mutex *mutex, bool impatient)
 {
     uintptr_t self = (uintptr_t)thread_current();
@@ -89,7 +94,8 @@ static bool mutex_take_or_flag(struct mutex *mutex, bool impatient)
         if ((owner & ~MUTEX_FLAGS) == self)
             return true; // handed over
         bool is_free = (owner & ~MUTEX_FLAGS) == 0;
-        uintptr_t wanted = (is_free ? self : owner | (impatient ? MUTEX_HANDOFF : 0)) | MUTEX_WAITERS;
+        uintptr_t wanted =
+            (is_free ? self : owner | (impatient ? MUTEX_HANDOFF : 0)) | MUTEX_WAITERS;
         if (atomic_cmpxchg_acquire(&mutex->owner, &owner, wanted))
             return is_free;
     }
@@ -135,7 +141,8 @@ void mutex_unlock_slow(struct mutex *mutex)
     debug_assert(mutex_is_held(mutex));
     spin_lock(&mutex->lock);
     struct list_node *first = list_first(&mutex->waiters);
-    struct thread *next = first != NULL ? list_entry(first, struct mutex_waiter, node)->thread : NULL;
+    struct thread *next =
+        first != NULL ? list_entry(first, struct mutex_waiter, node)->thread : NULL;
     uintptr_t owner = next != NULL ? MUTEX_WAITERS : 0; // I3
     if (next != NULL && (atomic_load_relaxed(&mutex->owner) & MUTEX_HANDOFF))
         owner |= (uintptr_t)next; // I4

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Sleeping locks: a mutex with an owner and adaptive spinning while the owner runs on a running vCPU, and
-// a reader/writer lock. Task context only (they may sleep). Checked for order like spin locks.
+// Sleeping locks: a mutex with an owner and adaptive spinning while the owner runs on a running
+// vCPU, and a reader/writer lock. Task context only (they may sleep). Checked for order like spin
+// locks.
 //
-// Both are free or taken by one atomic instruction, inline; mutex.c and rwlock.c have the theory of the
-// rest.
+// Both are free or taken by one atomic instruction, inline; mutex.c and rwlock.c have the theory of
+// the rest.
 #pragma once
 
 #include "kernel/base/list.h"
@@ -12,7 +13,7 @@
 #include "kernel/core/thread.h"
 
 struct mutex {
-    uintptr_t owner;      // struct thread * of the owner, 0: free; MUTEX_FLAGS in the low bits; atomic
+    uintptr_t owner; // struct thread * of the owner, 0: free; MUTEX_FLAGS in the low bits; atomic
     struct spinlock lock; // protects waiters
     struct list_node waiters;
 #ifdef LODGER_DEBUG
@@ -25,20 +26,17 @@ struct mutex {
 
 #ifdef LODGER_DEBUG
 #define mutex_init(mutex) mutex_init_class((mutex), LOCK_CLASS_INIT(__FILE__ ": " #mutex))
-#define MUTEX_INIT(variable, label)                                                                    \
+#define MUTEX_INIT(variable, label)                                                                \
     {                                                                                              \
-        .lock = SPINLOCK_INIT(label ".wait"), .waiters = LIST_INIT((variable).waiters),                \
+        .lock = SPINLOCK_INIT(label ".wait"), .waiters = LIST_INIT((variable).waiters),            \
         .class = &(struct lock_class)                                                              \
         {                                                                                          \
             .name = label                                                                          \
         }                                                                                          \
     }
 #else
-#define mutex_init(mutex) mutex_init_class((mutex), NULL)
-#define MUTEX_INIT(variable, label)                                                                    \
-    {                                                                                              \
-        .waiters = LIST_INIT((variable).waiters)                                                       \
-    }
+#define mutex_init(mutex)           mutex_init_class((mutex), NULL)
+#define MUTEX_INIT(variable, label) {.waiters = LIST_INIT((variable).waiters)}
 #endif
 void mutex_init_class(struct mutex *mutex, struct lock_class *class);
 
@@ -127,20 +125,17 @@ struct rwlock {
 
 #ifdef LODGER_DEBUG
 #define rwlock_init(rwlock) rwlock_init_class((rwlock), LOCK_CLASS_INIT(__FILE__ ": " #rwlock))
-#define RWLOCK_INIT(variable, label)                                                                   \
+#define RWLOCK_INIT(variable, label)                                                               \
     {                                                                                              \
-        .lock = SPINLOCK_INIT(label ".wait"), .waiters = LIST_INIT((variable).waiters),                \
+        .lock = SPINLOCK_INIT(label ".wait"), .waiters = LIST_INIT((variable).waiters),            \
         .class = &(struct lock_class)                                                              \
         {                                                                                          \
             .name = label                                                                          \
         }                                                                                          \
     }
 #else
-#define rwlock_init(rwlock) rwlock_init_class((rwlock), NULL)
-#define RWLOCK_INIT(variable, label)                                                                   \
-    {                                                                                              \
-        .waiters = LIST_INIT((variable).waiters)                                                       \
-    }
+#define rwlock_init(rwlock)          rwlock_init_class((rwlock), NULL)
+#define RWLOCK_INIT(variable, label) {.waiters = LIST_INIT((variable).waiters)}
 #endif
 void rwlock_init_class(struct rwlock *rwlock, struct lock_class *class);
 
@@ -234,7 +229,8 @@ static inline void rwlock_write_lock(struct rwlock *rwlock)
 
 static inline bool rwlock_is_write_held(const struct rwlock *rwlock)
 {
-    return (atomic_load_relaxed(&rwlock->state) & RWLOCK_WRITER) != 0 && rwlock->writer == thread_current();
+    return (atomic_load_relaxed(&rwlock->state) & RWLOCK_WRITER) != 0 &&
+           rwlock->writer == thread_current();
 }
 
 static inline void rwlock_write_unlock(struct rwlock *rwlock)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Boot options: walks the command line once and stores each value where its declaration says.
 //
-// Runs before any allocation. Strings are terminated in place: the line is ours. A bad value is logged and
-// leaves the default.
+// Runs before any allocation. Strings are terminated in place: the line is ours. A bad value is
+// logged and leaves the default.
 #include "kernel/core/option.h"
 
 #include "kernel/base/cmdline.h"
@@ -22,8 +22,8 @@ static const struct boot_option *option_find(
     return NULL;
 }
 
-// The token's value as a terminated string in the caller's line. The byte behind a token is white space, a
-// quote or the end: nothing that is still needed when the token is the current one.
+// The token's value as a terminated string in the caller's line. The byte behind a token is white
+// space, a quote or the end: nothing that is still needed when the token is the current one.
 static const char *option_terminate(const struct cmdline_token *token)
 {
     if (token->value == NULL)
@@ -48,7 +48,8 @@ static int option_store(const struct boot_option *option, const struct cmdline_t
     return -22 /* EINVAL */;
 }
 
-void option_parse_table(const struct boot_option *options, size_t count, char *command_line, size_t len)
+void option_parse_table(
+    const struct boot_option *options, size_t count, char *command_line, size_t len)
 {
     struct cmdline_iterator iterator;
     struct cmdline_token token;
@@ -77,7 +78,8 @@ void option_parse(char *command_line)
     option_command_line = command_line;
     size_t len = strlcpy(option_line, command_line, sizeof(option_line));
     if (len >= sizeof(option_line)) {
-        log_warning("options: the command line is longer than %zu bytes; the rest is ignored", sizeof(option_line) - 1);
+        log_warning("options: the command line is longer than %zu bytes; the rest is ignored",
+            sizeof(option_line) - 1);
         len = sizeof(option_line) - 1;
     }
     option_parse_table(options_start, (size_t)(options_end - options_start), option_line, len);

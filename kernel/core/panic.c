@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // The end of the kernel, on one CPU.
 //
-// The first CPU that panics stops the others by NMI, so that what it prints is what was; a CPU that panics while another
-// one does stops itself. Everything is printed straight to the consoles, without the ring and its order: nothing
-// may wait here. A panic inside the panic prints its message only.
+// The first CPU that panics stops the others by NMI, so that what it prints is what was; a CPU that
+// panics while another one does stops itself. Everything is printed straight to the consoles,
+// without the ring and its order: nothing may wait here. A panic inside the panic prints its
+// message only.
 #include "kernel/core/panic.h"
 
 #include "kernel/arch/x86/arch.h"
@@ -15,8 +16,9 @@
 #include "kernel/core/thread.h"
 #include "pv/pv.h"
 
-#define BACKTRACE_FRAMES    48
-#define BACKTRACE_REACH     UINT64_C(0x4000) // a frame pointer may lie this far above the one before: a kernel stack
+#define BACKTRACE_FRAMES 48
+#define BACKTRACE_REACH                                                                            \
+    UINT64_C(0x4000) // a frame pointer may lie this far above the one before: a kernel stack
 #define PANIC_LOG_LINES     20
 #define PANIC_MESSAGE_BYTES 200
 
@@ -30,9 +32,10 @@ static bool is_kernel_text(uintptr_t address)
     return address >= (uintptr_t)kernel_image_start && address < (uintptr_t)kernel_text_end;
 }
 
-// Visits return addresses, innermost first. Frame pointers that lead elsewhere than up the stack end it; nothing
-// beyond the page where a frame pointer lies is touched without it.
-static void backtrace_walk(uintptr_t rip, uintptr_t rbp, void (*print)(unsigned depth, uintptr_t address))
+// Visits return addresses, innermost first. Frame pointers that lead elsewhere than up the stack
+// end it; nothing beyond the page where a frame pointer lies is touched without it.
+static void backtrace_walk(
+    uintptr_t rip, uintptr_t rbp, void (*print)(unsigned depth, uintptr_t address))
 {
     unsigned depth = 0;
     if (rip != 0)
@@ -85,14 +88,15 @@ static void panic_enter(void)
     pv_shutdown(PV_CRASH, 0);
 }
 
-[[noreturn]] static void panic_report(const struct trap_frame *frame, uintptr_t rip, uintptr_t rbp, const char *message)
+[[noreturn]] static void panic_report(
+    const struct trap_frame *frame, uintptr_t rip, uintptr_t rbp, const char *message)
 {
     const struct thread *thread = thread_current();
     log_emergency("panic: %s", message);
     if (panic_depth > 1)
         panic_end(); // the report itself failed
-    log_emergency("  CPU %u, thread %s, preempt_count %#x", cpu_current(), thread != NULL ? thread->name : "none",
-        this_cpu(preempt_count));
+    log_emergency("  CPU %u, thread %s, preempt_count %#x", cpu_current(),
+        thread != NULL ? thread->name : "none", this_cpu(preempt_count));
     if (frame != NULL)
         arch_frame_visit(frame, print_line);
     backtrace_walk(rip, rbp, print_to_consoles);
@@ -109,7 +113,8 @@ void panic(const char *format, ...)
     va_start(arguments, format);
     fmt_vsnprintf(message, sizeof(message), format, arguments);
     va_end(arguments);
-    panic_report(NULL, (uintptr_t)__builtin_return_address(0), *(const uintptr_t *)arch_frame_pointer(), message);
+    panic_report(NULL, (uintptr_t)__builtin_return_address(0),
+        *(const uintptr_t *)arch_frame_pointer(), message);
 }
 
 void panic_with_frame(const struct trap_frame *frame, const char *format, ...)
@@ -128,5 +133,6 @@ void assert_failed(const char *expression, const char *file, int line)
     char message[PANIC_MESSAGE_BYTES];
     panic_enter();
     fmt_snprintf(message, sizeof(message), "%s:%d: assertion failed: %s", file, line, expression);
-    panic_report(NULL, (uintptr_t)__builtin_return_address(0), *(const uintptr_t *)arch_frame_pointer(), message);
+    panic_report(NULL, (uintptr_t)__builtin_return_address(0),
+        *(const uintptr_t *)arch_frame_pointer(), message);
 }

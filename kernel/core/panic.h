@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The end: prints message, registers, call chain (`  #N 0xADDRESS`, which the host command symbolises)
-// and the last log lines, and ends the machine with the panic code of debug_exit.h.
+// The end: prints message, registers, call chain (` #N 0xADDRESS`, which the host command
+// symbolises) and the last log lines, and ends the machine with the panic code of debug_exit.h.
 #pragma once
 
 #include "kernel/base/types.h"

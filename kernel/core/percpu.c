@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The variables behind preempt.h, thread.h and cpumask.h (those of percpu.h: kernel/arch/x86/percpu_setup.c).
+// The variables behind preempt.h, thread.h and cpumask.h (those of percpu.h:
+// kernel/arch/x86/percpu_setup.c).
 #include "kernel/core/percpu.h"
 
 #include "kernel/core/cpumask.h"

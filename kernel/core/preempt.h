@@ -2,9 +2,9 @@
 // Preemption and interrupt context.
 //
 // preempt_count is per CPU: bits 0..7 nested disables (each spin lock held is one), bits 8..15 soft
-// nesting (deferred work running), bits 16..19 hardware interrupt nesting, bit 20 NMI. A thread may sleep
-// only when the whole word is 0 and interrupts are on. The context switch saves and restores nothing: it
-// only happens with a count of exactly one disable.
+// nesting (deferred work running), bits 16..19 hardware interrupt nesting, bit 20 NMI. A thread may
+// sleep only when the whole word is 0 and interrupts are on. The context switch saves and restores
+// nothing: it only happens with a count of exactly one disable.
 #pragma once
 
 #include "kernel/base/atomic.h"
@@ -27,7 +27,8 @@ static inline void preempt_disable(void)
     compiler_barrier();
 }
 
-// Undoes a disable without looking whether a reschedule is wanted (the caller is about to, or can't).
+// Undoes a disable without looking whether a reschedule is wanted (the caller is about to, or
+// can't).
 static inline void preempt_enable_no_resched(void)
 {
     compiler_barrier();
@@ -36,7 +37,8 @@ static inline void preempt_enable_no_resched(void)
 
 void preempt_enable_slow(void); // count reached 0 with a reschedule wanted; in sched/
 
-PERCPU_DECLARE(uint32_t, need_resched); // this CPU should call the scheduler soon; own CPU or IPI sets it
+PERCPU_DECLARE(
+    uint32_t, need_resched); // this CPU should call the scheduler soon; own CPU or IPI sets it
 
 static inline void preempt_enable(void)
 {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Random numbers: a generator for each CPU, fed from a common pool.
 //
-// The pool is a generator under a lock. Contributions are mixed into it and advance `generation`; a CPU whose generator
-// has not seen the latest generation takes 32 bytes from the pool first. Each generator
-// erases what it gave out (kernel/base/random.h), so a look at it later tells nothing about the past. The per-CPU
-// generators are used with interrupts off.
+// The pool is a generator under a lock. Contributions are mixed into it and advance `generation`; a
+// CPU whose generator has not seen the latest generation takes 32 bytes from the pool first. Each
+// generator erases what it gave out (kernel/base/random.h), so a look at it later tells nothing
+// about the past. The per-CPU generators are used with interrupts off.
 #include "kernel/core/random.h"
 
 #include "kernel/arch/x86/arch.h"
@@ -12,7 +12,7 @@
 #include "kernel/core/percpu.h"
 #include "kernel/core/spinlock.h"
 
-#define SEED_WORDS 4
+#define SEED_WORDS  4
 #define CHUNK_BYTES 256 // given out with interrupts off in one go
 
 static struct {

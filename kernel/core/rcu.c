@@ -1,31 +1,38 @@
 // SPDX-License-Identifier: MIT
 // Read-copy-update.
 //
-// Readers run with preemption off, so a CPU that is seen with preemption on, switching threads, idle or in user mode
-// holds no reference that it got before. A grace period is the time in which every CPU was seen so once.
+// Readers run with preemption off, so a CPU that is seen with preemption on, switching threads,
+// idle or in user mode holds no reference that it got before. A grace period is the time in which
+// every CPU was seen so once.
 //
-// Grace periods are numbered. `started` is the number of the last one that began, `completed` of the last one that
-// ended; at most one runs. Who begins one asks each online CPU, but for those that idle, by setting its `owes`; a CPU answers
-// at its next quiescent state by taking `owes` back, and the last answer ends the grace period. CPUs are
-// looked at one by one only there, at most once every RCU_TICK_NS (and for rcu_synchronize()); on the paths of
-// context switch and idle a CPU reads one word of its own.
+// Grace periods are numbered. `started` is the number of the last one that began, `completed` of
+// the last one that ended; at most one runs. Who begins one asks each online CPU, but for those
+// that idle, by setting its `owes`; a CPU answers at its next quiescent state by taking `owes`
+// back, and the last answer ends the grace period. CPUs are looked at one by one only there, at
+// most once every RCU_TICK_NS (and for rcu_synchronize()); on the paths of context switch and idle
+// a CPU reads one word of its own.
 //
-// Callbacks lie in lists of the CPU where they were queued: `next` (no number yet), `waiting` (for `waiting_for` to
-// complete), `ready`. While a CPU has any, a timer of its own moves them on; no CPU is woken for another one's
-// callbacks, but those that run without a pause are interrupted when a grace period gets old.
+// Callbacks lie in lists of the CPU where they were queued: `next` (no number yet), `waiting` (for
+// `waiting_for` to complete), `ready`. While a CPU has any, a timer of its own moves them on; no
+// CPU is woken for another one's callbacks, but those that run without a pause are interrupted when
+// a grace period gets old.
 //
 // Invariants and memory order:
-//   I1  A callback that was queued when `started` was N runs after N + 1 has completed. The queuer has a full fence between
-//       its unlinking and its reading of `started`; grace period N + 1 increments `started` (sequentially
-//       consistent) before it asks: so the reader that answers N + 1 and reads again sees the unlinking.
-//   I2  (Dekker) `idle` is odd while a CPU may read. Asking is: set owes; fence; read idle; if it is even, take owes
-//       back. Going idle is: make idle even (full fence); look at owes; if set, take it back. One of the two
-//       sees the other; taking back is a compare-and-exchange, so exactly one of them answers.
-//   I3  Leaving idle makes `idle` odd with a full fence before anything is read. If the asker read an even value
-//       before that, its unlinking is visible to all those reads.
-//   I4  An answer is: take owes (locked), then decrement `unanswered` (acquire and release). Whoever gets it to 0 has all
-//       reads of all CPUs before it, and stores `completed` with release; callbacks are run after an acquiring load.
-//   I5  `unanswered` holds one more for the asker while it asks, so that the end can't come before all are asked.
+//   I1  A callback that was queued when `started` was N runs after N + 1 has completed. The queuer
+//       has a full fence between its unlinking and its reading of `started`; grace period N + 1
+//       increments `started` (sequentially consistent) before it asks: so the reader that answers N
+//       + 1 and reads again sees the unlinking.
+//   I2  (Dekker) `idle` is odd while a CPU may read. Asking is: set owes; fence; read idle; if it
+//       is even, take owes back. Going idle is: make idle even (full fence); look at owes; if set,
+//       take it back. One of the two sees the other; taking back is a compare-and-exchange, so
+//       exactly one of them answers.
+//   I3  Leaving idle makes `idle` odd with a full fence before anything is read. If the asker read
+//       an even value before that, its unlinking is visible to all those reads.
+//   I4  An answer is: take owes (locked), then decrement `unanswered` (acquire and release).
+//       Whoever gets it to 0 has all reads of all CPUs before it, and stores `completed` with
+//       release; callbacks are run after an acquiring load.
+//   I5  `unanswered` holds one more for the asker while it asks, so that the end can't come before
+//       all are asked.
 #include "kernel/core/rcu.h"
 
 #include "kernel/arch/x86/arch.h"
@@ -38,9 +45,9 @@
 #include "kernel/core/wait.h"
 #include "pv/pv.h"
 
-#define RCU_TICK_NS       (4 * NS_PER_MS)
-#define RCU_PATIENCE_NS   (10 * NS_PER_MS) // before CPUs that do not answer are interrupted
-#define RCU_BATCH         128              // callbacks run in one go
+#define RCU_TICK_NS     (4 * NS_PER_MS)
+#define RCU_PATIENCE_NS (10 * NS_PER_MS) // before CPUs that do not answer are interrupted
+#define RCU_BATCH       128              // callbacks run in one go
 
 struct rcu_list {
     struct rcu_head *first;
@@ -66,10 +73,11 @@ static struct {
     __cache_aligned uint32_t unanswered; // I5; atomic
 } rcu = {.lock = SPINLOCK_INIT("rcu")};
 
-static struct wait_queue rcu_waiters = WAIT_QUEUE_INIT(rcu_waiters, "rcu: waiters"); // of rcu_synchronize()
+static struct wait_queue rcu_waiters =
+    WAIT_QUEUE_INIT(rcu_waiters, "rcu: waiters"); // of rcu_synchronize()
 
 static PERCPU(struct rcu_cpu, rcu_cpu);
-static PERCPU(uint32_t, rcu_owes); // 1: asked and has not answered; atomic
+static PERCPU(uint32_t, rcu_owes);            // 1: asked and has not answered; atomic
 PERCPU(uint32_t, rcu_idle) PERCPU_INITIAL(1); // I2; atomic, written by the CPU itself
 
 COUNTER(rcu, grace_periods);
@@ -121,8 +129,9 @@ static bool rcu_take_debt(uint32_t cpu)
     return atomic_cmpxchg(percpu_of(rcu_owes, cpu), &owes, 0u);
 }
 
-// Interrupts the CPUs that have not answered. The interrupt itself is a quiescent state, unless it finds
-// preemption off; then need_resched brings the CPU through the scheduler when it goes on again.
+// Interrupts the CPUs that have not answered. The interrupt itself is a quiescent state, unless it
+// finds preemption off; then need_resched brings the CPU through the scheduler when it goes on
+// again.
 static void rcu_interrupt_debtors(void)
 {
     struct cpumask debtors = {0};
@@ -235,7 +244,8 @@ static void rcu_timer_arm(struct rcu_cpu *cpu)
 // Moves callbacks on and asks for the grace period that they need. Own CPU, interrupts off.
 static void rcu_advance(struct rcu_cpu *cpu)
 {
-    if (!rcu_list_is_empty(&cpu->waiting) && atomic_load_acquire(&rcu.completed) >= cpu->waiting_for)
+    if (!rcu_list_is_empty(&cpu->waiting) &&
+        atomic_load_acquire(&rcu.completed) >= cpu->waiting_for)
         rcu_list_move(&cpu->ready, &cpu->waiting);
     if (!rcu_list_is_empty(&cpu->waiting) || rcu_list_is_empty(&cpu->next))
         return;
@@ -266,7 +276,8 @@ static void rcu_timer_fired(struct timer *timer)
     cpu->timer_armed = false;
     rcu_advance(cpu);
     rcu_drive(cpu);
-    if (!rcu_list_is_empty(&cpu->waiting) || !rcu_list_is_empty(&cpu->next) || !rcu_list_is_empty(&cpu->ready))
+    if (!rcu_list_is_empty(&cpu->waiting) || !rcu_list_is_empty(&cpu->next) ||
+        !rcu_list_is_empty(&cpu->ready))
         rcu_timer_arm(cpu);
 }
 
@@ -323,7 +334,8 @@ void rcu_tick(bool was_user)
 void rcu_synchronize(void)
 {
     might_sleep();
-    // The caller runs with preemption on, and no reader can be preempted: alone it is the quiescent state.
+    // The caller runs with preemption on, and no reader can be preempted: alone it is the quiescent
+    // state.
     if (cpumask_count(&cpu_online) <= 1)
         return;
     atomic_fence(); // I1

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Read-copy-update. A reader disables preemption; a grace period has passed when every CPU went through
-// a quiescent state (context switch, idle, user mode). Idle CPUs are never waited for nor woken: their
-// extended quiescent state is a counter that the grace-period machinery reads.
+// Read-copy-update. A reader disables preemption; a grace period has passed when every CPU went
+// through a quiescent state (context switch, idle, user mode). Idle CPUs are never waited for nor
+// woken: their extended quiescent state is a counter that the grace-period machinery reads.
 #pragma once
 
 #include "kernel/base/atomic.h"
@@ -16,21 +16,26 @@ static inline void rcu_read_unlock(void)
 {
     preempt_enable();
 }
-// Loads and publishes pointers that readers follow. Dependency-ordered: an acquire load, which is free on x86.
+// Loads and publishes pointers that readers follow. Dependency-ordered: an acquire load, which is
+// free on x86.
 #define rcu_load(pointer)         __atomic_load_n(&(pointer), __ATOMIC_ACQUIRE)
 #define rcu_store(pointer, value) __atomic_store_n(&(pointer), (value), __ATOMIC_RELEASE)
 
-// Calls function(head) after a grace period, from deferred work context (may not sleep). Any context but NMI.
+// Calls function(head) after a grace period, from deferred work context (may not sleep). Any
+// context but NMI.
 void rcu_call(struct rcu_head *head, void (*function)(struct rcu_head *head));
 // Waits for a grace period. Task context, may sleep.
 void rcu_synchronize(void);
 void rcu_barrier(void); // waits until all callbacks queued before have run
 
-// Called by the scheduler and the idle loop, on their own CPU with preemption off and no run queue locked.
+// Called by the scheduler and the idle loop, on their own CPU with preemption off and no run queue
+// locked.
 void rcu_note_context_switch(void);
-void rcu_note_interrupt(bool interrupted_preemptible); // an interrupt found preemption on (or user mode)
+void rcu_note_interrupt(
+    bool interrupted_preemptible); // an interrupt found preemption on (or user mode)
 void rcu_idle_enter(void);
-void rcu_idle_exit(void); // interrupts off; also fine when an interrupt has left the idle state already
+void rcu_idle_exit(
+    void); // interrupts off; also fine when an interrupt has left the idle state already
 
 PERCPU_DECLARE(uint32_t, rcu_idle); // even while this CPU can't be reading; own CPU
 
@@ -42,7 +47,7 @@ static inline void rcu_interrupt_enter(void)
 }
 void rcu_tick(bool was_user);
 bool rcu_needs_cpu(void); // does this CPU owe a quiescent state?
-// Callbacks whose grace period is over are run where preemption and interrupts are on: at the end of an
-// interrupt and in the idle loop.
+// Callbacks whose grace period is over are run where preemption and interrupts are on: at the end
+// of an interrupt and in the idle loop.
 bool rcu_callbacks_ready(void);
 void rcu_run_callbacks(void);

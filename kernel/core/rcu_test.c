@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// rcu.h on several "CPUs" under the race detector: readers follow a pointer while writers replace what it points to; a callback
-// marks the old object, which no reader may see marked. Then the same with rcu_synchronize(). CPUs idle, take
-// interrupts and switch at random in between.
+// rcu.h on several "CPUs" under the race detector: readers follow a pointer while writers replace
+// what it points to; a callback marks the old object, which no reader may see marked. Then the same
+// with rcu_synchronize(). CPUs idle, take interrupts and switch at random in between.
 #include "kernel/core/rcu.h"
 
 #include "kernel/arch/x86/cpu_inline.h"

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT
 // Reader/writer locks: the contended paths.
 //
-// A lock that somebody waits for is handed over, not fought for: whoever releases it gives it to the first
-// waiter, or to all readers that stand before the first writer, before they run. So a writer waits
-// at most for the readers and waiters before it, and a reader behind it as well.
-//   I1  RWLOCK_WAITERS is set exactly while the list is not empty; both change only under rwlock->lock;
-//   I2  with RWLOCK_WAITERS set the inline fast paths take nothing: readers and writer in `state` can then
-//       only become fewer, but for grants, which happen under rwlock->lock;
+// A lock that somebody waits for is handed over, not fought for: whoever releases it gives it to
+// the first waiter, or to all readers that stand before the first writer, before they run. So a
+// writer waits at most for the readers and waiters before it, and a reader behind it as well.
+//   I1  RWLOCK_WAITERS is set exactly while the list is not empty; both change only under
+//       rwlock->lock;
+//   I2  with RWLOCK_WAITERS set the inline fast paths take nothing: readers and writer in `state`
+//       can then only become fewer, but for grants, which happen under rwlock->lock;
 //   I3  the release that leaves nobody in `state` while RWLOCK_WAITERS is set grants;
-//   I4  a waiter looks at `granted` only under rwlock->lock, so the granter is done with it when it goes on.
+//   I4  a waiter looks at `granted` only under rwlock->lock, so the granter is done with it when it
+//       goes on.
 #include "kernel/core/mutex.h"
 
 #include "kernel/core/counter.h"
@@ -47,7 +49,8 @@ static void rwlock_grant(struct rwlock *rwlock)
 {
     assert_lock_held(&rwlock->lock);
     while (!list_is_empty(&rwlock->waiters)) {
-        struct rwlock_waiter *waiter = list_first_entry(&rwlock->waiters, struct rwlock_waiter, node);
+        struct rwlock_waiter *waiter =
+            list_first_entry(&rwlock->waiters, struct rwlock_waiter, node);
         if (!rwlock_allows(atomic_load_relaxed(&rwlock->state), waiter->write))
             return;
         atomic_fetch_add(&rwlock->state, waiter->write ? RWLOCK_WRITER : 1u);
@@ -58,7 +61,8 @@ static void rwlock_grant(struct rwlock *rwlock)
     atomic_fetch_and(&rwlock->state, ~RWLOCK_WAITERS); // I1
 }
 
-// Under rwlock->lock: takes the lock if it is free for us and nobody waits; else announces a waiter.
+// Under rwlock->lock: takes the lock if it is free for us and nobody waits; else announces a
+// waiter.
 static bool rwlock_take_or_announce(struct rwlock *rwlock, bool write)
 {
     uint32_t state = atomic_load_relaxed(&rwlock->state);

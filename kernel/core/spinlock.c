@@ -2,19 +2,22 @@
 // Spin locks: the contended paths.
 //
 // The word goes 0 -> 1 by an uncontended acquisition and back by the release. A waiter spins for a
-// while; if that was not enough it publishes that it waits, exchanges the word for 2 and, unless that gave it the
-// lock, waits in the hypervisor. A release that finds 2 kicks one such waiter.
+// while; if that was not enough it publishes that it waits, exchanges the word for 2 and, unless
+// that gave it the lock, waits in the hypervisor. A release that finds 2 kicks one such waiter.
 //
 // Why no wake-up is lost:
 //   I1  a waiter sets its bit in the bucket and its lock_waiting before each exchange to 2;
-//   I2  the exchange of the release returns 2 only if such an exchange (by a waiter, or by the owner when it got
-//       the lock from there) came before it, so the releaser sees what was published before, and kicks;
-//   I3  pv_lock_wait() looks at the word again after the kick can reach it and returns at once if it is not 2;
-//   I4  who got the lock by an exchange to 2 leaves 2 in the word, though perhaps nobody waits any more: a kick
-//       too many. Nobody writes 1 while somebody waits, but a barging 0 -> 1 in between; then the kicked waiter
-//       exchanges to 2 again before it waits again.
-// A waiter that an interrupt interrupts may wait for another lock there: the inner wait restores what
-// the outer one published, and pv_lock_wait() of the outer one has returned because of the interrupt.
+//   I2  the exchange of the release returns 2 only if such an exchange (by a waiter, or by the
+//       owner when it got the lock from there) came before it, so the releaser sees what was
+//       published before, and kicks;
+//   I3  pv_lock_wait() looks at the word again after the kick can reach it and returns at once if
+//       it is not 2;
+//   I4  who got the lock by an exchange to 2 leaves 2 in the word, though perhaps nobody waits any
+//       more: a kick too many. Nobody writes 1 while somebody waits, but a barging 0 -> 1 in
+//       between; then the kicked waiter exchanges to 2 again before it waits again.
+// A waiter that an interrupt interrupts may wait for another lock there: the inner wait restores
+// what the outer one published, and pv_lock_wait() of the outer one has returned because of the
+// interrupt.
 #include "kernel/core/spinlock.h"
 
 #include "kernel/base/hash.h"
@@ -24,7 +27,8 @@
 #include "kernel/core/panic.h"
 #include "pv/pv.h"
 
-#define SPIN_ROUNDS      2048 // tries before waiting in the hypervisor: longer than any critical section
+// Tries before waiting in the hypervisor: longer than any critical section.
+#define SPIN_ROUNDS      2048
 #define LOCK_BUCKET_BITS 5
 
 // CPUs that wait for a lock whose address hashes here.
@@ -32,7 +36,8 @@ static struct lock_bucket {
     __cache_aligned struct cpumask waiting;
 } lock_buckets[1 << LOCK_BUCKET_BITS];
 
-static PERCPU(const struct spinlock *, lock_waiting); // what this CPU waits for in the hypervisor; atomic
+static PERCPU(
+    const struct spinlock *, lock_waiting); // what this CPU waits for in the hypervisor; atomic
 
 COUNTER(lock, spin_contended);
 COUNTER(lock, spin_waits);
@@ -91,7 +96,8 @@ void spin_unlock_contended(struct spinlock *lock)
 void spin_debug_acquire(struct spinlock *lock, uint32_t subclass, bool try)
 {
     if (!try && atomic_load_relaxed(&lock->owner_cpu) == cpu_current() + 1)
-        panic("spin lock %s taken twice by CPU %u", lock->class != NULL ? lock->class->name : "?", cpu_current());
+        panic("spin lock %s taken twice by CPU %u", lock->class != NULL ? lock->class->name : "?",
+            cpu_current());
     lockdep_acquire_spin(lock, lock->class, subclass, try);
 }
 

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: MIT
 // Spin locks.
 //
-// A lock word with an unfair test-and-set acquisition: with overcommitted vCPUs a fair queue would hand
-// the lock to a waiter that is not running. Long waits go through pv_lock_wait()/pv_lock_kick(), so that a
-// waiter can halt. Holding a spin lock disables preemption; a lock that is also taken in interrupt
-// context must be taken with the _irqsave forms everywhere else.
+// A lock word with an unfair test-and-set acquisition: with overcommitted vCPUs a fair queue would
+// hand the lock to a waiter that is not running. Long waits go through
+// pv_lock_wait()/pv_lock_kick(), so that a waiter can halt. Holding a spin lock disables
+// preemption; a lock that is also taken in interrupt context must be taken with the _irqsave forms
+// everywhere else.
 //
-// Debug builds: each initialisation site is a lock class; the order in which classes nest is recorded,
-// and a cycle, a sleep under a spin lock, or a lock taken with the wrong interrupt state stops the kernel
-// (lockdep.h).
+// Debug builds: each initialisation site is a lock class; the order in which classes nest is
+// recorded, and a cycle, a sleep under a spin lock, or a lock taken with the wrong interrupt state
+// stops the kernel (lockdep.h).
 #pragma once
 
 #include "kernel/arch/x86/cpu_inline.h"
@@ -48,11 +49,8 @@ struct spinlock {
 #define spin_lock_init(lock) spin_lock_init_class((lock), LOCK_CLASS_INIT(__FILE__ ": " #lock))
 #else
 #define LOCK_CLASS_INIT(label) NULL
-#define SPINLOCK_INIT(label)                                                                       \
-    {                                                                                              \
-        .word = 0                                                                                  \
-    }
-#define spin_lock_init(lock) spin_lock_init_class((lock), NULL)
+#define SPINLOCK_INIT(label)   {.word = 0}
+#define spin_lock_init(lock)   spin_lock_init_class((lock), NULL)
 #endif
 static inline void spin_lock_init_class(struct spinlock *lock, struct lock_class *class)
 {
@@ -84,7 +82,8 @@ static inline bool spin_word_try(struct spinlock *lock)
     return atomic_cmpxchg_acquire(&lock->word, &free, 1u);
 }
 
-// For locks whose order the checker can't know, e.g. two run queues: `subclass` separates nesting levels (0..3).
+// For locks whose order the checker can't know, e.g. two run queues: `subclass` separates nesting
+// levels (0..3).
 static __always_inline void spin_lock_nested(struct spinlock *lock, uint32_t subclass)
 {
     (void)subclass;
@@ -113,8 +112,8 @@ static __always_inline void spin_lock(struct spinlock *lock)
     return true;
 }
 
-// The exchange makes what was done under the lock visible before the lock is free, and tells in the same
-// instruction whether a waiter has to be kicked.
+// The exchange makes what was done under the lock visible before the lock is free, and tells in the
+// same instruction whether a waiter has to be kicked.
 static __always_inline void spin_unlock_no_resched(struct spinlock *lock)
 {
     spin_debug_release(lock);

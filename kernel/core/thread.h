@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // The schedulable half of a task: what the processor code, the locks and the scheduler know of it.
 //
-// kernel/process embeds a struct thread in its struct task; kernel threads have no task around them.
-// Sleeping follows one protocol everywhere: the sleeper publishes its state, fences, looks at its
-// condition again, and only then gives the CPU away; a waker changes the condition, fences, and calls
-// sched_wake(). It is safe against a CPU that stops anywhere for any time.
+// kernel/process embeds a struct thread in its struct task; kernel threads have no task around
+// them. Sleeping follows one protocol everywhere: the sleeper publishes its state, fences, looks at
+// its condition again, and only then gives the CPU away; a waker changes the condition, fences, and
+// calls sched_wake(). It is safe against a CPU that stops anywhere for any time.
 #pragma once
 
 #include "kernel/arch/x86/thread.h"
@@ -29,8 +29,10 @@ enum thread_state : uint32_t {
 
 // Bits of thread.work: the one word that is tested before each return to user mode.
 #define THREAD_WORK_RESCHEDULE BIT(0) // another thread should run
-#define THREAD_WORK_SIGNAL     BIT(1) // an unblocked signal may be pending: process_user_return() looks
-#define THREAD_WORK_KILL       BIT(2) // a fatal signal is pending: killable sleeps end (set with SIGNAL)
+// An unblocked signal may be pending: process_user_return() looks.
+#define THREAD_WORK_SIGNAL     BIT(1)
+// A fatal signal is pending: killable sleeps end (set with SIGNAL).
+#define THREAD_WORK_KILL       BIT(2)
 #define THREAD_WORK_RESUME     BIT(3) // process_user_return() has other things to do (rseq, ...)
 #define THREAD_WORK_TRACE      BIT(4) // system calls are traced: the slow entry path
 
@@ -39,25 +41,25 @@ enum thread_state : uint32_t {
 // Scheduling class data; only sched/ reads or writes it. "rq lock": the lock of the run queue that
 // thread->cpu names; its holder may also change thread->cpu.
 struct sched_entity {
-    struct rbtree_node node;     // place in the fair tree; rq lock
-    struct list_node list;       // place in a FIFO/RR list; rq lock
-    uint64_t vruntime;           // weighted run time, ns; rq lock
-    uint64_t deadline;           // virtual deadline, in the time of vruntime; rq lock
-    uint64_t min_vruntime;       // least vruntime of the subtree below node; rq lock
-    int64_t lag;                 // vruntime that it was owed when it went to sleep; rq lock
-    uint64_t slice_ns;           // run time that one virtual deadline is about; rq lock
-    uint64_t exec_start_ns;      // until when it was accounted; rq lock
-    uint64_t sum_exec_ns;        // CPU time in total; written under rq lock, read without
-    uint64_t sample_exec_ns;     // sum_exec_ns at the last user/system sample; own CPU
-    uint32_t weight;             // by nice; rq lock
-    uint8_t policy;              // SCHED_* of linux/sched.h; rq lock
-    uint8_t rt_priority;         // 1..99 for FIFO and RR; rq lock
-    int8_t nice;                 // -20..19; rq lock
-    uint8_t queue_state;         // SCHED_QUEUE_*; rq lock
-    bool on_cpu;                 // from being picked until its context is saved; a hint without rq lock
-    bool reset_on_fork;          // children start with default policy and nice
-    uint32_t wake_pending;       // 1: is on some CPU's wake list; atomic
-    struct thread *wake_next;    // link of that list
+    struct rbtree_node node; // place in the fair tree; rq lock
+    struct list_node list;   // place in a FIFO/RR list; rq lock
+    uint64_t vruntime;       // weighted run time, ns; rq lock
+    uint64_t deadline;       // virtual deadline, in the time of vruntime; rq lock
+    uint64_t min_vruntime;   // least vruntime of the subtree below node; rq lock
+    int64_t lag;             // vruntime that it was owed when it went to sleep; rq lock
+    uint64_t slice_ns;       // run time that one virtual deadline is about; rq lock
+    uint64_t exec_start_ns;  // until when it was accounted; rq lock
+    uint64_t sum_exec_ns;    // CPU time in total; written under rq lock, read without
+    uint64_t sample_exec_ns; // sum_exec_ns at the last user/system sample; own CPU
+    uint32_t weight;         // by nice; rq lock
+    uint8_t policy;          // SCHED_* of linux/sched.h; rq lock
+    uint8_t rt_priority;     // 1..99 for FIFO and RR; rq lock
+    int8_t nice;             // -20..19; rq lock
+    uint8_t queue_state;     // SCHED_QUEUE_*; rq lock
+    bool on_cpu;             // from being picked until its context is saved; a hint without rq lock
+    bool reset_on_fork;      // children start with default policy and nice
+    uint32_t wake_pending;   // 1: is on some CPU's wake list; atomic
+    struct thread *wake_next; // link of that list
     uint64_t switches_voluntary;
     uint64_t switches_involuntary;
 };
@@ -75,24 +77,29 @@ struct lock_held {
 #endif
 
 struct thread {
-    struct arch_thread arch;        // saved context; only the thread itself and the context switch
-    uint32_t work;                  // THREAD_WORK_*; atomic
-    uint32_t state;                 // enum thread_state; protocol above
-    uint32_t cpu;                   // where it runs or ran last; written under the run queue's lock
-    uint32_t flags;                 // THREAD_FLAG_*, fixed after creation
-    uintptr_t stack_base;           // lowest byte of the kernel stack
-    struct address_space *space;    // user memory, NULL for kernel threads; only changed by the thread itself
-    struct address_space *active_space; // whose page tables are loaded (lazy TLB); context switch only
+    struct arch_thread arch; // saved context; only the thread itself and the context switch
+    uint32_t work;           // THREAD_WORK_*; atomic
+    uint32_t state;          // enum thread_state; protocol above
+    uint32_t cpu;            // where it runs or ran last; written under the run queue's lock
+    uint32_t flags;          // THREAD_FLAG_*, fixed after creation
+    uintptr_t stack_base;    // lowest byte of the kernel stack
+    // User memory, NULL for kernel threads; only changed by the thread itself.
+    struct address_space *space;
+    // Whose page tables are loaded (lazy TLB); context switch only.
+    struct address_space *active_space;
     struct sched_entity sched;
-    struct cpumask affinity;        // where it may run; under the run queue's lock
-    uint64_t minor_faults;          // page faults resolved without and with I/O; only the thread itself (mm/)
+    struct cpumask affinity; // where it may run; under the run queue's lock
+    // Page faults resolved without and with I/O; only the thread itself (mm/).
+    uint64_t minor_faults;
     uint64_t major_faults;
-    uint64_t user_ns;               // time in user mode (tick accounted), own CPU only
+    uint64_t user_ns; // time in user mode (tick accounted), own CPU only
     uint64_t system_ns;
-    // The last exception that became a signal, as signal frames show it: vector, error code, address. Own.
+    // The last exception that became a signal, as signal frames show it: vector, error code,
+    // address. Own.
     uint64_t trap_vector, trap_error_code, trap_address;
 #ifdef LODGER_DEBUG
-    struct lock_held held[THREAD_LOCKS_MAX]; // sleeping locks held, for the order checker; only the thread itself
+    // Sleeping locks held, for the order checker; only the thread itself.
+    struct lock_held held[THREAD_LOCKS_MAX];
     uint32_t held_count;
 #endif
     char name[THREAD_NAME_BYTES];
@@ -131,7 +138,8 @@ static inline void thread_work_clear(struct thread *thread, uint32_t bits)
     __atomic_fetch_and(&thread->work, ~bits, __ATOMIC_SEQ_CST);
 }
 
-// First half of going to sleep: publishes the state with a full fence. Look at the condition after it.
+// First half of going to sleep: publishes the state with a full fence. Look at the condition after
+// it.
 static inline void thread_prepare_sleep(enum thread_state state)
 {
     __atomic_store_n(&thread_current()->state, state, __ATOMIC_SEQ_CST);

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: MIT
 // Timers.
 //
-// Each CPU has a queue under a lock, taken with interrupts off. The processor's timer is armed when a deadline is
-// queued that is earlier than what it is armed for; taking the earliest timer off leaves it armed, and
-// the interrupt that finds nothing to do arms it for what is first then. So arming and cancelling again, the life
-// of most timeouts, costs at most one exit.
-//   I1  timer->cpu changes only under the lock of the queue that it named before, and only while the timer is neither
-//       queued nor running there. Who has locked the queue and finds that cpu still names it owns the timer.
-//   I2  armed_ns <= deadline of the first timer whenever the lock is free, but for the time that timer_interrupt() runs
-//       on that CPU: it looks at the queue again before it ends.
-//   I3  running names the timer whose function is called on that CPU, until the function has returned. Its memory is
-//       not touched after that.
+// Each CPU has a queue under a lock, taken with interrupts off. The processor's timer is armed when
+// a deadline is queued that is earlier than what it is armed for; taking the earliest timer off
+// leaves it armed, and the interrupt that finds nothing to do arms it for what is first then. So
+// arming and cancelling again, the life of most timeouts, costs at most one exit.
+//   I1  timer->cpu changes only under the lock of the queue that it named before, and only while
+//       the timer is neither queued nor running there. Who has locked the queue and finds that cpu
+//       still names it owns the timer.
+//   I2  armed_ns <= deadline of the first timer whenever the lock is free, but for the time that
+//       timer_interrupt() runs on that CPU: it looks at the queue again before it ends.
+//   I3  running names the timer whose function is called on that CPU, until the function has
+//       returned. Its memory is not touched after that.
 #include "kernel/core/timer.h"
 
 #include "kernel/arch/x86/arch.h"
@@ -71,8 +72,9 @@ static void timer_program(struct timer_cpu *base)
     pv_timer_arm(deadline_ns);
 }
 
-// Takes the timer off its queue and brings it to the running CPU's, unless its function runs elsewhere at this
-// moment: then it stays there, where the end of timer_interrupt() will see it. Returns the locked queue.
+// Takes the timer off its queue and brings it to the running CPU's, unless its function runs
+// elsewhere at this moment: then it stays there, where the end of timer_interrupt() will see it.
+// Returns the locked queue.
 static struct timer_cpu *timer_bring_here(struct timer *timer)
 {
     uint32_t here = cpu_current();

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT
-// Timers: one queue a CPU, ordered by deadline; the earliest is given to pv_timer_arm() only when it is
-// earlier than what is armed. No periodic tick: the scheduler arms a timer while it needs one.
+// Timers: one queue a CPU, ordered by deadline; the earliest is given to pv_timer_arm() only when
+// it is earlier than what is armed. No periodic tick: the scheduler arms a timer while it needs
+// one.
 #pragma once
 
 #include "kernel/base/timer_queue.h"
 #include "kernel/base/types.h"
 
 struct timer;
-// Interrupt context on the CPU where the timer was armed, interrupts off, no lock held; may arm the timer again.
+// Interrupt context on the CPU where the timer was armed, interrupts off, no lock held; may arm the
+// timer again.
 typedef void timer_function(struct timer *timer);
 
 struct timer {
@@ -24,11 +26,14 @@ static inline uint64_t timer_deadline_ns(const struct timer *timer)
 }
 
 void timer_init(struct timer *timer, timer_function *function);
-// (Re-)arms on the running CPU. A deadline in the past fires as soon as interrupts are on. Any context but NMI.
+// (Re-)arms on the running CPU. A deadline in the past fires as soon as interrupts are on. Any
+// context but NMI.
 void timer_arm(struct timer *timer, uint64_t deadline_ns);
-// Takes it off its queue. Returns whether it was queued. The function may still be running on another CPU.
+// Takes it off its queue. Returns whether it was queued. The function may still be running on
+// another CPU.
 bool timer_cancel(struct timer *timer);
-// Also waits until the function is not running anywhere. Not from the function itself, nor with interrupts off, nor under a lock that it takes.
+// Also waits until the function is not running anywhere. Not from the function itself, nor with
+// interrupts off, nor under a lock that it takes.
 bool timer_cancel_sync(struct timer *timer);
 bool timer_is_queued(const struct timer *timer);
 // From the timer interrupt.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// timer.h: random arming, re-arming and cancelling on one CPU against a model; timers that arm themselves; arming and
-// synchronous cancelling of the same timers from several CPUs under the race detector.
+// timer.h: random arming, re-arming and cancelling on one CPU against a model; timers that arm
+// themselves; arming and synchronous cancelling of the same timers from several CPUs under the race
+// detector.
 #include "kernel/core/timer.h"
 
 #include "kernel/base/atomic.h"

@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: MIT
 // Wait queues and completions.
 //
-// Entries change only under queue->lock, with interrupts off. A sleeper queues itself and publishes its state under
-// the lock, then looks at its condition; a waker changes the condition, fences and looks at the list.
-//   I1  (Dekker) Either the waker sees the entry, or the sleeper sees the condition: both have a full fence between
-//       their store and their load (the waker in wait_wake, the sleeper in thread_prepare_sleep).
-//   I2  An entry is taken off only together with a successful wake-up of its thread: a thread that sleeps
-//       for this queue is on it. wait_prepare() looks under the lock, so it can't miss a removal that is going on.
-//   I3  The waker touches an entry only under the lock, and wait_finish() takes the lock unless it sees the entry
-//       unlinked; the unlinking is the waker's last access. So the entry may lie on the sleeper's stack.
+// Entries change only under queue->lock, with interrupts off. A sleeper queues itself and publishes
+// its state under the lock, then looks at its condition; a waker changes the condition, fences and
+// looks at the list.
+//   I1  (Dekker) Either the waker sees the entry, or the sleeper sees the condition: both have a
+//       full fence between their store and their load (the waker in wait_wake, the sleeper in
+//       thread_prepare_sleep).
+//   I2  An entry is taken off only together with a successful wake-up of its thread: a thread that
+//       sleeps for this queue is on it. wait_prepare() looks under the lock, so it can't miss a
+//       removal that is going on.
+//   I3  The waker touches an entry only under the lock, and wait_finish() takes the lock unless it
+//       sees the entry unlinked; the unlinking is the waker's last access. So the entry may lie on
+//       the sleeper's stack.
 #include "kernel/core/wait.h"
 
 #include "kernel/core/lockdep.h"
@@ -18,7 +22,8 @@ static void wait_entry_unlink(struct wait_entry *entry)
 {
     struct list_node *node = &entry->node;
     node->next->prev = node->prev;
-    atomic_store_relaxed(&node->prev->next, node->next); // wait_queue_is_empty() looks without the lock
+    atomic_store_relaxed(
+        &node->prev->next, node->next); // wait_queue_is_empty() looks without the lock
     node->prev = NULL;
     atomic_store_release(&node->next, NULL);
 }
@@ -26,7 +31,8 @@ static void wait_entry_unlink(struct wait_entry *entry)
 static bool wait_wake_entry(struct wait_entry *entry, bool sync)
 {
     struct thread *thread = entry->thread;
-    bool woken = sync ? sched_wake_sync(thread, THREAD_ANY_SLEEP) : sched_wake(thread, THREAD_ANY_SLEEP);
+    bool woken =
+        sync ? sched_wake_sync(thread, THREAD_ANY_SLEEP) : sched_wake(thread, THREAD_ANY_SLEEP);
     if (woken)
         wait_entry_unlink(entry); // I2
     return woken;
@@ -42,10 +48,10 @@ static void wait_wake_entries(struct wait_queue *queue, uint32_t exclusive, uint
 {
     struct wait_entry *entry, *following;
     uint64_t flags = spin_lock_irqsave(&queue->lock);
-    list_for_each_entry_safe(entry, following, &queue->entries, node)
-    {
+    list_for_each_entry_safe (entry, following, &queue->entries, node) {
         bool is_exclusive = entry->exclusive;
-        bool consumed = entry->wake == wait_wake_thread ? wait_wake_entry(entry, sync) : entry->wake(entry, key);
+        bool consumed = entry->wake == wait_wake_thread ? wait_wake_entry(entry, sync)
+                                                        : entry->wake(entry, key);
         if (consumed && is_exclusive && --exclusive == 0)
             break;
     }
@@ -128,14 +134,14 @@ void completion_init(struct completion *completion)
     completion->done = false;
 }
 
-// `done` is set and seen under the queue's lock only, so that the completion may lie on the waiter's stack: when the
-// waiter has seen it, the completer is past its last access.
+// `done` is set and seen under the queue's lock only, so that the completion may lie on the
+// waiter's stack: when the waiter has seen it, the completer is past its last access.
 void completion_complete(struct completion *completion)
 {
     struct wait_entry *entry, *following;
     uint64_t flags = spin_lock_irqsave(&completion->queue.lock);
     completion->done = true;
-    list_for_each_entry_safe(entry, following, &completion->queue.entries, node)
+    list_for_each_entry_safe (entry, following, &completion->queue.entries, node)
         (void)wait_wake_entry(entry, false);
     spin_unlock_irqrestore(&completion->queue.lock, flags);
 }

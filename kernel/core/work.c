@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Deferred work: one list, one kernel thread.
 //
-// work->queued is 1 from work_queue() until just before the function is called: who sets it to 1 puts the work
-// on the list; a work that is queued again while its function runs, runs again.
+// work->queued is 1 from work_queue() until just before the function is called: who sets it to 1
+// puts the work on the list; a work that is queued again while its function runs, runs again.
 #include "kernel/core/work.h"
 
 #include "kernel/base/atomic.h"
@@ -72,7 +72,8 @@ bool work_queue(struct work *work)
     uint64_t flags = spin_lock_irqsave(&works.lock);
     list_add_tail(&works.list, &work->node);
     spin_unlock_irqrestore(&works.lock, flags);
-    if (unlikely(atomic_load_relaxed(&works.started) == 0) && this_cpu(preempt_count) == 0 && arch_irqs_enabled())
+    if (unlikely(atomic_load_relaxed(&works.started) == 0) && this_cpu(preempt_count) == 0 &&
+        arch_irqs_enabled())
         work_start();
     wait_wake_all(&works.wait);
     return true;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // System calls of scheduling: policies and parameters, affinity, nice values, getcpu.
 //
-// A call first finds out what it would set and whether the caller may (sched(7), "Privileges and resource limits"), then
-// sets it. SCHED_DEADLINE does not exist here: it is refused like any unknown policy.
+// A call first finds out what it would set and whether the caller may (sched(7), "Privileges and
+// resource limits"), then sets it. SCHED_DEADLINE does not exist here: it is refused like any
+// unknown policy.
 #include "kernel/syscall/syscall.h"
 
 #include "kernel/base/string.h"
@@ -16,8 +17,8 @@
 #include <linux/sched.h>
 #include <linux/sched/types.h>
 
-#define RT_PRIORITY_MAX  99
-#define KEEP_POLICY      UINT32_MAX // policy of struct sched_request: leave it
+#define RT_PRIORITY_MAX 99
+#define KEEP_POLICY     UINT32_MAX // policy of struct sched_request: leave it
 
 static_assert(sizeof(struct sched_attr) == SCHED_ATTR_SIZE_VER1);
 
@@ -86,7 +87,8 @@ static int sched_request_complete(struct sched_request *request, const struct sc
     }
     if (!policy_is_rt(request->policy) && !policy_is_fair(request->policy))
         return -EINVAL;
-    if (request->rt_priority > RT_PRIORITY_MAX || policy_is_rt(request->policy) != (request->rt_priority != 0))
+    if (request->rt_priority > RT_PRIORITY_MAX ||
+        policy_is_rt(request->policy) != (request->rt_priority != 0))
         return -EINVAL;
     return 0;
 }
@@ -106,7 +108,8 @@ static int sched_request_permitted(
         if (request->rt_priority > old->rt_priority && request->rt_priority > limit)
             return -EPERM;
     }
-    if (old->policy == SCHED_IDLE && request->policy != SCHED_IDLE && !sched_may_be_nice(task, old->nice))
+    if (old->policy == SCHED_IDLE && request->policy != SCHED_IDLE &&
+        !sched_may_be_nice(task, old->nice))
         return -EPERM;
     if (!sched_identity_fits(task) || (old->reset_on_fork && !request->reset_on_fork))
         return -EPERM;
@@ -204,14 +207,16 @@ SYSCALL1(sched_get_priority_max, int32_t, policy)
 {
     if (policy >= 0 && policy_is_rt((uint32_t)policy))
         return RT_PRIORITY_MAX;
-    return policy == SCHED_DEADLINE || (policy >= 0 && policy_is_fair((uint32_t)policy)) ? 0 : -EINVAL;
+    return policy == SCHED_DEADLINE || (policy >= 0 && policy_is_fair((uint32_t)policy)) ? 0
+                                                                                         : -EINVAL;
 }
 
 SYSCALL1(sched_get_priority_min, int32_t, policy)
 {
     if (policy >= 0 && policy_is_rt((uint32_t)policy))
         return 1;
-    return policy == SCHED_DEADLINE || (policy >= 0 && policy_is_fair((uint32_t)policy)) ? 0 : -EINVAL;
+    return policy == SCHED_DEADLINE || (policy >= 0 && policy_is_fair((uint32_t)policy)) ? 0
+                                                                                         : -EINVAL;
 }
 
 SYSCALL2(sched_rr_get_interval, int32_t, tid, uintptr_t, interval)
@@ -226,8 +231,8 @@ SYSCALL2(sched_rr_get_interval, int32_t, tid, uintptr_t, interval)
     return timespec_to_user(interval, interval_ns);
 }
 
-// The attributes in the program's version of the structure (sched_setattr(2)): shorter ones are filled with zeros, longer ones must be
-// zero where this kernel knows nothing.
+// The attributes in the program's version of the structure (sched_setattr(2)): shorter ones are
+// filled with zeros, longer ones must be zero where this kernel knows nothing.
 static int sched_attr_from_user(struct sched_attr *attr, uintptr_t user)
 {
     uint32_t size;
@@ -255,7 +260,8 @@ too_big:
 
 SYSCALL3(sched_setattr, int32_t, tid, uintptr_t, user, uint32_t, flags)
 {
-    const uint64_t known_flags = SCHED_FLAG_RESET_ON_FORK | SCHED_FLAG_KEEP_POLICY | SCHED_FLAG_KEEP_PARAMS;
+    const uint64_t known_flags =
+        SCHED_FLAG_RESET_ON_FORK | SCHED_FLAG_KEEP_POLICY | SCHED_FLAG_KEEP_PARAMS;
     struct sched_attr attr;
     if (user == 0 || tid < 0 || flags != 0)
         return -EINVAL;
@@ -349,7 +355,8 @@ SYSCALL3(getcpu, uintptr_t, cpu, uintptr_t, node, uintptr_t, unused)
 // ---- nice values -------------------------------------------------------------------------------
 
 // Visits the tasks that (which, who) of getpriority(2) names; 0 or -EINVAL.
-static int priority_for_each(int which, int32_t who, void (*visit)(struct task *task, void *context), void *context)
+static int priority_for_each(
+    int which, int32_t who, void (*visit)(struct task *task, void *context), void *context)
 {
     if (which == PRIO_PROCESS) {
         struct task *task = sched_task_get(who);
@@ -370,7 +377,8 @@ static int priority_for_each(int which, int32_t who, void (*visit)(struct task *
             rcu_read_lock();
             bool is_users = rcu_load(task->cred)->uid == uid;
             rcu_read_unlock();
-            if (which == PRIO_USER ? is_users : __atomic_load_n(&process->group, __ATOMIC_RELAXED) == group)
+            if (which == PRIO_USER ? is_users
+                                   : __atomic_load_n(&process->group, __ATOMIC_RELAXED) == group)
                 visit(task, context);
             int32_t tid = task->tid;
             task_put(task);
@@ -385,7 +393,8 @@ static int priority_for_each(int which, int32_t who, void (*visit)(struct task *
 
 static void priority_note(struct task *task, void *context)
 {
-    int *best = context; // as getpriority(2) returns it at the system call: 1..40, more is better; 0: nobody yet
+    // As getpriority(2) returns it at the system call: 1..40, more is better; 0: nobody yet.
+    int *best = context;
     struct sched_parameters parameters;
     sched_parameters_read(&task->thread, &parameters);
     *best = MAX(*best, 20 - parameters.nice);

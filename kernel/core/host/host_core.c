@@ -145,7 +145,8 @@ bool sched_is_running(const struct thread *thread)
     return atomic_load_relaxed(&thread->state) == THREAD_RUNNING;
 }
 
-void smp_call_mask(const struct cpumask *mask, void (*function)(void *argument), void *argument, bool wait)
+void smp_call_mask(
+    const struct cpumask *mask, void (*function)(void *argument), void *argument, bool wait)
 {
     // Tests have no cross-CPU calls that anybody waits for; the function runs for the own CPU only.
     (void)mask, (void)function, (void)argument, (void)wait;

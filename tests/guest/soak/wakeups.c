@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
 // Claim: no sleep loses its wake-up, whatever the vCPUs do meanwhile.
-// Method: pairs that wake each other in turn, thousands of times each: by futex, by pipe between processes, by eventfd, by condition
-// variable, by futex with timeouts that race with the wake-up, and by signal. There are more pairs than vCPUs, some of which
-// compute a little or change their CPU between rounds, so that every interleaving of going to sleep, waking, stealing and
-// moving comes up. A round that never ends is found by the alarm. The argument is the number of rounds.
+// Method: pairs that wake each other in turn, thousands of times each: by futex, by pipe between
+// processes, by eventfd, by condition variable, by futex with timeouts that race with the wake-up,
+// and by signal. There are more pairs than vCPUs, some of which compute a little or change their
+// CPU between rounds, so that every interleaving of going to sleep, waking, stealing and moving
+// comes up. A round that never ends is found by the alarm. The argument is the number of rounds.
 #include "tests/guest/check.h"
 
 #include <linux/futex.h>
@@ -12,8 +13,8 @@
 #include <sched.h>
 #include <sys/eventfd.h>
 
-#define PAIRS    6
-#define HANG_S   110
+#define PAIRS  6
+#define HANG_S 110
 
 static unsigned rounds = 1000;
 
