@@ -22,21 +22,16 @@ struct seqcount dentry_rename_sequence; // written under rename_sequence_lock
 uint64_t dentry_hash_seed;
 
 static struct spinlock rename_sequence_lock = SPINLOCK_INIT("dentry: rename sequence");
-static struct hlist_head *buckets;
-static uint32_t bucket_bits;
+struct hlist_head *dentry_buckets;
+uint32_t dentry_bucket_bits;
 static struct spinlock bucket_locks[BUCKET_LOCKS];
 static struct slab_cache *dentry_cache;
 
 COUNTER(dentry, shrunk);
 
-static inline struct hlist_head *dentry_bucket(uint32_t hash)
-{
-    return &buckets[hash >> (32 - bucket_bits)];
-}
-
 static inline struct spinlock *dentry_bucket_lock(uint32_t hash)
 {
-    return &bucket_locks[(hash >> (32 - bucket_bits)) % BUCKET_LOCKS];
+    return &bucket_locks[(hash >> (32 - dentry_bucket_bits)) % BUCKET_LOCKS];
 }
 
 // A name too long for the dentry. Readers may look at it until a grace period after it was replaced.
@@ -298,25 +293,6 @@ bool dentry_get_unless_dead(struct dentry *dentry)
     return false;
 }
 
-// Names are short: a call of memcmp() would cost more than the comparison. Two loads that overlap cover any length.
-static inline bool names_equal(const char *a, const char *b, size_t len)
-{
-    if (len >= 8) {
-        size_t at = 0;
-        for (; at + 8 < len; at += 8)
-            if (load_unaligned_u64(a + at) != load_unaligned_u64(b + at))
-                return false;
-        return load_unaligned_u64(a + len - 8) == load_unaligned_u64(b + len - 8);
-    }
-    if (len >= 4)
-        return load_unaligned_u32(a) == load_unaligned_u32(b) &&
-               load_unaligned_u32(a + len - 4) == load_unaligned_u32(b + len - 4);
-    for (size_t at = 0; at < len; at++)
-        if (a[at] != b[at])
-            return false;
-    return true;
-}
-
 struct dentry *dentry_lookup_rcu(struct dentry *parent, const char *name, size_t len,
     uint32_t *sequence)
 {
@@ -327,7 +303,7 @@ struct dentry *dentry_lookup_rcu(struct dentry *parent, const char *name, size_t
             continue;
         uint32_t seen = seqcount_read_begin(&dentry->sequence);
         if (dentry->parent != parent || dentry->name_len != len ||
-            !names_equal(__atomic_load_n(&dentry->name, __ATOMIC_ACQUIRE), name, len))
+            !dentry_name_equal(__atomic_load_n(&dentry->name, __ATOMIC_ACQUIRE), name, len))
             continue;
         if (unlikely(!(dentry->flags & DENTRY_HASHED) || dentry->refcount & DENTRY_REF_DEAD))
             continue;
@@ -544,10 +520,10 @@ void dentry_init(void)
     page_statistics_read(&statistics);
     // One bucket for 8 pages: 12 MiB give 512 of them, 8 GiB 2^18; the cap is 8 MiB of table.
     uint64_t wanted = CLAMP(statistics.total_pages / 8, UINT64_C(512), UINT64_C(1) << 20);
-    bucket_bits = bit_highest(round_up_power_of_two(wanted));
-    buckets = kzalloc(sizeof(*buckets) << bucket_bits);
+    dentry_bucket_bits = bit_highest(round_up_power_of_two(wanted));
+    dentry_buckets = kzalloc(sizeof(*dentry_buckets) << dentry_bucket_bits);
     dentry_cache = slab_cache_create("dentry", sizeof(struct dentry), 0);
-    assert(buckets != NULL); // at boot, from an empty heap
+    assert(dentry_buckets != NULL); // at boot, from an empty heap
     assert(dentry_cache != NULL);
     for (size_t i = 0; i < BUCKET_LOCKS; i++)
         spin_lock_init(&bucket_locks[i]);

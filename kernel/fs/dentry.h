@@ -70,9 +70,55 @@ struct dentry {
 extern struct seqcount dentry_rename_sequence;
 extern uint64_t dentry_hash_seed;
 
+// The hash of a name in a directory: over its 8-byte words, the last one filled up with zeroes. In parts, for who reads
+// the name word by word anyway.
+static inline uint64_t dentry_hash_start(const struct dentry *parent)
+{
+    return dentry_hash_seed ^ (uintptr_t)parent;
+}
+static inline uint64_t dentry_hash_word(uint64_t hash, uint64_t word)
+{
+    hash = (hash ^ word) * 0x9e3779b97f4a7c15ul;
+    return hash ^ hash >> 29;
+}
+static inline uint32_t dentry_hash_finish(uint64_t hash, size_t len)
+{
+    return (uint32_t)((hash ^ len) * 0xd1b54a32d192ed03ul >> 32);
+}
 static inline uint32_t dentry_name_hash(const struct dentry *parent, const char *name, size_t len)
 {
-    return (uint32_t)hash_bytes(name, len, dentry_hash_seed ^ (uintptr_t)parent);
+    uint64_t hash = dentry_hash_start(parent);
+    size_t left = len;
+    for (; left >= 8; left -= 8, name += 8)
+        hash = dentry_hash_word(hash, hash_load_(name, 8));
+    if (left != 0)
+        hash = dentry_hash_word(hash, hash_load_(name, left));
+    return dentry_hash_finish(hash, len);
+}
+
+// Are the first len bytes the same? Without a call, and without reading outside.
+static inline bool dentry_name_equal(const char *a, const char *b, size_t len)
+{
+    if (len >= 8) {
+        for (size_t i = 0; i + 8 < len; i += 8)
+            if (hash_load_(a + i, 8) != hash_load_(b + i, 8))
+                return false;
+        return hash_load_(a + len - 8, 8) == hash_load_(b + len - 8, 8);
+    }
+    if (len >= 4)
+        return hash_load_(a, 4) == hash_load_(b, 4) && hash_load_(a + len - 4, 4) == hash_load_(b + len - 4, 4);
+    for (size_t i = 0; i < len; i++)
+        if (a[i] != b[i])
+            return false;
+    return true;
+}
+
+// The table; read under RCU.
+extern struct hlist_head *dentry_buckets;
+extern uint32_t dentry_bucket_bits;
+static inline struct hlist_head *dentry_bucket(uint32_t hash)
+{
+    return &dentry_buckets[hash >> (32 - dentry_bucket_bits)];
 }
 
 // A new, unhashed, negative dentry with one reference and a reference to its parent (parent NULL: a root). NULL: no memory.

@@ -78,6 +78,7 @@ static void inode_free(struct rcu_head *head)
     struct inode *inode = container_of(head, struct inode, rcu);
     if (inode->link_target != NULL)
         kfree(inode->link_target);
+    kfree(inode->free_later);
     slab_free(inode_cache, inode);
 }
 

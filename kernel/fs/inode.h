@@ -102,6 +102,7 @@ struct inode {
     struct page_cache *cache; // NULL: none
     const struct file_ops *file_ops;
     void *private_data;        // the file system's
+    void *free_later;          // memory that is freed (kfree) together with the inode, after a grace period
 
     uint32_t refcount;         // atomic
     int32_t write_count;       // files open for writing; negative: executed, writers refused; atomic

@@ -43,6 +43,10 @@ struct walk_last {
 // Like walk_path, but when only the last component is missing, 1 is returned with the directory in
 // *result and the component in *last.
 [[nodiscard]] int walk_create(int dirfd, const char *name, size_t len, uint32_t flags, struct path *result, struct walk_last *last);
+// Like walk_path for callers that only want to look: calls visit, which must not sleep, with the place found. It may be called more
+// than once, when what it looked at was changing; the last call counts.
+typedef void walk_visitor(const struct path *path, struct inode *inode, void *context);
+[[nodiscard]] int walk_visit(int dirfd, const char *name, size_t len, uint32_t flags, walk_visitor *visit, void *context);
 // One name in a directory that the caller has locked (inode->lock): the cached or newly looked up dentry with a
 // reference, negative if there is nothing; NULL only with -errno in *error.
 struct dentry *walk_lookup_locked(struct dentry *directory, const char *name, size_t len, int *error);

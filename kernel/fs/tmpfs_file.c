@@ -99,9 +99,7 @@ void tmpfs_file_set_archive(struct inode *inode, const void *data, uint64_t len_
 void tmpfs_file_destroy(struct inode *inode)
 {
     page_cache_destroy(inode->cache);
-    kfree(inode->private_data);
-    inode->private_data = NULL;
-    inode->cache = NULL;
+    inode->free_later = inode->private_data; // stat may still look at size and pages, under RCU
 }
 
 // The page at index with a reference, for reading: NULL is a hole.

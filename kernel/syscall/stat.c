@@ -54,11 +54,18 @@ static __always_inline void attributes_of_inode(struct inode *inode, struct attr
     spin_unlock(&inode->attribute_lock);
 }
 
-static __always_inline void attributes_of_path(const struct path *path, struct attributes *attributes)
+// What walk_visit() calls: does not sleep.
+static void attributes_visit(const struct path *path, struct inode *inode, void *context)
 {
-    attributes_of_inode(path->dentry->inode, attributes);
+    struct attributes *attributes = context;
+    attributes_of_inode(inode, attributes);
     attributes->mount_id = path->mount->id;
     attributes->is_mount_root = path->dentry == path->mount->root;
+}
+
+static void attributes_of_path(const struct path *path, struct attributes *attributes)
+{
+    attributes_visit(path, path->dentry->inode, attributes);
 }
 
 // A file without inode: a pipe, or something like eventfd.
@@ -122,7 +129,6 @@ static int64_t stat_fd(int fd, uintptr_t user)
 
 static __always_inline int stat_path(int dirfd, uintptr_t path_user, uint32_t walk_flags, struct attributes *attributes)
 {
-    struct path path;
     USER_PATH(name);
     int error = user_path_get(&name, path_user);
     if (error != 0)
@@ -136,13 +142,9 @@ static __always_inline int stat_path(int dirfd, uintptr_t path_user, uint32_t wa
         file_fd_put(file, borrowed);
         return 0;
     }
-    error = walk_path(dirfd, name.text, name.len, walk_flags, &path);
+    error = walk_visit(dirfd, name.text, name.len, walk_flags, attributes_visit, attributes);
     user_path_put(&name);
-    if (error != 0)
-        return error;
-    attributes_of_path(&path, attributes);
-    path_put(&path);
-    return 0;
+    return error;
 }
 
 static inline int64_t stat_path_to_user(int dirfd, uintptr_t path, uint32_t walk_flags, uintptr_t user)
