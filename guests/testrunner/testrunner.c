@@ -30,6 +30,7 @@
 #include <sys/reboot.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -260,6 +261,7 @@ int main(int argc, char **argv)
     fflush(stdout);
     if (power_off) {
         sync();
+        tcdrain(STDOUT_FILENO); // Linux switches off with output still waiting
         reboot(RB_POWER_OFF);
     }
     return failed != 0;

@@ -431,7 +431,7 @@ static void run_on_linux(
     }
     if (boot.count > 0) {
         boot.timeout_s = longest_timeout_s(boot.tests, boot.count);
-        strings_add_words(&boot.append, "console=ttyS0 quiet loglevel=0 panic=-1");
+        strings_add_words(&boot.append, "console=ttyS0 quiet loglevel=0 panic=-1 tsc=reliable");
         add_arguments(&boot);
         boot.initrd = initrd_path(boot.tests[0], "linux");
         boot_until_all_have_run(&boot, true);
