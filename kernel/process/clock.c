@@ -111,6 +111,37 @@ static int sleep_on_cpu_clock(int32_t clock, uint64_t until_ns)
     }
 }
 
+// ---- REALTIME may be set -----------------------------------------------------------------------
+
+static struct wait_queue realtime_changed = WAIT_QUEUE_INIT(realtime_changed, "realtime_changed");
+static uint32_t realtime_changes; // atomic: how often it was set
+
+static void realtime_was_set(void)
+{
+    atomic_fetch_add(&realtime_changes, 1u);
+    wait_wake_all(&realtime_changed);
+    posix_timers_realtime_changed();
+}
+
+void clocks_init(void)
+{
+    time_on_change(realtime_was_set);
+}
+
+// Until REALTIME shows `ns`, however it gets there. 0 or -EINTR.
+static int sleep_until_realtime(uint64_t ns)
+{
+    for (;;) {
+        uint32_t seen = atomic_load_acquire(&realtime_changes);
+        int64_t offset = time_realtime_offset_ns();
+        uint64_t deadline_ns = (int64_t)ns > offset ? ns - (uint64_t)offset : 0;
+        int error = wait_event_interruptible_until(
+            &realtime_changed, atomic_load_acquire(&realtime_changes) != seen, deadline_ns);
+        if (error != 0)
+            return error == -ETIMEDOUT ? 0 : error;
+    }
+}
+
 static int64_t restart_sleep(struct task_restart *restart);
 
 // The rest of a relative sleep that a signal interrupted: reported to the program, and slept if no
@@ -154,8 +185,7 @@ int clock_sleep(int32_t clock, bool absolute, uint64_t ns, uintptr_t remaining)
     if (absolute) {
         bool realtime =
             clock == CLOCK_REALTIME || clock == CLOCK_TAI || clock == CLOCK_REALTIME_ALARM;
-        int64_t offset = realtime ? time_realtime_offset_ns() : 0;
-        error = sleep_until((int64_t)ns > offset ? ns - (uint64_t)offset : 0);
+        error = realtime ? sleep_until_realtime(ns) : sleep_until(ns);
         return error == -EINTR ? -ERESTARTNOHAND : error;
     }
     uint64_t deadline_ns = deadline_after(ns);

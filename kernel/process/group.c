@@ -147,7 +147,8 @@ bool process_group_in_session(int32_t id, int32_t session)
 bool process_group_is_known(int32_t id)
 {
     uint64_t flags = spin_lock_irqsave(&task_list_lock);
-    bool known = process_group_find(id) != NULL || task_lookup(id) != NULL; // any use of the number counts
+    bool known =
+        process_group_find(id) != NULL || task_lookup(id) != NULL; // any use of the number counts
     spin_unlock_irqrestore(&task_list_lock, flags);
     return known;
 }

@@ -214,6 +214,7 @@ int process_start_init(void)
 {
     process_caches_init();
     signal_caches_init();
+    clocks_init();
     sched_thread_set_reaper(task_reaper);
     address_space_exe_put = exe_put;
     mm_out_of_memory = process_out_of_memory;

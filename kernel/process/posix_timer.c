@@ -22,6 +22,7 @@ struct posix_timer {
     struct list_node node; // in process->posix_timers
     int32_t id;
     int32_t clock;
+    int32_t base; // the clock that it counts by: MONOTONIC for a relative time of REALTIME
     int notify;
     struct process *process; // the owner, which outlives the timer
     struct task *task;       // SIGEV_THREAD_ID and thread CPU clocks: with a reference, else NULL
@@ -37,7 +38,7 @@ struct posix_timer {
 
 static uint64_t clock_now_locked(const struct posix_timer *posix)
 {
-    switch (posix->clock) {
+    switch (posix->base) {
     case CLOCK_PROCESS_CPUTIME_ID:
         return process_cpu_ns_locked(posix->process);
     case CLOCK_THREAD_CPUTIME_ID:
@@ -117,6 +118,25 @@ void posix_timer_dequeued(struct posix_timer *posix, siginfo_t *info)
     posix->overrun_last = (int32_t)MIN(posix->overrun, (uint64_t)OVERRUN_MAX);
     posix->overrun = 0;
     info->si_overrun = posix->overrun_last;
+}
+
+// The clock was set: timers for a certain time of it wait for another moment now. All processes are looked at, which
+// is what makes setting the clock the slow side.
+void posix_timers_realtime_changed(void)
+{
+    uint64_t flags = spin_lock_irqsave(&task_list_lock);
+    struct process *process;
+    list_for_each_entry (process, &process_list, process_node) {
+        spin_lock(&process->handlers->lock);
+        struct posix_timer *posix;
+        list_for_each_entry (posix, &process->posix_timers, node) {
+            if (posix->armed && (posix->base == CLOCK_REALTIME || posix->base == CLOCK_TAI) &&
+                !signal_timer_is_queued(&posix->queued))
+                start(posix);
+        }
+        spin_unlock_irqrestore(&handlers->lock, inner);
+    }
+    spin_unlock_irqrestore(&task_list_lock, flags);
 }
 
 // ---- calls -------------------------------------------------------------------------------------
@@ -201,6 +221,7 @@ int posix_timer_create(const struct posix_timer_request *request)
         return error;
     }
     posix->clock = request->clock;
+    posix->base = request->clock;
     posix->notify = request->notify;
     posix->signals_task = request->notify == (SIGEV_SIGNAL | SIGEV_THREAD_ID);
     posix->process = process;
@@ -256,6 +277,8 @@ int posix_timer_set(
     posix->overrun = 0;
     posix->overrun_last = 0;
     if (posix->armed) {
+        bool realtime = posix->clock == CLOCK_REALTIME || posix->clock == CLOCK_TAI;
+        posix->base = realtime && !absolute ? CLOCK_MONOTONIC : posix->clock;
         uint64_t now = clock_now_locked(posix);
         posix->expiry_ns = absolute ? fresh->value_ns : now + MIN(fresh->value_ns, INT64_MAX - now);
         start(posix);

@@ -234,9 +234,12 @@ struct posix_timer_request {
 [[nodiscard]] int posix_timer_delete(int32_t id);
 void posix_timers_release(struct process *process); // exec and the end of the process
 
+void posix_timers_realtime_changed(void);
+
 // ---- clocks (clock.c) --------------------------------------------------------------------------
 [[nodiscard]] int clock_read(int32_t clock, uint64_t *ns); // -EINVAL: no such clock
 bool clock_is_cpu_time(int32_t clock);
+void clocks_init(void);
 // Sleeps until (TIMER_ABSTIME) or for `ns` of the clock. -EINVAL, -EOPNOTSUPP, or an internal
 // restart; `remaining`: user timespec or 0.
 [[nodiscard]] int clock_sleep(int32_t clock, bool absolute, uint64_t ns, uintptr_t remaining);
