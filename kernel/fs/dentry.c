@@ -23,7 +23,7 @@ uint64_t dentry_hash_seed;
 
 static struct spinlock rename_sequence_lock = SPINLOCK_INIT("dentry: rename sequence");
 struct hlist_head *dentry_buckets;
-uint32_t dentry_bucket_bits;
+uint32_t dentry_bucket_shift;
 static struct spinlock bucket_locks[BUCKET_LOCKS];
 static struct slab_cache *dentry_cache;
 
@@ -31,7 +31,7 @@ COUNTER(dentry, shrunk);
 
 static inline struct spinlock *dentry_bucket_lock(uint32_t hash)
 {
-    return &bucket_locks[(hash >> (32 - dentry_bucket_bits)) % BUCKET_LOCKS];
+    return &bucket_locks[(hash >> dentry_bucket_shift) % BUCKET_LOCKS];
 }
 
 // A name too long for the dentry. Readers may look at it until a grace period after it was replaced.
@@ -383,6 +383,8 @@ static void dentry_rename_locked(struct dentry *dentry, struct dentry *parent, c
 {
     const char *old = dentry->name != dentry->inline_name ? dentry->name : NULL;
     char *text = long_text ? long_text : dentry->inline_name;
+    if (long_text == NULL)
+        memset(text, 0, DENTRY_INLINE_NAME); // names of less than 8 bytes are compared as words
     memcpy(text, name, len);
     text[len] = 0;
     __atomic_store_n(&dentry->name, text, __ATOMIC_RELEASE);
@@ -520,8 +522,9 @@ void dentry_init(void)
     page_statistics_read(&statistics);
     // One bucket for 8 pages: 12 MiB give 512 of them, 8 GiB 2^18; the cap is 8 MiB of table.
     uint64_t wanted = CLAMP(statistics.total_pages / 8, UINT64_C(512), UINT64_C(1) << 20);
-    dentry_bucket_bits = bit_highest(round_up_power_of_two(wanted));
-    dentry_buckets = kzalloc(sizeof(*dentry_buckets) << dentry_bucket_bits);
+    uint32_t bits = bit_highest(round_up_power_of_two(wanted));
+    dentry_bucket_shift = 32 - bits;
+    dentry_buckets = kzalloc(sizeof(*dentry_buckets) << bits);
     dentry_cache = slab_cache_create("dentry", sizeof(struct dentry), 0);
     assert(dentry_buckets != NULL); // at boot, from an empty heap
     assert(dentry_cache != NULL);

@@ -64,7 +64,7 @@ struct dentry {
     struct list_node lru_node;
     void *private_data;           // the file system's
     struct rcu_head rcu;
-    char inline_name[DENTRY_INLINE_NAME];
+    char inline_name[DENTRY_INLINE_NAME]; // filled up with zeroes
 };
 
 extern struct seqcount dentry_rename_sequence;
@@ -115,10 +115,10 @@ static inline bool dentry_name_equal(const char *a, const char *b, size_t len)
 
 // The table; read under RCU.
 extern struct hlist_head *dentry_buckets;
-extern uint32_t dentry_bucket_bits;
+extern uint32_t dentry_bucket_shift; // 32 minus the binary logarithm of its size
 static inline struct hlist_head *dentry_bucket(uint32_t hash)
 {
-    return &dentry_buckets[hash >> (32 - dentry_bucket_bits)];
+    return &dentry_buckets[hash >> dentry_bucket_shift];
 }
 
 // A new, unhashed, negative dentry with one reference and a reference to its parent (parent NULL: a root). NULL: no memory.

@@ -33,8 +33,9 @@ static inline uint64_t load_tail(const char *at, size_t count)
     return word;
 }
 
-// End of the name that starts at `at`; *hash goes on from its present value.
-static inline const char *name_scan(const char *at, const char *end, uint64_t *hash)
+// End of the name that starts at `at`; *hash goes on from its present value. *tail: what lies behind its last whole word,
+// filled up with zeroes.
+static inline const char *name_scan(const char *at, const char *end, uint64_t *hash, uint64_t *tail)
 {
     uint64_t value = *hash;
     for (;;) {
@@ -52,23 +53,32 @@ static inline const char *name_scan(const char *at, const char *end, uint64_t *h
             at += 8;
             continue;
         }
+        word &= (UINT64_C(1) << count * 8) - 1;
         if (count != 0)
-            value = dentry_hash_word(value, word & ((UINT64_C(1) << count * 8) - 1));
+            value = dentry_hash_word(value, word);
+        *tail = word;
         *hash = value;
         return at + count;
     }
 }
 
+// Short names lie in the dentry, filled up with zeroes: one word.
+static inline bool fast_name_equal(const struct dentry *dentry, const char *name, size_t len, uint64_t tail)
+{
+    const char *own = __atomic_load_n(&dentry->name, __ATOMIC_ACQUIRE);
+    return likely(len < 8) ? hash_load_(own, 8) == tail : dentry_name_equal(own, name, len);
+}
+
 // The entry in the cache, or NULL for anything that needs a closer look.
-static inline struct dentry *fast_lookup(const struct dentry *parent, const char *name, size_t len, uint32_t hash,
-    uint32_t *sequence)
+static inline struct dentry *fast_lookup(const struct dentry *parent, const char *name, size_t len, uint64_t tail,
+    uint32_t hash, uint32_t *sequence)
 {
     struct dentry *dentry;
     hlist_for_each_entry_rcu(dentry, dentry_bucket(hash), hash_node) {
         if (dentry->hash != hash || dentry->parent != parent)
             continue;
         if (!seqcount_try_read_begin(&dentry->sequence, sequence) || dentry->name_len != len ||
-            !dentry_name_equal(__atomic_load_n(&dentry->name, __ATOMIC_ACQUIRE), name, len))
+            !fast_name_equal(dentry, name, len, tail))
             return NULL;
         uint32_t flags = dentry->flags;
         if ((flags & (DENTRY_HASHED | DENTRY_REVALIDATE | DENTRY_LINK)) != DENTRY_HASHED)
@@ -89,7 +99,8 @@ void walk_fast(struct walk *walk, struct path_walk *rest)
     bool keep_last = walk->flags & WALK_PARENT && walk->pending == 0;
     while (at != end && (inode->mode & (S_IFMT | 0111)) == (S_IFDIR | 0111) && inode->ops->permission == NULL) {
         uint64_t hash = dentry_hash_start(dentry);
-        const char *name_end = name_scan(at, end, &hash);
+        uint64_t tail;
+        const char *name_end = name_scan(at, end, &hash, &tail);
         size_t len = (size_t)(name_end - at);
         const char *next = name_end;
         while (next != end && *next == '/')
@@ -97,7 +108,7 @@ void walk_fast(struct walk *walk, struct path_walk *rest)
         if (*at == '.' || len > PATH_WALK_NAME_MAX || (next == end && (keep_last || next != name_end)))
             break;
         uint32_t child_sequence;
-        struct dentry *child = fast_lookup(dentry, at, len, dentry_hash_finish(hash, len), &child_sequence);
+        struct dentry *child = fast_lookup(dentry, at, len, tail, dentry_hash_finish(hash, len), &child_sequence);
         if (child == NULL)
             break;
         struct inode *child_inode = __atomic_load_n(&child->inode, __ATOMIC_ACQUIRE);
