@@ -127,7 +127,8 @@ void posix_timers_realtime_changed(void)
     uint64_t flags = spin_lock_irqsave(&task_list_lock);
     struct process *process;
     list_for_each_entry (process, &process_list, process_node) {
-        spin_lock(&process->handlers->lock);
+        uint64_t inner;
+        struct signal_handlers *handlers = process_signals_lock(process, &inner);
         struct posix_timer *posix;
         list_for_each_entry (posix, &process->posix_timers, node) {
             if (posix->armed && (posix->base == CLOCK_REALTIME || posix->base == CLOCK_TAI) &&
