@@ -43,12 +43,11 @@
 #define TIMER_TSC_DEADLINE (UINT32_C(2) << 17)
 #define TIMER_DIVIDE_BY_1  0xb
 #define TIMER_COUNT_MAX    UINT32_C(0xffffffff)
-#define COMMAND_PENDING    BIT(12)
+#define TIMER_HZ_GUESS     UINT64_C(1000000000)
 #define COMMAND_NMI        (UINT32_C(4) << 8)
 #define COMMAND_INIT       (UINT32_C(5) << 8)
 #define COMMAND_STARTUP    (UINT32_C(6) << 8)
 #define COMMAND_ASSERT     BIT(14)
-#define COMMAND_POLLS_MAX  1000000
 
 #define APIC_BASE_X2APIC BIT(10)
 #define APIC_BASE_ENABLE BIT(11)
@@ -160,12 +159,16 @@ void apic_send_startup(uint32_t apic_id, uint32_t page)
 // Ends the calibration count that apic_init_cpu() started.
 static void timer_calibrate(void)
 {
-    uint32_t elapsed = TIMER_COUNT_MAX - lapic_read(APIC_TIMER_CURRENT);
+    uint32_t current = lapic_read(APIC_TIMER_CURRENT);
+    uint32_t elapsed = TIMER_COUNT_MAX - current;
     uint64_t ticks = arch_tsc_ordered() - this_cpu(timer_start_tsc);
     this_cpu(timer_start_tsc) = 0;
-    if (elapsed == 0 || ticks == 0)
-        return; // keep the boot CPU's figure
-    this_cpu(timer_rate) = ((uint64_t)elapsed << 32) / ticks;
+    if (current != 0 && elapsed != 0 && ticks != 0)
+        this_cpu(timer_rate) = ((uint64_t)elapsed << 32) / ticks;
+    else // the count had ended before, or has not begun: 1 GHz is what hypervisors emulate
+        this_cpu(timer_rate) = (TIMER_HZ_GUESS << 32) / tsc_frequency_hz();
+    if (this_cpu(timer_rate) == 0)
+        this_cpu(timer_rate) = 1;
 }
 
 static void timer_arm_count(uint64_t deadline_ns)
@@ -228,11 +231,10 @@ void apic_init_cpu(void)
     if (!cpu_features.tsc_deadline) {
         lapic_write(APIC_LVT_TIMER, LVT_MASKED | VECTOR_TIMER);
         lapic_write(APIC_TIMER_DIVIDE, TIMER_DIVIDE_BY_1);
-        if (cpu_current() == 0) {
+        this_cpu(timer_rate) = *percpu_of(timer_rate, 0);
+        if (this_cpu(timer_rate) == 0) { // the boot CPU, or it has not armed a timer yet
             lapic_write(APIC_TIMER_INITIAL, TIMER_COUNT_MAX);
             this_cpu(timer_start_tsc) = arch_tsc_ordered();
-        } else {
-            this_cpu(timer_rate) = *percpu_of(timer_rate, 0);
         }
     }
 }

@@ -22,8 +22,6 @@
 
 void arch_early_init(void)
 {
-    segments_init_idt();
-    segments_load(NULL);
     cpu_detect();
     smap_patch();
     cpu_enable_features();

@@ -6,6 +6,7 @@
 #include "kernel/arch/x86/arch.h"
 #include "kernel/arch/x86/paging.h"
 #include "kernel/base/string.h"
+#include "kernel/core/percpu.h"
 
 struct cpu_features cpu_features;
 
@@ -120,6 +121,9 @@ void cpu_enable_features(void)
     // CR3 holds PCID 0 at this point (start.S, trampoline), as the switch to PCIDs demands.
     cr4 |= cpu->pcid ? CR4_PCIDE : 0;
     cr4_write(cr4);
+    // What RDTSCP and RDPID tell a program: its CPU (node 0 in bits 12 and up), as Linux.
+    if (cpu->rdtscp || cpu->rdpid)
+        msr_write(MSR_TSC_AUX, cpu_current());
     cr0_write((cr0_read() | CR0_MP | CR0_NE | CR0_WP | CR0_AM) & ~(CR0_EM | CR0_TS));
 }
 

@@ -11,6 +11,7 @@
 #include "kernel/arch/x86/paging.h"
 #include "kernel/arch/x86/segments.h"
 #include "kernel/arch/x86/user_access.h"
+#include "kernel/base/string.h"
 #include "kernel/core/counter.h"
 #include "kernel/core/panic.h"
 #include "kernel/core/preempt.h"
@@ -284,11 +285,32 @@ static void exception_user(struct trap_frame *frame, uint64_t vector)
     process_user_trap(frame, signal, code, address);
 }
 
+// Names of the checks of the undefined-behaviour sanitizer (SanitizerHandler of clang 19): the byte in the UD1 instruction that
+// stands for a failed one in the kasan variant.
+static const char *const sanitizer_checks[] = {"addition overflow", "unreachable code", "control flow", "division overflow",
+    "dynamic type", "float conversion overflow", "function type", "implicit conversion", "builtin", "cast", "invalid value",
+    "missing return", "multiplication overflow", "negation overflow", "null argument", "null return",
+    "null argument", "null return", "index out of bounds", "pointer overflow", "shift out of bounds",
+    "subtraction overflow", "misaligned or null pointer, or wrong type", "alignment assumption", "array bound"};
+
+// What failed if `rip` is at a sanitizer's trap (ud1l CHECK(%eax), %eax), else NULL.
+static const char *sanitizer_check(uintptr_t rip)
+{
+    static const uint8_t pattern[4] = {0x67, 0x0f, 0xb9, 0x40};
+    const uint8_t *code = (const uint8_t *)rip;
+    if (rip < (uintptr_t)kernel_image_start || rip >= (uintptr_t)kernel_text_end - 8 ||
+        memcmp(code, pattern, sizeof(pattern)) != 0)
+        return NULL;
+    return code[4] < ARRAY_SIZE(sanitizer_checks) ? sanitizer_checks[code[4]] : "unknown check";
+}
+
 static void exception_kernel(struct trap_frame *frame, uint64_t vector)
 {
     if ((vector == TRAP_PROTECTION || vector == TRAP_FPU || vector == TRAP_SIMD) &&
         exception_recover(frame))
         return;
+    if (vector == TRAP_INVALID_OPCODE && sanitizer_check(frame->rip) != NULL)
+        panic_with_frame(frame, "undefined behaviour: %s", sanitizer_check(frame->rip));
     const char *name = trap_names[vector] != NULL ? trap_names[vector] : "exception";
     panic_with_frame(frame, "%s (exception %lu, error code %#lx)", name, vector, frame->error_code);
 }

@@ -3,7 +3,7 @@
 //
 // Its frequency comes, in this order, from the hypervisor (CPUID 0x40000010, which VMware defined and QEMU gives with KVM),
 // from CPUID 0x15, or from comparison with the PIT (1.193182 MHz). Nothing is waited for: the PIT is read at the very
-// start, again when the clock is first needed, and later by timers (10 ms, 100 ms, 1 s...). Each reading makes the window longer and the
+// start (twice: the rough figure between the two tells a long pause of the vCPU later on from a fast counter), again when the clock is first needed, and later by timers (10 ms, 100 ms, 1 s...). Each reading makes the window longer and the
 // frequency better. The PIT's 16 bits go round every 54.9 ms; how often they did in between follows from
 // the frequency known until then, so the first two readings have to be less than that apart.
 //
@@ -16,6 +16,7 @@
 #include "kernel/arch/x86/cpu.h"
 #include "kernel/arch/x86/io.h"
 #include "kernel/base/atomic.h"
+#include "kernel/core/log.h"
 
 #define PIT_HZ          1193182
 #define PIT_CHANNEL0    0x40
@@ -23,6 +24,9 @@
 #define PIT_RATE_MODE   0x34 // channel 0, both bytes, mode 2
 #define PIT_LATCH0      0x00
 #define PIT_PERIOD      65536
+
+#define PIT_TICKS_MIN   3      // fewer tell nothing
+#define READ_GAP_TICKS  100000 // a longer reading is tried again: 33 us at 3 GHz
 
 #define HZ_MIN UINT64_C(10000000)
 #define HZ_MAX UINT64_C(20000000000)
@@ -67,6 +71,24 @@ static uint16_t pit_read(void)
     return (uint16_t)(low | arch_in8(PIT_CHANNEL0) << 8);
 }
 
+// The PIT and the TSC at the same moment: as good as three tries allow, as the vCPU may be stopped in between.
+static uint16_t reference_read(uint64_t *tsc)
+{
+    uint16_t best = 0;
+    uint64_t best_gap = UINT64_MAX;
+    for (int tries = 0; tries < 3 && best_gap > READ_GAP_TICKS; tries++) {
+        uint64_t before = arch_tsc_ordered();
+        uint16_t pit = pit_read();
+        uint64_t gap = arch_tsc_ordered() - before;
+        if (gap < best_gap) {
+            best_gap = gap;
+            best = pit;
+            *tsc = before + gap / 2;
+        }
+    }
+    return best;
+}
+
 static uint64_t frequency_from_cpuid(void)
 {
     struct cpuid leaf = cpuid_read(1, 0);
@@ -86,27 +108,11 @@ static uint64_t frequency_from_cpuid(void)
     return 0;
 }
 
-void tsc_first_reading(void)
-{
-    uint64_t hz = frequency_from_cpuid();
-    if (hz >= HZ_MIN && hz <= HZ_MAX) {
-        reference.source = SOURCE_EXACT;
-        reference.hz = hz;
-        return;
-    }
-    arch_out8(PIT_COMMAND, PIT_RATE_MODE);
-    arch_out8(PIT_CHANNEL0, 0);
-    arch_out8(PIT_CHANNEL0, 0);
-    reference.last_pit = pit_read();
-    reference.last_tsc = arch_tsc_ordered();
-    reference.source = SOURCE_PIT;
-}
-
 // Another reading of the PIT: a better frequency.
 static void reference_advance(void)
 {
-    uint16_t pit = pit_read();
-    uint64_t tsc = arch_tsc_ordered();
+    uint64_t tsc = reference.last_tsc;
+    uint16_t pit = reference_read(&tsc);
     uint64_t tsc_delta = tsc - reference.last_tsc;
     uint64_t pit_delta = (uint16_t)(reference.last_pit - pit);
     if (reference.hz != 0) {
@@ -118,11 +124,27 @@ static void reference_advance(void)
     reference.last_tsc = tsc;
     reference.total_tsc += tsc_delta;
     reference.total_pit += pit_delta;
-    if (reference.total_pit == 0)
+    if (reference.total_pit < PIT_TICKS_MIN)
         return;
     uint64_t hz = mul_div(reference.total_tsc, PIT_HZ, reference.total_pit);
     if (hz >= HZ_MIN && hz <= HZ_MAX)
         reference.hz = hz;
+}
+
+void tsc_first_reading(void)
+{
+    uint64_t hz = frequency_from_cpuid();
+    if (hz >= HZ_MIN && hz <= HZ_MAX) {
+        reference.source = SOURCE_EXACT;
+        reference.hz = hz;
+        return;
+    }
+    arch_out8(PIT_COMMAND, PIT_RATE_MODE);
+    arch_out8(PIT_CHANNEL0, 0);
+    arch_out8(PIT_CHANNEL0, 0);
+    reference.last_pit = reference_read(&reference.last_tsc);
+    reference.source = SOURCE_PIT;
+    reference_advance();
 }
 
 static uint64_t mult_of(uint64_t hz)
@@ -163,7 +185,8 @@ void tsc_init(void)
     if (reference.source == SOURCE_PIT) {
         reference_advance();
         if (reference.hz == 0) {
-            reference.hz = HZ_GUESS;
+            uint64_t mhz = cpuid_read(0, 0).eax >= 0x16 ? cpuid_read(0x16, 0).eax & 0xffff : 0;
+            reference.hz = mhz != 0 ? mhz * 1000000 : HZ_GUESS;
             reference.source = SOURCE_NONE;
         }
     }
@@ -184,6 +207,7 @@ bool tsc_refine(void)
     parameters.base_tsc = tsc;
     parameters.mult = mult_of(reference.hz);
     parameters_publish(&parameters);
+    log_debug("tsc: %lu kHz", reference.hz / 1000);
     return true;
 }
 

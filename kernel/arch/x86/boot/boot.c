@@ -9,6 +9,7 @@
 #include "kernel/arch/x86/paging.h"
 #include "kernel/arch/x86/percpu_setup.h"
 #include "kernel/arch/x86/phys.h"
+#include "kernel/arch/x86/segments.h"
 #include "kernel/arch/x86/smp.h"
 #include "kernel/arch/x86/tsc.h"
 #include "kernel/base/memmap.h"
@@ -151,6 +152,9 @@ static void memory_claim(uint64_t start, uint64_t end, const char *what)
 void boot_main(uint32_t protocol, uint64_t info_phys)
 {
     percpu_init_boot();
+    // From here on a fault ends in a panic with registers instead of a silent reset.
+    segments_init_idt();
+    segments_load(NULL);
     pv_start();
     tsc_first_reading();
     early_console_init();
