@@ -6,6 +6,7 @@
 #include "mm/address_space.h"
 #include "mm/area.h"
 #include "mm/fault.h"
+#include "mm/kasan.h"
 #include "mm/memory.h"
 #include "mm/page_internal.h"
 #include "mm/slab.h"
@@ -20,6 +21,7 @@ void mm_init_early(void)
 
 void mm_init(void)
 {
+    kasan_self_test();
     page_init(); // the number of CPUs is known now
     vmap_init();
     area_init();

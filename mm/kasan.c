@@ -17,6 +17,7 @@
 #include "kernel/base/string.h"
 #include "kernel/core/panic.h"
 #include "mm/memory.h"
+#include "mm/slab.h"
 
 #ifdef LODGER_KASAN
 #define KASAN_POISON 0xff
@@ -80,7 +81,7 @@ void kasan_unpoison(const void *address, size_t size)
 static bool byte_is_bad(uintptr_t address)
 {
     const uint8_t *shadow = shadow_of(address);
-    return shadow != NULL && *shadow != 0 && address % 8 >= *shadow;
+    return shadow != NULL && *shadow != 0 && (*shadow == KASAN_POISON || address % 8 >= *shadow);
 }
 
 static void check(uintptr_t address, size_t size, bool write, const void *from)
@@ -113,6 +114,41 @@ CHECK_FUNCTIONS(2)
 CHECK_FUNCTIONS(4)
 CHECK_FUNCTIONS(8)
 CHECK_FUNCTIONS(16)
+
+// In instrumented code these stand for memcpy and its relatives.
+void *__asan_memcpy(void *to, const void *from, size_t len);
+void *__asan_memmove(void *to, const void *from, size_t len);
+void *__asan_memset(void *to, int byte, size_t len);
+void *__asan_memcpy(void *to, const void *from, size_t len)
+{
+    check((uintptr_t)from, len, false, __builtin_return_address(0));
+    check((uintptr_t)to, len, true, __builtin_return_address(0));
+    return memcpy(to, from, len);
+}
+void *__asan_memmove(void *to, const void *from, size_t len)
+{
+    check((uintptr_t)from, len, false, __builtin_return_address(0));
+    check((uintptr_t)to, len, true, __builtin_return_address(0));
+    return memmove(to, from, len);
+}
+void *__asan_memset(void *to, int byte, size_t len)
+{
+    check((uintptr_t)to, len, true, __builtin_return_address(0));
+    return memset(to, byte, len);
+}
+
+void kasan_self_test(void)
+{
+    char *object = kmalloc(44, PAGE_ALLOC_ATOMIC);
+    if (object == NULL || shadow_of((uintptr_t)object) == NULL)
+        return;
+    assert(!byte_is_bad((uintptr_t)object));
+    assert(!byte_is_bad((uintptr_t)object + 43));
+    assert(byte_is_bad((uintptr_t)object + 44));
+    kfree(object);
+    assert(byte_is_bad((uintptr_t)object));
+    assert(byte_is_bad((uintptr_t)object + 43));
+}
 
 void __asan_loadN_noabort(uintptr_t address, size_t size);
 void __asan_storeN_noabort(uintptr_t address, size_t size);

@@ -13,7 +13,12 @@ void kasan_init_early(uint64_t block_count, void *(*early_alloc)(uint64_t pages)
 // A block of physical memory comes into use with the free frames [start_pfn, end_pfn): takes the frames of its shadow
 // from their beginning. Returns how many it took (0: the block has a shadow already, or no room for one).
 uint64_t kasan_block_shadow(uint64_t block, uint64_t start_pfn, uint64_t end_pfn);
+// Once, when kmalloc works: a freed object and the bytes behind one are known to be untouchable.
+void kasan_self_test(void);
 #else
+static inline void kasan_self_test(void)
+{
+}
 static inline void kasan_poison(const void *address, size_t size)
 {
     (void)address;
