@@ -6,7 +6,9 @@
 // a program that reads the clock on two CPUs, the second read after a message from the first, could see time go backwards. It costs one instruction; RDTSCP would
 // also wait, but is not on every processor and slower on some.
 //
-// A sequence number that is odd means: look again, or ask the kernel (is_valid). So the usual path needs one test.
+// A sequence number that is odd means: look again, or ask the kernel (is_valid). The second look compares with the first one made even,
+// which it then cannot equal: so the usual path needs one test. The fields between the looks are ordinary loads, held in their place by the
+// compiler barriers (x86 keeps loads in order): the compiler folds those into the arithmetic. What they read while the kernel writes is thrown away.
 
 #include "kernel/core/vdso_data.h"
 
@@ -41,18 +43,15 @@ static inline long system_call2(long number, long a, long b)
 // One attempt to read the nanoseconds of CLOCK_MONOTONIC or CLOCK_REALTIME. False: the kernel was writing, or has to be asked.
 static inline __attribute__((always_inline)) bool try_read_ns(uint64_t *ns, bool realtime)
 {
-    uint32_t sequence = __atomic_load_n(&vdso_data.sequence, __ATOMIC_ACQUIRE);
-    if (__builtin_expect(sequence & 1, 0))
-        return false;
+    uint32_t even_sequence = __atomic_load_n(&vdso_data.sequence, __ATOMIC_ACQUIRE) & ~1u;
     __asm__ volatile("lfence" : : : "memory");
-    uint64_t delta = __builtin_ia32_rdtsc() - __atomic_load_n(&vdso_data.base_tsc, __ATOMIC_RELAXED);
-    uint64_t mult = __atomic_load_n(&vdso_data.mult, __ATOMIC_RELAXED);
-    *ns = (uint64_t)(((unsigned __int128)delta * mult) >> 32) +
-        __atomic_load_n(&vdso_data.base_ns, __ATOMIC_RELAXED);
+    uint64_t delta = __builtin_ia32_rdtsc() - vdso_data.base_tsc;
+    uint64_t sum = (uint64_t)(((unsigned __int128)delta * vdso_data.mult) >> 32) + vdso_data.base_ns;
     if (realtime)
-        *ns += __atomic_load_n(&vdso_data.realtime_offset_ns, __ATOMIC_RELAXED);
-    __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    return __builtin_expect(__atomic_load_n(&vdso_data.sequence, __ATOMIC_RELAXED) == sequence, 1);
+        sum += vdso_data.realtime_offset_ns;
+    __asm__ volatile("" : "+r"(sum) : : "memory"); // all of it is done before the second look
+    *ns = sum;
+    return __builtin_expect(vdso_data.sequence == even_sequence, 1);
 }
 
 // Until it succeeds. False: the kernel has to be asked.
@@ -66,9 +65,19 @@ static bool read_ns(uint64_t *ns, bool realtime)
     return true;
 }
 
+// ns / NS_PER_SECOND for ns < 2^63 (the year 2262) by one multiplication: the factor is 2^93 / 10^9, rounded up by less than 1, so the error
+// of the quotient is less than ns / 2^93 < 10^-9, and the exact quotient lies at least that far below the next integer.
+#define RECIPROCAL_SHIFT 93
+#define RECIPROCAL       ((uint64_t)(((unsigned __int128)1 << RECIPROCAL_SHIFT) / NS_PER_SECOND + 1))
+
+static inline __attribute__((always_inline)) uint64_t seconds_of(uint64_t ns)
+{
+    return (uint64_t)(((unsigned __int128)ns * RECIPROCAL) >> RECIPROCAL_SHIFT);
+}
+
 static inline __attribute__((always_inline)) int store(struct __kernel_timespec *time, uint64_t ns)
 {
-    uint64_t seconds = ns / NS_PER_SECOND;
+    uint64_t seconds = seconds_of(ns);
     time->tv_sec = (long long)seconds;
     time->tv_nsec = (long long)(ns - seconds * NS_PER_SECOND);
     return 0;

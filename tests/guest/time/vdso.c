@@ -104,17 +104,21 @@ int main(void)
     }
     CHECK(found);
 
-    // 20000 readings against 20000 real system calls.
-    uint64_t before = now_ns();
-    for (int i = 0; i < 20000; i++) {
-        get(CLOCK_MONOTONIC, &time);
+    // A thousand readings against a thousand real system calls: the fastest of 20 rounds each, as the host may be busy.
+    uint64_t through_vdso = UINT64_MAX, through_call = UINT64_MAX;
+    for (int round = 0; round < 20; round++) {
+        uint64_t before = now_ns();
+        for (int i = 0; i < 1000; i++) {
+            get(CLOCK_MONOTONIC, &time);
+        }
+        uint64_t between = now_ns();
+        for (int i = 0; i < 1000; i++) {
+            syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &call);
+        }
+        uint64_t after = now_ns();
+        through_vdso = between - before < through_vdso ? between - before : through_vdso;
+        through_call = after - between < through_call ? after - between : through_call;
     }
-    uint64_t through_vdso = now_ns() - before;
-    before = now_ns();
-    for (int i = 0; i < 20000; i++) {
-        syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &call);
-    }
-    uint64_t through_call = now_ns() - before;
     CHECK(through_vdso < through_call);
     return check_done();
 }
