@@ -55,7 +55,7 @@ struct tty {
     uint32_t canonical_column;       // cursor column where the edited line starts
     uint32_t column;                 // cursor column now
     bool literal_next;               // VLNEXT was typed
-    bool erasing;                    // unused unless ECHOPRT
+    bool erasing;                    // ECHOPRT: inside the backslash and slash that enclose what is erased
     bool stopped;                    // output is held by ^S or TCOOFF
     bool lost_room;                  // a driver was told that input is full
     bool packet;                     // pty: the master is in packet mode
@@ -106,6 +106,8 @@ size_t line_take(struct tty *tty, uint8_t *buffer, size_t size, bool *end_of_lin
 // Writes text with output processing; how many bytes of it were taken.
 size_t line_write(struct tty *tty, const uint8_t *text, size_t len_bytes);
 void line_flush_input(struct tty *tty);
+// Holds output (^S, TCOOFF) or lets it go on. Who lets it go on wakes writers.
+void line_set_stopped(struct tty *tty, bool stopped);
 void line_settings_changed(struct tty *tty, const struct termios2 *old);
 
 // Without the lock: feeds, wakes readers, sends signals. Any context but NMI. Bytes taken.

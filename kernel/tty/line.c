@@ -210,9 +210,29 @@ static uint32_t edited_column(struct tty *tty, uint32_t end)
     return column;
 }
 
+// ECHOPRT, for terminals on paper: what is erased is printed once more, between a backslash and a slash.
+static void print_erased(struct tty *tty, uint32_t old_head)
+{
+    if (!tty->erasing) {
+        echo_raw(tty, '\\');
+        tty->erasing = true;
+    }
+    for (uint32_t position = tty->head; position != old_head; position++)
+        echo_byte(tty, *input_at(tty, position));
+}
+
+static void finish_erasing(struct tty *tty)
+{
+    if (tty->erasing) {
+        echo_raw(tty, '/');
+        tty->erasing = false;
+    }
+}
+
 // Removes the last character of the edited line, and from the screen.
 static void erase_last(struct tty *tty)
 {
+    uint32_t old_head = tty->head;
     uint32_t before = edited_column(tty, tty->head);
     bool tab = *input_at(tty, tty->head - 1) == '\t';
     do {
@@ -220,6 +240,10 @@ static void erase_last(struct tty *tty)
     } while (has_input_flag(tty, IUTF8) && tty->head != tty->canonical && (*input_at(tty, tty->head) & 0xc0) == 0x80);
     if (!has_local_flag(tty, ECHO))
         return;
+    if (has_local_flag(tty, ECHOPRT)) {
+        print_erased(tty, old_head);
+        return;
+    }
     uint32_t after = edited_column(tty, tty->head);
     for (uint32_t column = before; column > after; column--) {
         echo_raw(tty, '\b');
@@ -252,6 +276,7 @@ static void kill_line(struct tty *tty)
 {
     if (has_local_flag(tty, ECHO) && !(has_local_flag(tty, ECHOK) && has_local_flag(tty, ECHOKE) && has_local_flag(tty, ECHOE))) {
         tty->head = tty->canonical;
+        finish_erasing(tty);
         echo_byte(tty, tty->settings.c_cc[VKILL]);
         if (has_local_flag(tty, ECHOK))
             echo_raw(tty, '\n');
@@ -269,7 +294,7 @@ static void erase_typed(struct tty *tty, uint8_t byte)
         kill_line(tty);
     } else if (is_control(tty, byte, VWERASE)) {
         erase_word(tty);
-    } else if (has_local_flag(tty, ECHO) && !has_local_flag(tty, ECHOE)) {
+    } else if (has_local_flag(tty, ECHO) && !has_local_flag(tty, ECHOE) && !has_local_flag(tty, ECHOPRT)) {
         tty->head--;
         echo_byte(tty, byte);
     } else {
@@ -279,6 +304,7 @@ static void erase_typed(struct tty *tty, uint8_t byte)
 
 static void reprint(struct tty *tty)
 {
+    finish_erasing(tty);
     echo_byte(tty, tty->settings.c_cc[VREPRINT]);
     echo_raw(tty, '\n');
     tty->canonical_column = tty->column;
@@ -320,6 +346,7 @@ static bool input_store(struct tty *tty, uint8_t byte, bool ends_line)
 static void receive_plain(struct tty *tty, uint8_t byte)
 {
     if (has_local_flag(tty, ECHO)) {
+        finish_erasing(tty);
         if (tty->canonical == tty->head)
             tty->canonical_column = tty->column;
         if (!has_local_flag(tty, ICANON) || input_used(tty) < TTY_INPUT_BYTES - 1)
@@ -349,9 +376,11 @@ static void receive_signal(struct tty *tty, uint8_t byte, int signal, uint64_t *
         line_flush_input(tty);
         tty->driver->discard_output(tty);
     }
-    tty->stopped = false;
-    if (has_local_flag(tty, ECHO))
+    line_set_stopped(tty, false);
+    if (has_local_flag(tty, ECHO)) {
+        finish_erasing(tty);
         echo_byte(tty, byte);
+    }
 }
 
 // Flow control. True: the byte is used up.
@@ -360,11 +389,11 @@ static bool receive_flow(struct tty *tty, uint8_t byte)
     if (!has_input_flag(tty, IXON))
         return false;
     if (is_control(tty, byte, VSTART)) {
-        tty->stopped = false;
+        line_set_stopped(tty, false);
         return true;
     }
     if (is_control(tty, byte, VSTOP)) {
-        tty->stopped = true;
+        line_set_stopped(tty, true);
         return true;
     }
     return false;
@@ -383,8 +412,10 @@ static bool receive_canonical(struct tty *tty, uint8_t byte)
         return true;
     }
     if (byte == '\n') {
-        if (has_local_flag(tty, ECHO) || has_local_flag(tty, ECHONL))
+        if (has_local_flag(tty, ECHO) || has_local_flag(tty, ECHONL)) {
+            finish_erasing(tty);
             echo_raw(tty, '\n');
+        }
         (void)input_store(tty, byte, true);
         return true;
     }
@@ -420,7 +451,7 @@ static void receive_byte(struct tty *tty, uint8_t byte, uint64_t *signals)
         return;
     }
     if (tty->stopped && has_input_flag(tty, IXON) && has_input_flag(tty, IXANY))
-        tty->stopped = false;
+        line_set_stopped(tty, false);
     if (byte == '\r') {
         if (has_input_flag(tty, IGNCR))
             return;
@@ -497,6 +528,29 @@ void line_flush_input(struct tty *tty)
 {
     tty->tail = tty->canonical = tty->head;
     tty->literal_next = false;
+    tty->erasing = false;
+    if (tty->packet)
+        tty->packet_status |= TIOCPKT_FLUSHREAD;
+}
+
+void line_set_stopped(struct tty *tty, bool stopped)
+{
+    if (tty->packet && tty->stopped != stopped) {
+        tty->packet_status &= (uint8_t) ~(TIOCPKT_STOP | TIOCPKT_START);
+        tty->packet_status |= stopped ? TIOCPKT_STOP : TIOCPKT_START;
+    }
+    tty->stopped = stopped;
+}
+
+// Tells a master in packet mode whether ^S and ^Q stop and start output now: IXON with the usual characters.
+static void report_flow_keys(struct tty *tty, const struct termios2 *old)
+{
+    bool was = (old->c_iflag & IXON) != 0 && old->c_cc[VSTOP] == 023 && old->c_cc[VSTART] == 021;
+    bool is = has_input_flag(tty, IXON) && tty->settings.c_cc[VSTOP] == 023 && tty->settings.c_cc[VSTART] == 021;
+    if (!tty->packet || was == is)
+        return;
+    tty->packet_status &= (uint8_t) ~(TIOCPKT_DOSTOP | TIOCPKT_NOSTOP);
+    tty->packet_status |= is ? TIOCPKT_DOSTOP : TIOCPKT_NOSTOP;
 }
 
 void line_settings_changed(struct tty *tty, const struct termios2 *old)
@@ -510,6 +564,7 @@ void line_settings_changed(struct tty *tty, const struct termios2 *old)
         if (is_canonical && tty->head != tty->tail)
             set_line_end(tty, tty->head - 1, true);
     }
+    report_flow_keys(tty, old);
     if (!has_input_flag(tty, IXON))
-        tty->stopped = false;
+        line_set_stopped(tty, false);
 }

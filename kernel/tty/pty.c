@@ -78,6 +78,8 @@ static void pty_discard_output(struct tty *tty)
 {
     struct pty *pty = pty_of_slave(tty);
     pty->output_tail = pty->output_head;
+    if (tty->packet)
+        tty->packet_status |= TIOCPKT_FLUSHWRITE;
 }
 
 static void pty_input_resume(struct tty *tty)
@@ -134,7 +136,8 @@ static bool pty_slave_gone(const struct pty *pty)
 
 static bool pty_may_read(const struct pty *pty)
 {
-    return atomic_load_relaxed(&pty->output_head) != atomic_load_relaxed(&pty->output_tail) || pty_slave_gone(pty);
+    return atomic_load_relaxed(&pty->output_head) != atomic_load_relaxed(&pty->output_tail) ||
+           atomic_load_relaxed(&pty->slave.packet_status) != 0 || pty_slave_gone(pty);
 }
 
 static size_t pty_take_output(struct pty *pty, uint8_t *buffer, size_t size)
@@ -148,6 +151,21 @@ static size_t pty_take_output(struct pty *pty, uint8_t *buffer, size_t size)
     return count;
 }
 
+// In packet mode each read begins with a byte: news of the slave's flow control and queues, which comes alone, or TIOCPKT_DATA
+// before what the slave wrote. Puts it there. Returns whether the read ends with it.
+static bool pty_read_packet_byte(struct pty *pty, struct io_iter *to, int64_t *done)
+{
+    uint64_t flags = spin_lock_irqsave(&pty->slave.lock);
+    uint8_t status = pty->slave.packet_status;
+    bool data = output_used(pty) != 0;
+    pty->slave.packet_status = 0;
+    spin_unlock_irqrestore(&pty->slave.lock, flags);
+    if (status == 0 && !data)
+        return false;
+    *done = iter_copy_to(to, &status, 1) == 1 ? 1 : -EFAULT;
+    return status != 0 || *done < 0;
+}
+
 static int64_t pty_master_read(struct file *file, struct io_iter *to, uint64_t *offset)
 {
     struct pty *pty = file->private_data;
@@ -155,6 +173,8 @@ static int64_t pty_master_read(struct file *file, struct io_iter *to, uint64_t *
     int64_t done = 0;
     (void)offset;
     while (to->count != 0) {
+        if (done == 0 && pty->slave.packet && pty_read_packet_byte(pty, to, &done))
+            return done;
         size_t count = pty_take_output(pty, chunk, MIN(to->count, sizeof(chunk)));
         if (count != 0) {
             size_t copied = iter_copy_to(to, chunk, count);
@@ -218,6 +238,8 @@ static uint32_t pty_master_poll(struct file *file, struct poll_table *table)
     poll_wait(table, file, &pty->master_wait);
     if (atomic_load_relaxed(&pty->output_head) != atomic_load_relaxed(&pty->output_tail))
         events |= EPOLLIN | EPOLLRDNORM;
+    if (atomic_load_relaxed(&pty->slave.packet_status) != 0)
+        events |= EPOLLPRI | EPOLLIN | EPOLLRDNORM;
     if (pty_slave_gone(pty))
         events |= EPOLLHUP;
     if (pty_may_write(pty))
@@ -239,6 +261,15 @@ static int64_t pty_open_peer(struct pty *pty, uint32_t open_flags)
     return file_fd_add(file, (open_flags & O_CLOEXEC) != 0);
 }
 
+static void pty_set_packet_mode(struct pty *pty, bool on)
+{
+    uint64_t flags = spin_lock_irqsave(&pty->slave.lock);
+    if (pty->slave.packet != on)
+        pty->slave.packet_status = 0;
+    pty->slave.packet = on;
+    spin_unlock_irqrestore(&pty->slave.lock, flags);
+}
+
 static int64_t pty_master_ioctl(struct file *file, uint32_t command, uintptr_t argument)
 {
     struct pty *pty = file->private_data;
@@ -253,6 +284,13 @@ static int64_t pty_master_ioctl(struct file *file, uint32_t command, uintptr_t a
         return 0;
     case TIOCGPTLCK:
         return user_put_u32(argument, pty->locked);
+    case TIOCPKT:
+        if (user_get_u32(&value, argument) != 0)
+            return -EFAULT;
+        pty_set_packet_mode(pty, value != 0);
+        return 0;
+    case TIOCGPKT:
+        return user_put_u32(argument, pty->slave.packet);
     case TIOCGPTPEER:
         return pty_open_peer(pty, (uint32_t)argument);
     case FIONREAD:

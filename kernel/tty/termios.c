@@ -134,6 +134,8 @@ static int64_t flush_queues(struct tty *tty, uintptr_t which)
         tty->driver->discard_output(tty);
     spin_unlock_irqrestore(&tty->lock, flags);
     tty_wake_writers(tty);
+    if (tty->driver->wake_peer != NULL)
+        tty->driver->wake_peer(tty); // room, and a master in packet mode is told
     return 0;
 }
 
@@ -144,10 +146,10 @@ static int64_t flow_control(struct tty *tty, uintptr_t action)
     int64_t result = 0;
     switch (action) {
     case TCOOFF:
-        tty->stopped = true;
+        line_set_stopped(tty, true);
         break;
     case TCOON:
-        tty->stopped = false;
+        line_set_stopped(tty, false);
         break;
     case TCIOFF:
         byte = tty->settings.c_cc[VSTOP];
@@ -162,6 +164,8 @@ static int64_t flow_control(struct tty *tty, uintptr_t action)
         (void)tty->driver->write(tty, &byte, 1);
     spin_unlock_irqrestore(&tty->lock, flags);
     tty_wake_writers(tty);
+    if (tty->driver->wake_peer != NULL)
+        tty->driver->wake_peer(tty);
     return result;
 }
 

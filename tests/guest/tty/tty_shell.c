@@ -78,11 +78,12 @@ int main(void)
     sleep_ms(300);
     send("\x03");
     CHECK(expect("ready> "));
-    send("jobs; echo no jobs: $?\r");
+    send("jobs; echo no \"\"jobs: $?\r");
     CHECK(expect("no jobs: 0\r\n"));
     send("sleep 1000 &\r");
     CHECK(expect("ready> "));
-    send("kill %1; wait; echo killed\r");
+    sleep_ms(200); // until the job has left the shell's own handling of signals
+    send("kill %1; wait; echo ki\"\"lled\r");
     CHECK(expect("killed\r\n"));
     send("cat > made\r");
     sleep_ms(300);
