@@ -14,7 +14,7 @@ int sched_set_nice(struct thread *thread, int nice)
     uint64_t flags = arch_irq_save();
     struct run_queue *queue = run_queue_lock_of(thread);
     if (queue->current == thread)
-        run_queue_account(queue, time_monotonic_ns());
+        (void)run_queue_account(queue, time_monotonic_ns());
     bool queued = thread->sched.queue_state == SCHED_QUEUE_ON && !sched_is_rt(thread);
     fair_set_nice(queued ? &queue->fair : NULL, &thread->sched, nice);
     spin_unlock_irqrestore(&queue->lock, flags);
@@ -31,7 +31,7 @@ int sched_set_policy(struct thread *thread, uint32_t policy, uint32_t rt_priorit
     uint64_t flags = arch_irq_save();
     struct run_queue *queue = run_queue_lock_of(thread);
     if (queue->current == thread)
-        run_queue_account(queue, time_monotonic_ns());
+        (void)run_queue_account(queue, time_monotonic_ns());
     run_queue_set_class(queue, thread, (uint8_t)policy, (uint8_t)rt_priority);
     if (thread->sched.queue_state == SCHED_QUEUE_ON && queue->running > 1)
         sched_resched(queue);

@@ -78,32 +78,54 @@ void run_queue_remove(struct run_queue *queue, struct thread *thread)
     atomic_store_relaxed(&queue->running, queue->running - 1);
 }
 
-void run_queue_account(struct run_queue *queue, uint64_t now_ns)
+// FIFO and RR threads leave the rest of each period to the others.
+static void rt_charge(struct run_queue *queue, uint64_t delta_ns)
+{
+    struct rt_queue *rt = &queue->rt;
+    if (queue->clock_ns - rt->period_start_ns >= RT_PERIOD_NS) {
+        rt->period_start_ns = queue->clock_ns;
+        rt->used_ns = 0;
+    }
+    rt->used_ns += delta_ns;
+}
+
+static bool rt_may_run(const struct run_queue *queue)
+{
+    const struct rt_queue *rt = &queue->rt;
+    return rt->used_ns < RT_SHARE_NS || (queue->fair.count == 0 && queue->fair.current == NULL) ||
+           queue->clock_ns - rt->period_start_ns >= RT_PERIOD_NS;
+}
+
+static bool rt_account(struct run_queue *queue, struct thread *current, uint64_t delta_ns)
+{
+    rt_charge(queue, delta_ns);
+    if (current->sched.policy == SCHED_RR && delta_ns >= current->sched.slice_ns) {
+        current->sched.slice_ns = SCHED_RR_SLICE_NS;
+        list_move_tail(&queue->rt.lists[current->sched.rt_priority], &current->sched.list);
+        return true;
+    }
+    if (current->sched.policy == SCHED_RR)
+        current->sched.slice_ns -= delta_ns;
+    return !rt_may_run(queue);
+}
+
+bool run_queue_account(struct run_queue *queue, uint64_t now_ns)
 {
     struct thread *current = queue->current;
     int64_t delta_ns = (int64_t)(now_ns - current->sched.exec_start_ns);
     queue->clock_ns = now_ns;
     if (delta_ns <= 0)
-        return;
+        return false;
     current->sched.exec_start_ns = now_ns;
     atomic_store_relaxed(
         &current->sched.sum_exec_ns, current->sched.sum_exec_ns + (uint64_t)delta_ns);
     if (current == queue->idle)
-        return;
-    if (likely(!sched_is_rt(current))) {
-        if (fair_account(&queue->fair, (uint64_t)delta_ns) && queue->running > 1)
-            sched_resched(queue);
-        return;
-    }
-    if (current->sched.policy != SCHED_RR)
-        return;
-    if ((uint64_t)delta_ns < current->sched.slice_ns) {
-        current->sched.slice_ns -= (uint64_t)delta_ns;
-        return;
-    }
-    current->sched.slice_ns = SCHED_RR_SLICE_NS;
-    list_move_tail(&queue->rt.lists[current->sched.rt_priority], &current->sched.list);
-    sched_resched(queue);
+        return false;
+    if (unlikely(sched_is_rt(current)))
+        return rt_account(queue, current, (uint64_t)delta_ns);
+    bool used_up = fair_account(&queue->fair, (uint64_t)delta_ns);
+    // RT threads that have had their share run again when the period is over.
+    return (used_up && queue->running > 1) || unlikely(queue->rt.count != 0 && rt_may_run(queue));
 }
 
 struct thread *run_queue_pick(struct run_queue *queue, struct thread *previous, bool yields)
@@ -111,7 +133,7 @@ struct thread *run_queue_pick(struct run_queue *queue, struct thread *previous, 
     struct fair_queue *fair = &queue->fair;
     bool previous_is_fair = previous != NULL && previous != queue->idle && !sched_is_rt(previous);
     assert_lock_held(&queue->lock);
-    if (unlikely(queue->rt.count != 0)) {
+    if (unlikely(queue->rt.count != 0 && rt_may_run(queue))) {
         struct list_node *list = &queue->rt.lists[rt_highest(&queue->rt)];
         if (yields && previous != NULL && list->next == &previous->sched.list)
             list_move_tail(list, &previous->sched.list);
@@ -136,7 +158,7 @@ bool run_queue_should_preempt(const struct run_queue *queue, const struct thread
     if (current == queue->idle)
         return true;
     if (unlikely(sched_is_rt(woken)))
-        return woken->sched.rt_priority > current->sched.rt_priority;
+        return woken->sched.rt_priority > current->sched.rt_priority && rt_may_run(queue);
     if (unlikely(sched_is_rt(current)) || woken->sched.policy == SCHED_BATCH ||
         woken->sched.policy == SCHED_IDLE)
         return false;

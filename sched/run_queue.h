@@ -16,12 +16,17 @@ enum sched_queue_state : uint8_t {
 };
 
 #define RT_PRIORITIES 100 // 1..99 are used
+#define RT_PERIOD_NS  UINT64_C(1000000000)
+#define RT_SHARE_NS   UINT64_C(950000000) // of each period, if others wait
 
 // FIFO and RR: a list for each priority. The running thread stays at the head of its list.
 struct rt_queue {
     uint64_t bitmap[2];
     struct list_node lists[RT_PRIORITIES];
     uint32_t count;
+    // So that a thread which never sleeps leaves something to the others.
+    uint64_t period_start_ns;
+    uint64_t used_ns; // run in this period
 };
 
 // What a CPU without work does; atomic, written by that CPU.
@@ -88,8 +93,8 @@ void run_queue_init(struct run_queue *queue, uint32_t cpu, struct thread *idle);
 void run_queue_add(struct run_queue *queue, struct thread *thread, bool is_new);
 void run_queue_remove(
     struct run_queue *queue, struct thread *thread); // runnable no more; waits or is current
-void run_queue_account(
-    struct run_queue *queue, uint64_t now_ns); // what current ran; may want a reschedule
+// Charges current with what it ran. True: another thread should run now.
+bool run_queue_account(struct run_queue *queue, uint64_t now_ns);
 // Takes the next thread as current. `previous` (NULL: none) stays runnable; `yields`: somebody else
 // if there is one. Never NULL.
 struct thread *run_queue_pick(struct run_queue *queue, struct thread *previous, bool yields);

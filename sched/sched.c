@@ -170,7 +170,7 @@ static void sched_add_and_preempt(
     // ran since it was looked at last is left out: it is about to sleep more often than not, and
     // the error is a tick at most.
     if (queue->current != queue->idle && (queue->cpu != cpu_current() || in_interrupt()))
-        run_queue_account(queue, time_monotonic_ns());
+        (void)run_queue_account(queue, time_monotonic_ns());
     run_queue_add(queue, thread, is_new);
     if (queue->current == queue->idle || (!sync && run_queue_should_preempt(queue, thread)) ||
         unlikely(sched_is_rt(thread) && run_queue_should_preempt(queue, thread)))
@@ -375,7 +375,7 @@ void sched_schedule(bool blocks, bool yields)
     assert_irqs_off();
     rcu_note_context_switch();
     struct run_queue *queue = sched_lock_own(current);
-    run_queue_account(queue, time_monotonic_ns());
+    (void)run_queue_account(queue, time_monotonic_ns());
     struct thread *previous = sched_leave(queue, current, blocks);
     struct thread *next = run_queue_pick(queue, previous, yields);
     if (next == queue->idle && sched_steal(queue))

@@ -59,7 +59,8 @@ void sched_tick(bool was_user)
     struct run_queue *queue = this_cpu_ptr(run_queue);
     uint64_t now_ns = time_monotonic_ns();
     spin_lock(&queue->lock);
-    run_queue_account(queue, now_ns);
+    if (run_queue_account(queue, now_ns))
+        sched_resched(queue);
     queue->tick_armed = false;
     queue->tick_fast = false;
     if (queue->current != queue->idle) {
