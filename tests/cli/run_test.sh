@@ -41,6 +41,15 @@ else
 fi
 run "$lodger" run --timeout 4 -- /bin/busybox sleep 1000
 expect "time-out" 124 "did not end within 4 s"
+run "$lodger" run --timeout 60 --append init=/nonexistent -- /bin/busybox true
+expect "a panic has an exit code of its own" 125 "panic: "
+expect_output "and prints nothing to standard output" ""
+if grep -qE '#[0-9]+ 0x[0-9a-f]{16} kthread_main\+.*\(sched/kthread.c:[0-9]+\)' "$work/err"; then
+    echo "ok its call chain has names and lines"
+else
+    code=0
+    fail "its call chain has names and lines" "no line like: #1 0x... kthread_main+0x13 (sched/kthread.c:22)"
+fi
 run "$lodger" run --dry-run
 expect "dry run" 0
 grep -q '^qemu-system-x86_64 ' "$work/out" || fail "dry run" "no QEMU command was printed"

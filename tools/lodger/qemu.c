@@ -222,6 +222,10 @@ static void stream_received(
     relay->guest_listens = true;
     switch (stream) {
     case CONSOLE:
+        if (run->mode == STREAMS_PROGRAM) {
+            break; // a panic, which is in the log as well
+        }
+        [[fallthrough]];
     case OUT:
         if (run->capture || run->mode == STREAMS_CAPTURED) {
             buffer_add(&run->out, data, len_bytes);

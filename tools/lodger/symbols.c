@@ -55,13 +55,26 @@ static const char *function_name(Dwarf_Die *die)
     return name != NULL ? name : dwarf_diename(die);
 }
 
-// Appends the functions that are inlined at the address, innermost first.
-static void add_inlined(struct buffer *text, Dwfl_Module *module, uint64_t address)
+// The compilation unit that holds the address. libdw's own look-up trusts .debug_aranges, in which clang lists nothing.
+static Dwarf_Die *find_unit(Dwfl_Module *module, uint64_t address, Dwarf_Addr *bias)
 {
-    Dwarf_Addr bias;
-    Dwarf_Die *unit = dwfl_module_addrdie(module, address, &bias);
+    Dwarf_Die *unit = dwfl_module_addrdie(module, address, bias);
+    if (unit != NULL) {
+        return unit;
+    }
+    while ((unit = dwfl_module_nextcu(module, unit, bias)) != NULL) {
+        if (dwarf_haspc(unit, address - *bias) > 0) {
+            return unit;
+        }
+    }
+    return NULL;
+}
+
+// Appends the functions that are inlined at the address, innermost first.
+static void add_inlined(struct buffer *text, Dwarf_Die *unit, uint64_t address)
+{
     Dwarf_Die *scopes = NULL;
-    int count = unit != NULL ? dwarf_getscopes(unit, address - bias, &scopes) : 0;
+    int count = unit != NULL ? dwarf_getscopes(unit, address, &scopes) : 0;
     for (int i = 0; i < count; i++) {
         if (dwarf_tag(&scopes[i]) == DW_TAG_inlined_subroutine) {
             const char *name = function_name(&scopes[i]);
@@ -74,6 +87,13 @@ static void add_inlined(struct buffer *text, Dwfl_Module *module, uint64_t addre
         }
     }
     free(scopes);
+}
+
+// Paths are relative to the folder of the build.
+static const char *path_in_tree(const char *file)
+{
+    const char *up = strstr(file, "../../");
+    return up != NULL ? up + strlen("../../") : file;
 }
 
 char *symbols_describe(struct symbols *symbols, uint64_t address)
@@ -89,19 +109,20 @@ char *symbols_describe(struct symbols *symbols, uint64_t address)
         return NULL;
     }
     struct buffer text = {};
-    add_inlined(&text, module, address);
-    char *function = xasprintf("%s+%#llx", name, (unsigned long long)offset);
+    Dwarf_Addr bias = 0;
+    Dwarf_Die *unit = find_unit(module, address, &bias);
+    add_inlined(&text, unit, address - bias);
+    // Link-time optimisation makes names unique with a suffix that says nothing.
+    const char *suffix = strstr(name, ".llvm.");
+    int name_len = suffix != NULL ? (int)(suffix - name) : (int)strlen(name);
+    char *function = xasprintf("%.*s+%#llx", name_len, name, (unsigned long long)offset);
     buffer_add(&text, function, strlen(function));
     free(function);
+    Dwarf_Line *line = unit != NULL ? dwarf_getsrc_die(unit, address - bias) : NULL;
+    const char *file = line != NULL ? dwarf_linesrc(line, NULL, NULL) : NULL;
     int line_number = 0;
-    Dwfl_Line *line = dwfl_module_getsrc(module, address);
-    const char *file =
-        line != NULL ? dwfl_lineinfo(line, NULL, &line_number, NULL, NULL, NULL) : NULL;
-    if (file != NULL) {
-        while (strncmp(file, "./", 2) == 0 || strncmp(file, "../", 3) == 0) {
-            file += file[1] == '.' ? 3 : 2;
-        }
-        char *place = xasprintf(" (%s:%d)", file, line_number);
+    if (file != NULL && dwarf_lineno(line, &line_number) == 0 && line_number > 0) {
+        char *place = xasprintf(" (%s:%d)", path_in_tree(file), line_number);
         buffer_add(&text, place, strlen(place));
         free(place);
     }
