@@ -207,7 +207,8 @@ bool tsc_refine(void)
     parameters.base_tsc = tsc;
     parameters.mult = mult_of(reference.hz);
     parameters_publish(&parameters);
-    log_debug("tsc: %lu kHz", reference.hz / 1000);
+    if (reference.total_pit > PIT_PERIOD) // the first ones are not worth a line yet
+        log_debug("tsc: %lu kHz", reference.hz / 1000);
     return true;
 }
 
