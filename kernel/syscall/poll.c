@@ -26,25 +26,11 @@ static uint32_t poll_descriptor(int fd, uint32_t wanted, struct poll_table *tabl
     return events & (wanted | POLLERR | POLLHUP);
 }
 
-// One round over all descriptors: how many have something.
-static int poll_scan(struct pollfd *fds, uint32_t count, struct poll_table *table)
-{
-    int ready = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t events = 0;
-        if (fds[i].fd >= 0)
-            events = poll_descriptor(fds[i].fd, (uint16_t)fds[i].events, table);
-        fds[i].revents = (short)events;
-        if (events != 0) {
-            ready++;
-            table = NULL; // the call won't sleep any more
-        }
-    }
-    return ready;
-}
+// One round over the descriptors of a call: how many are ready, or -errno. `table` NULL: only look.
+typedef int poll_scan_function(const void *call, struct poll_table *table);
 
-// Number of ready descriptors, 0 at the deadline (0: don't wait), -EINTR, -ENOMEM.
-static int poll_wait_ready(struct pollfd *fds, uint32_t count, uint64_t deadline_ns)
+// Repeats the round until something is ready: its result, 0 at the deadline (0: don't wait), -EINTR, -ENOMEM.
+static int poll_until_ready(poll_scan_function *scan, const void *call, uint64_t deadline_ns)
 {
     struct poll_waiter waiter;
     poll_waiter_init(&waiter);
@@ -52,7 +38,7 @@ static int poll_wait_ready(struct pollfd *fds, uint32_t count, uint64_t deadline
     bool last = deadline_ns == 0;
     int result;
     for (;;) {
-        result = poll_scan(fds, count, table);
+        result = scan(call, table);
         table = NULL; // everything is queued now
         if (result == 0)
             result = waiter.error;
@@ -60,7 +46,7 @@ static int poll_wait_ready(struct pollfd *fds, uint32_t count, uint64_t deadline
             break;
         int error = poll_waiter_sleep(&waiter, deadline_ns);
         if (error == -EINTR) {
-            result = poll_scan(fds, count, NULL);
+            result = scan(call, NULL);
             if (result == 0)
                 result = -EINTR;
             break;
@@ -69,6 +55,29 @@ static int poll_wait_ready(struct pollfd *fds, uint32_t count, uint64_t deadline
     }
     poll_waiter_release(&waiter);
     return result;
+}
+
+struct poll_call {
+    struct pollfd *fds;
+    uint32_t count;
+};
+
+static int poll_scan(const void *argument, struct poll_table *table)
+{
+    const struct poll_call *call = argument;
+    int ready = 0;
+    for (uint32_t i = 0; i < call->count; i++) {
+        struct pollfd *entry = &call->fds[i];
+        uint32_t events = 0;
+        if (entry->fd >= 0)
+            events = poll_descriptor(entry->fd, (uint16_t)entry->events, table);
+        entry->revents = (short)events;
+        if (events != 0) {
+            ready++;
+            table = NULL; // the call won't sleep any more
+        }
+    }
+    return ready;
 }
 
 // poll with everything checked but the user's array. Ready count or -errno; -EINTR when a signal came first.
@@ -85,7 +94,7 @@ static int64_t poll_user(uintptr_t user, uint32_t count, uint64_t deadline_ns)
     }
     int64_t result = copy_from_user(fds, user, count * sizeof(*fds));
     if (result == 0)
-        result = poll_wait_ready(fds, count, deadline_ns);
+        result = poll_until_ready(poll_scan, &(struct poll_call){.fds = fds, .count = count}, deadline_ns);
     for (uint32_t i = 0; i < count && result >= 0; i++) {
         uintptr_t field = user + i * sizeof(*fds) + offsetof(struct pollfd, revents);
         if (copy_to_user(field, &fds[i].revents, sizeof(fds[i].revents)) != 0)
@@ -169,6 +178,7 @@ SYSCALL5(ppoll, uintptr_t, fds, uint32_t, count, uintptr_t, timeout, uintptr_t, 
 struct select_sets {
     uint64_t *bits;
     uint32_t words;
+    int count; // of descriptors
 };
 
 static uint64_t *select_set(const struct select_sets *sets, int which)
@@ -176,12 +186,13 @@ static uint64_t *select_set(const struct select_sets *sets, int which)
     return sets->bits + (size_t)which * sets->words;
 }
 
-// One round; ready bits (counted over all three sets) or -EBADF.
-static int select_scan(const struct select_sets *sets, int count, struct poll_table *table)
+// Ready bits, counted over all three sets, or -EBADF.
+static int select_scan(const void *argument, struct poll_table *table)
 {
+    const struct select_sets *sets = argument;
     static const uint32_t masks[3] = {SELECT_READ, SELECT_WRITE, SELECT_EXCEPT};
     int ready = 0;
-    for (int fd = 0; fd < count; fd++) {
+    for (int fd = 0; fd < sets->count; fd++) {
         uint64_t bit = UINT64_C(1) << (fd % 64);
         uint32_t wanted = 0;
         for (int which = 0; which < 3; which++) {
@@ -202,33 +213,6 @@ static int select_scan(const struct select_sets *sets, int count, struct poll_ta
         }
     }
     return ready;
-}
-
-static int select_wait_ready(const struct select_sets *sets, int count, uint64_t deadline_ns)
-{
-    struct poll_waiter waiter;
-    poll_waiter_init(&waiter);
-    struct poll_table *table = deadline_ns != 0 ? &waiter.table : NULL;
-    bool last = deadline_ns == 0;
-    int result;
-    for (;;) {
-        result = select_scan(sets, count, table);
-        table = NULL;
-        if (result == 0)
-            result = waiter.error;
-        if (result != 0 || last)
-            break;
-        int error = poll_waiter_sleep(&waiter, deadline_ns);
-        if (error == -EINTR) {
-            result = select_scan(sets, count, NULL);
-            if (result == 0)
-                result = -EINTR;
-            break;
-        }
-        last = error == -ETIMEDOUT;
-    }
-    poll_waiter_release(&waiter);
-    return result;
 }
 
 static int select_copy_in(const struct select_sets *sets, const uintptr_t users[3], int count)
@@ -258,6 +242,7 @@ static int64_t select_user(int count, const uintptr_t users[3], uint64_t deadlin
     if (count < 0)
         return -EINVAL;
     count = (int)MIN((uint64_t)count, MIN(process_limit(RLIMIT_NOFILE), UINT64_C(1) << 20));
+    sets.count = count;
     sets.words = (uint32_t)(count + 63) / 64;
     if (sets.words > SELECT_STACK_WORDS) {
         sets.bits = kzalloc((size_t)6 * sets.words * 8);
@@ -266,7 +251,7 @@ static int64_t select_user(int count, const uintptr_t users[3], uint64_t deadlin
     }
     int64_t result = select_copy_in(&sets, users, count);
     if (result == 0)
-        result = select_wait_ready(&sets, count, deadline_ns);
+        result = poll_until_ready(select_scan, &sets, deadline_ns);
     if (result >= 0 && select_copy_out(&sets, users, count) != 0)
         result = -EFAULT;
     if (sets.bits != stack_bits)
