@@ -97,7 +97,7 @@ static void file_destroy(struct file *file)
         file_async_release(file);
     if (inode != NULL && unlikely(inode->locks != NULL))
         file_locks_release(file);
-    if (unlikely(inode != NULL && inode->watches != NULL) && !(file->mode & FILE_PATH))
+    if (unlikely(vfs_notify != NULL) && inode != NULL && !(file->mode & FILE_PATH))
         file_notify_close(file);
     if (file->ops != NULL && file->ops->release != NULL)
         file->ops->release(file);

@@ -16,4 +16,4 @@ void file_notify(struct file *file, uint32_t mask);
 void file_notify_close(struct file *file);
 void notify_move(struct inode *old_directory, const char *old_name, struct inode *new_directory,
     const char *new_name, struct inode *inode);
-void notify_gone(struct inode *inode); // its last name was removed
+void notify_gone(struct inode *inode); // a name of it was removed

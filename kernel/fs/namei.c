@@ -232,8 +232,7 @@ int namei_unlink(const struct name *name)
         rwlock_write_unlock(&directory->lock);
         if (error == 0) {
             notify_name(directory, dentry->inode, IN_DELETE, dentry->name);
-            if (dentry->inode->watches != NULL)
-                notify_gone(dentry->inode);
+            notify_gone(dentry->inode);
         }
         dentry_put(dentry);
         mount_write_put(parent.mount);
@@ -286,8 +285,7 @@ int namei_rmdir(const struct name *name)
         rwlock_write_unlock(&directory->lock);
         if (error == 0) {
             notify_name(directory, dentry->inode, IN_DELETE, dentry->name);
-            if (dentry->inode->watches != NULL)
-                notify_gone(dentry->inode);
+            notify_gone(dentry->inode);
         }
         dentry_put(dentry);
         mount_write_put(parent.mount);

@@ -59,9 +59,12 @@ void notify_move(struct inode *old_directory, const char *old_name, struct inode
 
 void notify_gone(struct inode *inode)
 {
-    if (vfs_notify == NULL)
+    if (vfs_notify == NULL || inode->watches == NULL)
         return;
-    vfs_notify(inode, inode->nlink == 0 ? IN_DELETE_SELF : IN_ATTRIB, 0, NULL);
+    if (!inode_is_directory(inode))
+        vfs_notify(inode, IN_ATTRIB, 0, NULL); // its link count
+    if (inode->nlink == 0 || inode_is_directory(inode))
+        vfs_notify(inode, IN_DELETE_SELF, 0, NULL);
 }
 
 void vfs_notify_attributes(struct dentry *dentry, uint32_t change)

@@ -150,11 +150,13 @@ static int rename_between(struct rename *rename)
     error = rename_lookup(rename);
     bool same = error == 0 && rename->old->inode == rename->new->inode;
     bool notify = false;
+    struct inode *replaced = NULL;
     char old_name[256];
     if (error == 0 && !same) { // two names of one file: nothing happens, says POSIX
         error = rename_check(rename);
         if (error == 0) {
             string_copy_bytes(old_name, sizeof(old_name), rename->old->name, rename->old->name_len);
+            replaced = rename->flags & RENAME_EXCHANGE ? NULL : rename->new->inode;
             error = rename_commit(rename);
         }
         notify = error == 0;
@@ -163,6 +165,8 @@ static int rename_between(struct rename *rename)
     if (notify)
         notify_move(rename->old_parent.dentry->inode, old_name, rename->new_parent.dentry->inode,
             rename->old->name, rename->old->inode);
+    if (notify && replaced != NULL)
+        notify_gone(replaced);
     if (rename->old != NULL)
         dentry_put(rename->old);
     if (rename->new != NULL)

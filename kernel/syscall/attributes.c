@@ -353,6 +353,8 @@ SYSCALL2(truncate, uintptr_t, user, int64_t, size)
     int64_t error = user_path_walk(AT_FDCWD, user, WALK_FOLLOW, &path);
     if (error == 0) {
         error = truncate_path(&path, size);
+        if (error == 0)
+            vfs_notify_attributes(path.dentry, INODE_CHANGE_SIZE);
         path_put(&path);
     }
     return error;
@@ -369,6 +371,8 @@ SYSCALL2(ftruncate, int, fd, int64_t, size)
     int64_t error = -EINVAL;
     if (file->inode != NULL && S_ISREG(file->inode->mode) && file->mode & FILE_WRITE)
         error = file->inode->flags & INODE_APPEND ? -EPERM : truncate_inode(file->inode, size);
+    if (error == 0 && file->path.dentry != NULL)
+        vfs_notify_attributes(file->path.dentry, INODE_CHANGE_SIZE);
     file_fd_put(file, borrowed);
     return error;
 }
