@@ -34,7 +34,7 @@ static inline struct spinlock *dentry_bucket_lock(uint32_t hash)
     return &bucket_locks[(hash >> dentry_bucket_shift) % BUCKET_LOCKS];
 }
 
-// A name too long for the dentry. Readers may look at it until a grace period after it was replaced.
+// A name in memory of its own: too long for the dentry, or exchanged. Readers may look at it until a grace period after it was replaced.
 struct long_name {
     struct rcu_head rcu;
     char text[];
@@ -42,7 +42,7 @@ struct long_name {
 
 static char *long_name_create(size_t len)
 {
-    struct long_name *name = kmalloc(sizeof(*name) + len + 1, 0);
+    struct long_name *name = kzalloc(sizeof(*name) + MAX(len + 1, sizeof(uint64_t))); // short ones are read as a word
     return name ? name->text : NULL;
 }
 

@@ -37,7 +37,8 @@ char proc_task_state(struct task *task)
         return task == process->leader ? 'Z' : 'X';
     if (state & THREAD_DEAD)
         return 'Z';
-    if (state & THREAD_STOPPED)
+    // Whoever was told of the stop finds it here, though the thread may still be on its way to sleep.
+    if (state & THREAD_STOPPED || (process->stopped && process->stop_pending == 0))
         return 'T';
     if (state & THREAD_INTERRUPTIBLE)
         return 'S';
