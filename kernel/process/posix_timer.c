@@ -228,6 +228,7 @@ int posix_timer_create(const struct posix_timer_request *request)
     posix->process = process;
     timer_init(&posix->timer, fire);
     posix->queued.timer = posix;
+    posix->queued.owned = true;
     posix->queued.user = user_account_reference(user);
     atomic_fetch_add_relaxed(&user->signal_count, 1u);
     siginfo_t *info = &posix->queued.base.info;

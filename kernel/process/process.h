@@ -139,6 +139,8 @@ int signal_send_locked(
 // Locks the handlers that the process uses (exec may replace them at any time); undone by
 // spin_unlock_irqrestore().
 struct signal_handlers *process_signals_lock(struct process *process, uint64_t *flags);
+// raise(3): a signal of the running task to itself that a handler waits for. False: it is another case, nothing was done.
+bool signal_raise_handled(int signal, const siginfo_t *info);
 // Is this pid 1, which dies of no signal that it does not handle?
 bool process_is_protected(const struct process *process);
 void process_continue_locked(struct process *process); // ends a stop; handlers->lock held
@@ -167,13 +169,6 @@ bool signal_action_ignores(const struct signal_action *action, int signal);
 int signal_altstack_flags(const struct task *task, uintptr_t rsp); // SS_ONSTACK, SS_DISABLE or 0
 size_t signal_frame_bytes_max(void);                               // AT_MINSIGSTKSZ
 
-// Signals whose siginfo lives in its owner (POSIX timers): queued at most once, never counted.
-struct posix_timer;
-struct queued_signal {
-    struct signal_info base;
-    struct user_account *user; // is counted there; NULL: not counted
-    struct posix_timer *timer; // NULL: allocated from the cache
-};
 // Queues a timer's signal (if it is not queued yet) under handlers->lock. False: it is ignored.
 bool signal_queue_timer(struct process *process, struct task *task, struct queued_signal *queued);
 void signal_unqueue_timer(struct signal_queue *queue, struct queued_signal *queued);

@@ -33,8 +33,8 @@ void signal_queue_init(struct signal_queue *queue)
 
 static void queued_free(struct queued_signal *queued)
 {
-    if (queued->timer != NULL)
-        return; // belongs to the timer
+    if (queued->owned)
+        return;
     if (queued->user != NULL) {
         atomic_fetch_sub_relaxed(&queued->user->signal_count, 1u);
         user_account_put(queued->user);
@@ -179,6 +179,7 @@ static int send_enqueue(
         goto pending; // the information is lost, not the signal
     }
     queued->timer = NULL;
+    queued->owned = false;
     queued->user = user_account_reference(user);
     atomic_fetch_add_relaxed(&user->signal_count, 1u);
     if (info != NULL) {
@@ -301,6 +302,28 @@ int signal_send_task(struct task *task, int signal, const siginfo_t *info)
         error = signal_send_locked(task->process, task, signal, info);
     spin_unlock_irqrestore(&handlers->lock, flags);
     return error;
+}
+
+bool signal_raise_handled(int signal, const siginfo_t *info)
+{
+    struct task *task = task_current();
+    struct signal_handlers *handlers = task->handlers;
+    uint64_t bit = SIGNAL_BIT(signal);
+    uint64_t flags = spin_lock_irqsave(&handlers->lock);
+    bool handled = handlers->actions[signal - 1].handler > (uintptr_t)SIG_IGN &&
+                   !task->process->group_exit && !task->process->stopped && signal != SIGCONT &&
+                   (bit & SIGNAL_SET_STOP) == 0 && (task->pending.pending & bit) == 0 &&
+                   !list_is_linked(&task->own_signal.base.node);
+    if (handled) {
+        memcpy(&task->own_signal.base.info, info, SIGNAL_INFO_BYTES);
+        list_add_tail(&task->pending.queue, &task->own_signal.base.node);
+        task->pending.pending |= bit;
+        wait_wake_all(&handlers->signalfd_wait);
+        if ((task->signal_mask & bit) == 0)
+            thread_work_set(&task->thread, THREAD_WORK_SIGNAL);
+    }
+    spin_unlock_irqrestore(&handlers->lock, flags);
+    return handled;
 }
 
 int signal_send_group(int32_t id, int signal, const siginfo_t *info)

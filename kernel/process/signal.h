@@ -23,6 +23,16 @@ struct signal_info {
     siginfo_t info;
 };
 
+// An entry with its owner: `owned` ones are part of a POSIX timer or of a task and not freed when they are taken.
+struct user_account;
+struct posix_timer;
+struct queued_signal {
+    struct signal_info base;
+    struct user_account *user; // is counted there; NULL: not counted
+    struct posix_timer *timer; // NULL: not a timer's
+    bool owned;
+};
+
 struct signal_queue {
     uint64_t pending;       // bit n-1: signal n
     struct list_node queue; // signal_info in order of arrival

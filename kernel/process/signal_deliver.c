@@ -166,7 +166,10 @@ static uint64_t block_for_handler(struct task *task, int signal, const struct si
     if ((action->flags & SA_NODEFER) == 0)
         blocked |= SIGNAL_BIT(signal);
     task->signal_mask |= blocked & ~SIGNAL_SET_UNBLOCKABLE;
-    signal_recalculate_locked(task);
+    // The rest of what signal_recalculate_locked() asks was found false since the lock was taken.
+    uint64_t pending = task->pending.pending | task->process->pending.pending;
+    if ((pending & ~task->signal_mask) == 0)
+        thread_work_clear(&task->thread, THREAD_WORK_SIGNAL);
     return mask;
 }
 

@@ -124,6 +124,14 @@ static int frame_place(const struct trap_frame *frame, const struct signal_actio
     return wraps || (already_there && !on_altstack(task, *place)) ? -EFAULT : 0;
 }
 
+static int info_to_user(uintptr_t place, const siginfo_t *info)
+{
+    if (copy_to_user(place, info, SIGNAL_INFO_BYTES) != 0)
+        return -EFAULT;
+    return user_clear(place + SIGNAL_INFO_BYTES, sizeof(*info) - SIGNAL_INFO_BYTES) == 0 ? 0
+                                                                                         : -EFAULT;
+}
+
 int signal_frame_build(struct trap_frame *frame, int signal, const siginfo_t *info,
     const struct signal_action *action, uint64_t mask)
 {
@@ -137,7 +145,6 @@ int signal_frame_build(struct trap_frame *frame, int signal, const siginfo_t *in
     __attribute__((uninitialized)) struct signal_frame built;
     struct ucontext *context = &built.context;
     context->uc_link = NULL;
-    memset(context->uc_mcontext.reserved1, 0, sizeof(context->uc_mcontext.reserved1));
     built.restorer = action->restorer;
     context->uc_flags = CONTEXT_FLAGS;
     context->uc_stack.ss_sp = (void *)task->altstack_base;
@@ -146,14 +153,13 @@ int signal_frame_build(struct trap_frame *frame, int signal, const siginfo_t *in
     context->uc_stack.ss_size = task->altstack_size;
     context_from_frame(&context->uc_mcontext, frame, mask);
     context->uc_mcontext.fpstate = (struct _fpstate *)fpu;
-    context->uc_sigmask = mask;
-    size_t len_bytes = offsetof(struct signal_frame, info);
-    if ((action->flags & SA_SIGINFO) != 0) {
-        memcpy(&built.info, info, SIGNAL_INFO_BYTES);
-        memset((char *)&built.info + SIGNAL_INFO_BYTES, 0, sizeof(*info) - SIGNAL_INFO_BYTES);
-        len_bytes = sizeof(built);
-    }
-    if (copy_to_user(place, &built, len_bytes) != 0)
+    // What lies between stays as it is: nobody reads it.
+    if (copy_to_user(place, &built, offsetof(struct signal_frame, context.uc_mcontext.reserved1)) !=
+            0 ||
+        user_put_u64(place + offsetof(struct signal_frame, context.uc_sigmask), mask) != 0)
+        return -EFAULT;
+    if ((action->flags & SA_SIGINFO) != 0 &&
+        info_to_user(place + offsetof(struct signal_frame, info), info) != 0)
         return -EFAULT;
 
     if ((task->altstack_flags & SS_AUTODISARM) != 0) {

@@ -52,6 +52,7 @@ struct task *task_allocate(void)
     task->refcount = 1;
     spin_lock_init(&task->alloc_lock);
     signal_queue_init(&task->pending);
+    task->own_signal.owned = true;
     return task;
 }
 

@@ -75,10 +75,12 @@ struct task {
 
     // Signals; under handlers->lock unless said.
     struct signal_queue pending; // for this task alone
-    uint64_t signal_mask;        // blocked; only the task itself writes it (under the lock)
-    uint64_t saved_mask;         // to restore after sigsuspend, ppoll, ...; own
-    bool restore_saved_mask;     // own
-    uintptr_t altstack_base;     // sigaltstack; own
+    struct queued_signal
+        own_signal;          // for a signal that it sends to itself: raise(3) allocates nothing
+    uint64_t signal_mask;    // blocked; only the task itself writes it (under the lock)
+    uint64_t saved_mask;     // to restore after sigsuspend, ppoll, ...; own
+    bool restore_saved_mask; // own
+    uintptr_t altstack_base; // sigaltstack; own
     size_t altstack_size;
     uint32_t altstack_flags;
     uint64_t sigwait_mask; // signals that sigtimedwait waits for

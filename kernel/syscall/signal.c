@@ -106,8 +106,9 @@ static int send_checked_task(struct task *task, int32_t pid, int signal, const s
 static int send_task(int32_t pid, int32_t tid, int signal, const siginfo_t *info)
 {
     struct task *task = task_current();
-    if (tid == task->tid)
-        return send_checked_task(task, pid, signal, info); // raise(3): no lookup, no reference
+    if (tid == task->tid && (pid <= 0 || pid == task->process->pid) && signal != 0 &&
+        signal_raise_handled(signal, info))
+        return 0;
     task = task_find_get(tid);
     if (task == NULL)
         return -ESRCH;

@@ -67,6 +67,9 @@ static uint64_t xfeatures;      // XCR0; 0: FXSAVE only
 static size_t area_bytes = FXSAVE_BYTES;
 static uint32_t mxcsr_mask = MXCSR_MASK_DEFAULT;
 
+static size_t signal_bytes = FXSAVE_BYTES; // what a signal frame needs; set once by fpu_init()
+static struct fpu_signal_middle signal_middle; // the same for all frames; set once by fpu_init()
+
 static PERCPU(struct thread *, fpu_owner);
 
 static struct _fpx_sw_bytes software_bytes(void)
@@ -104,6 +107,8 @@ void fpu_init(void)
         bytes = sizeof(struct fpu_area);
     }
     area_bytes = bytes;
+    signal_bytes = ALIGN_UP(area_bytes + FP_XSTATE_MAGIC2_SIZE, 64ul);
+    signal_middle.software = software_bytes();
 }
 
 static void registers_reset(void)
@@ -225,7 +230,7 @@ void arch_thread_reset_user_state(void)
 
 size_t arch_fpu_signal_bytes(void)
 {
-    return ALIGN_UP(area_bytes + (xfeatures != 0 ? FP_XSTATE_MAGIC2_SIZE : 0), 64ul);
+    return signal_bytes;
 }
 
 int arch_fpu_signal_save(uintptr_t user_buffer)
@@ -238,10 +243,9 @@ int arch_fpu_signal_save(uintptr_t user_buffer)
         return copy_to_user(user_buffer, area, area_bytes);
     }
     // XSAVE straight to the user's memory, header cleared before. (Not XSAVEOPT: also what is in its initial state gets written.)
-    struct fpu_signal_middle middle = {.software = software_bytes()};
     assert(IS_ALIGNED(user_buffer, 64));
     if (!user_range_ok(user_buffer, area_bytes + FP_XSTATE_MAGIC2_SIZE) ||
-        copy_to_user(user_buffer + offsetof(struct fxsave, software), &middle, sizeof(middle)) != 0 ||
+        copy_to_user(user_buffer + offsetof(struct fxsave, software), &signal_middle, sizeof(signal_middle)) != 0 ||
         user_xsave(user_buffer) != 0)
         return -EFAULT;
     return user_put_u32(user_buffer + area_bytes, FP_XSTATE_MAGIC2);
@@ -269,7 +273,7 @@ static int signal_area_bytes(uintptr_t user_buffer, size_t *len_bytes)
 
 // Reads the buffer into the area, in one go without preemption (a switch would overwrite the area with the registers). Pages that are
 // missing are touched in between.
-static int signal_area_read(struct thread *thread, uintptr_t user_buffer, size_t len_bytes)
+__noinline static int signal_area_read(struct thread *thread, uintptr_t user_buffer, size_t len_bytes)
 {
     for (int tries = 0; tries < RESTORE_TRIES; tries++) {
         struct fpu_area *area = area_current_begin(thread);
@@ -302,19 +306,23 @@ static int signal_area_read(struct thread *thread, uintptr_t user_buffer, size_t
     return -EFAULT;
 }
 
-int arch_fpu_signal_restore(uintptr_t user_buffer)
+__noinline static int signal_restore(uintptr_t user_buffer)
 {
-    struct thread *thread = thread_current();
-    arch_frame_rewritten();
-    if (user_buffer == 0) {
-        registers_current_reset();
-        return 0;
-    }
     size_t len_bytes;
     int error = signal_area_bytes(user_buffer, &len_bytes);
     // A frame such as we made ourselves is loaded as it lies there. What the processor does not take is looked at more closely.
     if (error == 0 && xfeatures != 0 && len_bytes == area_bytes && IS_ALIGNED(user_buffer, 64) &&
         user_range_ok(user_buffer, area_bytes) && user_xrstor(user_buffer, xfeatures) == 0)
         return 0;
-    return error != 0 ? error : signal_area_read(thread, user_buffer, len_bytes);
+    return error != 0 ? error : signal_area_read(thread_current(), user_buffer, len_bytes);
+}
+
+int arch_fpu_signal_restore(uintptr_t user_buffer)
+{
+    if (user_buffer == 0) {
+        registers_current_reset();
+        return 0;
+    }
+    arch_frame_rewritten();
+    return signal_restore(user_buffer);
 }
