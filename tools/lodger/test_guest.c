@@ -37,6 +37,7 @@
 struct verdict {
     char *end;    // "exit 0", "signal 11", "timeout", "panic"...; NULL: not run yet
     char *output; // what the test printed
+    uint64_t duration_ns;
 };
 
 // One boot of a kernel with some tests.
@@ -49,6 +50,11 @@ struct boot {
     char *initrd;
     char *command; // by hand
     uint64_t timeout_s;
+
+    // While it runs.
+    size_t seen_bytes;  // of the console, as far as they were looked at
+    size_t ended_count; // tests
+    uint64_t last_end_ns;
 };
 
 static const char *program_name(const struct test *test)
@@ -174,14 +180,30 @@ static size_t read_verdicts(const struct boot *boot, char *text, char **rest)
 
 // ---- a boot ----
 
-// Ends the boot early once the test runner is done, whatever power-off does then.
-static bool runner_is_done(void *context, const struct buffer *console)
+// Follows what the test runner prints: takes the time of each test's end, and ends the boot once the runner is done,
+// whatever power-off does then.
+static bool runner_printed(void *context, const struct buffer *console)
 {
-    size_t *seen_bytes = context;
-    size_t from = *seen_bytes > 16 ? *seen_bytes - 16 : 0;
-    *seen_bytes = console->len_bytes;
-    return console->len_bytes > from &&
-           memmem(console->data + from, console->len_bytes - from, "\n@@@ done ", 10) != NULL;
+    static const char end_mark[] = "\n@@@ end ";
+    static const char done_mark[] = "\n@@@ done ";
+    struct boot *boot = context;
+    const uint8_t *from = console->data + boot->seen_bytes;
+    const uint8_t *end = console->data + console->len_bytes;
+    const uint8_t *mark;
+    while ((mark = memmem(from, (size_t)(end - from), end_mark, sizeof(end_mark) - 1)) != NULL) {
+        uint64_t now_ns = time_now_ns();
+        if (boot->ended_count < boot->count) {
+            boot->verdicts[boot->ended_count++]->duration_ns = now_ns - boot->last_end_ns;
+        }
+        boot->last_end_ns = now_ns;
+        from = mark + sizeof(end_mark) - 1;
+    }
+    bool done = memmem(from, (size_t)(end - from), done_mark, sizeof(done_mark) - 1) != NULL;
+    // The beginning of a mark may have arrived without its rest.
+    size_t kept_bytes = sizeof(done_mark) - 2;
+    size_t left_bytes = (size_t)(end - from);
+    boot->seen_bytes = console->len_bytes - (left_bytes < kept_bytes ? left_bytes : kept_bytes);
+    return done;
 }
 
 // Says what happened to the first test that has no end.
@@ -236,14 +258,16 @@ static size_t boot_once(struct boot *boot, bool on_linux)
     boot->command = shell_quote_all(command.items);
     strings_free(&command);
 
-    size_t seen_bytes = 0;
+    boot->seen_bytes = 0;
+    boot->ended_count = 0;
+    boot->last_end_ns = time_now_ns();
     struct qemu_run run = {.machine = &boot->machine,
         .mode = STREAMS_CAPTURED,
         .foreign_kernel = on_linux,
         .silence_ns = (boot->timeout_s + SILENCE_S) * 1000000000u,
         .log_fd = -1,
-        .on_output = runner_is_done,
-        .context = &seen_bytes};
+        .on_output = runner_printed,
+        .context = boot};
     qemu_run(&run);
     char *text = clean_text(&run.out);
     char *rest;
@@ -470,8 +494,9 @@ static char *describe_difference(const struct verdict *here, const struct verdic
 }
 
 static void judge(struct test *test, const struct verdict *here, const struct verdict *on_linux,
-    double duration_s, const char *command)
+    const char *command)
 {
+    double duration_s = (double)here->duration_ns / 1e9;
     bool passed = strcmp(here->end, "exit 0") == 0;
     bool skipped = strcmp(here->end, "exit 77") == 0;
     char *text = NULL;
@@ -508,14 +533,12 @@ void test_run_batch(struct test_batch *batch, const struct test_settings *settin
         pointers[i] = &here[i];
     }
     char *command = NULL;
-    uint64_t start_ns = time_now_ns();
     run_here(batch, settings, pointers, &command);
-    double duration_s = (double)(time_now_ns() - start_ns) / 1e9 / (double)count;
     if (settings->linux_kernel != NULL) {
         run_on_linux(batch, settings, on_linux);
     }
     for (size_t i = 0; i < count; i++) {
-        judge(batch->tests[i], &here[i], &on_linux[i], duration_s, command);
+        judge(batch->tests[i], &here[i], &on_linux[i], command);
         free(here[i].end);
         free(here[i].output);
         free(on_linux[i].end);
