@@ -3,11 +3,12 @@
 //
 // An interval timer is re-armed by its own function, from the deadline and not from "now", so it does not
 // drift; a reader that comes late gets the number of intervals that have passed, computed, not counted one by one.
-// A timer on the wall clock keeps the offset of that clock at which it was set; TFD_TIMER_CANCEL_ON_SET compares
-// it with the present one. Setting the clock does not move the deadline of a timer that is armed (docs/limits.md).
+// A timer on the wall clock keeps the offset of that clock at which it was set. When the clock is set (time_on_change), absolute
+// timers move with it, and those with TFD_TIMER_CANCEL_ON_SET wake their readers, who see that the offset is another one.
 #include "kernel/ipc/timerfd.h"
 
 #include "kernel/core/errno.h"
+#include "kernel/core/mutex.h"
 #include "kernel/core/time.h"
 #include "kernel/core/timer.h"
 #include "kernel/fs/file.h"
@@ -27,7 +28,12 @@ struct timerfd {
     bool absolute;
     struct timer timer;
     struct wait_queue wait;
+    struct list_node realtime_node; // on a wall clock: in realtime_timers, under realtime_lock
 };
+
+static struct mutex realtime_lock = MUTEX_INIT(realtime_lock, "timerfd: wall-clock timers"); // before a timer's lock
+static struct list_node realtime_timers = LIST_INIT(realtime_timers);
+static bool realtime_registered; // with time_on_change; under realtime_lock
 
 static bool timerfd_is_realtime(const struct timerfd *timerfd)
 {
@@ -118,9 +124,36 @@ static uint32_t timerfd_poll(struct file *file, struct poll_table *table)
     return ready ? EPOLLIN | EPOLLRDNORM : 0;
 }
 
+// The wall clock was set.
+static void timerfd_clock_changed(void)
+{
+    int64_t offset = time_realtime_offset_ns();
+    struct timerfd *timerfd;
+    mutex_lock(&realtime_lock);
+    list_for_each_entry(timerfd, &realtime_timers, realtime_node) {
+        uint64_t flags = spin_lock_irqsave(&timerfd->lock);
+        bool cancelled = timerfd->cancel_on_set;
+        if (timerfd->absolute && !cancelled && timerfd->deadline_ns != 0) {
+            int64_t deadline = (int64_t)timerfd->deadline_ns + timerfd->realtime_offset - offset;
+            timerfd->deadline_ns = (uint64_t)MAX(deadline, INT64_C(1));
+            timerfd->realtime_offset = offset;
+            timer_arm(&timerfd->timer, timerfd->deadline_ns);
+        }
+        spin_unlock_irqrestore(&timerfd->lock, flags);
+        if (cancelled)
+            wait_wake(&timerfd->wait, UINT32_MAX, EPOLLIN | EPOLLRDNORM);
+    }
+    mutex_unlock(&realtime_lock);
+}
+
 static void timerfd_release(struct file *file)
 {
     struct timerfd *timerfd = file->private_data;
+    if (timerfd_is_realtime(timerfd)) {
+        mutex_lock(&realtime_lock);
+        list_remove(&timerfd->realtime_node);
+        mutex_unlock(&realtime_lock);
+    }
     (void)timer_cancel_sync(&timerfd->timer);
     kfree(timerfd);
 }
@@ -146,8 +179,18 @@ struct file *timerfd_create(int clock, uint32_t open_flags)
     timer_init(&timerfd->timer, timerfd_expire);
     wait_queue_init(&timerfd->wait);
     struct file *file = file_create_anonymous("timerfd", &timerfd_ops, timerfd, O_RDWR | open_flags);
-    if (file == NULL)
+    if (file == NULL) {
         kfree(timerfd);
+        return NULL;
+    }
+    if (timerfd_is_realtime(timerfd)) {
+        mutex_lock(&realtime_lock);
+        if (!realtime_registered)
+            time_on_change(timerfd_clock_changed);
+        realtime_registered = true;
+        list_add_tail(&realtime_timers, &timerfd->realtime_node);
+        mutex_unlock(&realtime_lock);
+    }
     return file;
 }
 
