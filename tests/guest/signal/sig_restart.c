@@ -143,12 +143,12 @@ static const struct {
     {"pause", do_pause},
 };
 
-static volatile int handled;
+static volatile int *handled; // in memory that parent and child share
 
 static void on_signal(int number)
 {
     (void)number;
-    handled++;
+    ++*handled;
 }
 
 // In a child: makes the call, tells what it gave through a pipe. Everything that ends a call is set
@@ -169,7 +169,7 @@ static void worker(size_t i, int flags)
     MUST(write(result_pipe[1], &waited_for, sizeof(waited_for)));
     long result = calls[i].call();
     int error = result == -1 ? errno : 0;
-    if (handled == 0 && error == EINTR) {
+    if (*handled == 0 && error == EINTR) {
         error = 9999; // interrupted without a handler
     }
     MUST(write(result_pipe[1], &error, sizeof(error)));
@@ -185,6 +185,7 @@ static const char *interrupt(size_t i, int flags, bool stop_instead)
     pid_t partner, child;
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 
+    *handled = 0;
     MUST(pipe(result_pipe));
     int other_lock = (int)MUST(open("lock", O_RDWR | O_CREAT, 0600));
     MUST(flock(other_lock, LOCK_EX));
@@ -203,14 +204,18 @@ static const char *interrupt(size_t i, int flags, bool stop_instead)
     } else {
         kill(child, SIGUSR1);
     }
+    // Once the handler has run, the child either comes back with a result or sleeps again.
+    for (int i = 0; i < 5000 && !stop_instead && *handled == 0; i++) {
+        sleep_ms(2);
+    }
+    CHECK_QUIET(stop_instead || *handled == 1);
     struct pollfd source = {.fd = result_pipe[0], .events = POLLIN};
-    const char *text;
-    if (poll(&source, 1, 150) == 1) {
+    bool back = poll(&source, 1, 100) == 1;
+    bool asleep = !back && wait_until_asleep(child, child);
+    const char *text = asleep ? "goes on" : "lost";
+    if (back || poll(&source, 1, 0) == 1) {
         MUST(read(result_pipe[0], &error, sizeof(error)));
         text = errno_name(error);
-    } else {
-        // Not back yet: it was restarted (or it never left), or it hangs; then it is asleep again.
-        text = wait_until_asleep(child, child) ? "goes on" : "lost";
     }
     kill(child, SIGKILL);
     kill(partner, SIGKILL);
@@ -224,6 +229,7 @@ static const char *interrupt(size_t i, int flags, bool stop_instead)
 int main(void)
 {
     scratch();
+    handled = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     MUST(pipe(empty_pipe));
     MUST(pipe(full_pipe));
     fcntl(full_pipe[1], F_SETFL, O_NONBLOCK);

@@ -52,13 +52,13 @@ CHECK_UNUSED static const char *pty_visible(const char *bytes, ssize_t length)
     return text;
 }
 
-// Whatever can be read now from one end; waits up to half a second for the first byte, and until
+// Whatever can be read now from one end; waits up to three seconds for the first byte, and until
 // nothing more comes for a moment.
 CHECK_UNUSED static const char *pty_get(int end)
 {
     char bytes[2000];
     ssize_t length = 0;
-    int wait_ms = 500;
+    int wait_ms = 3000;
     struct pollfd source = {.fd = end, .events = POLLIN};
 
     while (length < (ssize_t)sizeof(bytes) && poll(&source, 1, wait_ms) == 1 &&
@@ -68,7 +68,7 @@ CHECK_UNUSED static const char *pty_get(int end)
             break;
         }
         length += got;
-        wait_ms = 30;
+        wait_ms = 50;
     }
     return pty_visible(bytes, length);
 }
@@ -77,7 +77,7 @@ CHECK_UNUSED static const char *pty_get(int end)
 CHECK_UNUSED static bool pty_is_silent(int end)
 {
     struct pollfd source = {.fd = end, .events = POLLIN};
-    return poll(&source, 1, 50) == 0;
+    return poll(&source, 1, 150) == 0;
 }
 
 CHECK_UNUSED static void pty_put(int end, const char *text)

@@ -15,12 +15,12 @@ static void report(int number)
     }
 }
 
-// The next reported signal, or "none".
-static const char *next_report(void)
+// The next reported signal, or "none" if none comes in that time.
+static const char *next_report(int timeout_ms)
 {
     unsigned char byte;
     struct pollfd source = {.fd = report_ends[0], .events = POLLIN};
-    return poll(&source, 1, 400) == 1 && read(report_ends[0], &byte, 1) == 1 ? signal_name(byte)
+    return poll(&source, 1, timeout_ms) == 1 && read(report_ends[0], &byte, 1) == 1 ? signal_name(byte)
                                                                              : "none";
 }
 
@@ -79,8 +79,8 @@ static void acquiring(void)
     report_signal(SIGHUP);
     report_signal(SIGCONT);
     OK(ioctl(pty_terminal, TIOCNOTTY));
-    CHECK_STR(next_report(), "SIGHUP");
-    CHECK_STR(next_report(), "SIGCONT");
+    CHECK_STR(next_report(5000), "SIGHUP");
+    CHECK_STR(next_report(5000), "SIGCONT");
     ERR(ENXIO, open("/dev/tty", O_RDWR));
     // Opening a terminal without O_NOCTTY acquires it.
     int again = (int)OK(open(pty_path, O_RDWR));
@@ -125,18 +125,18 @@ static void keys(void)
     OK(tcsetpgrp(pty_terminal, foreground));
     CHECK(tcgetpgrp(pty_terminal) == foreground);
     pty_put(pty_master, "\x03");
-    CHECK_STR(next_report(), "SIGINT");
+    CHECK_STR(next_report(5000), "SIGINT");
     CHECK_STR(pty_get(pty_master), "^C");
     pty_put(pty_master, "\x1c");
-    CHECK_STR(next_report(), "SIGQUIT");
+    CHECK_STR(next_report(5000), "SIGQUIT");
     CHECK_STR(pty_get(pty_master), "^\\");
     pty_put(pty_master, "\x1a");
-    CHECK_STR(next_report(), "SIGTSTP");
+    CHECK_STR(next_report(5000), "SIGTSTP");
     CHECK_STR(pty_get(pty_master), "^Z");
-    CHECK_STR(next_report(), "none"); // the background job got none of them
+    CHECK_STR(next_report(300), "none"); // the background job got none of them
     // Signals throw away what was typed before.
     pty_put(pty_master, "lost\x03kept\n");
-    CHECK_STR(next_report(), "SIGINT");
+    CHECK_STR(next_report(5000), "SIGINT");
     char text[32];
     tcsetpgrp(pty_terminal, getpgrp());
     ssize_t got = read(pty_terminal, text, sizeof(text));
@@ -148,14 +148,14 @@ static void keys(void)
     now.c_lflag |= NOFLSH;
     MUST(tcsetattr(pty_terminal, TCSANOW, &now));
     pty_put(pty_master, "still\x03here\n");
-    CHECK_STR(next_report(), "SIGINT");
+    CHECK_STR(next_report(5000), "SIGINT");
     tcsetpgrp(pty_terminal, getpgrp());
     got = read(pty_terminal, text, sizeof(text));
     CHECK_STR(pty_visible(text, got), "stillhere\\n");
     now.c_lflag &= ~(tcflag_t)(ISIG | NOFLSH);
     MUST(tcsetattr(pty_terminal, TCSANOW, &now));
     pty_put(pty_master, "\x03\n");
-    CHECK_STR(next_report(), "none");
+    CHECK_STR(next_report(300), "none");
     got = read(pty_terminal, text, sizeof(text));
     CHECK_STR(pty_visible(text, got), "^C\\n");
     now.c_lflag |= ISIG;
@@ -164,12 +164,12 @@ static void keys(void)
     pty_get(pty_master);
     // A new size is told to the foreground, once.
     OK(ioctl(pty_master, TIOCSWINSZ, &size));
-    CHECK_STR(next_report(), "SIGWINCH");
+    CHECK_STR(next_report(5000), "SIGWINCH");
     OK(ioctl(pty_master, TIOCSWINSZ, &size)); // no change
-    CHECK_STR(next_report(), "none");
+    CHECK_STR(next_report(300), "none");
     int number = SIGINT;
     OK(ioctl(pty_master, TIOCSIG, number)); // the master's way to send one
-    CHECK_STR(next_report(), "SIGINT");
+    CHECK_STR(next_report(5000), "SIGINT");
     kill(foreground, SIGKILL);
     kill(background, SIGKILL);
     waitpid(foreground, &status, 0);
@@ -298,7 +298,7 @@ static void hang_up(void)
     // The session's leader and the foreground group: SIGHUP and SIGCONT each.
     int hups = 0, continues = 0;
     for (int i = 0; i < 4; i++) {
-        const char *name = next_report();
+        const char *name = next_report(1000);
         hups += strcmp(name, "SIGHUP") == 0;
         continues += strcmp(name, "SIGCONT") == 0;
     }
@@ -323,8 +323,8 @@ static void leader_ends(void)
     }
     waitpid(leader, &status, 0);
     CHECK_STR(status_text(status), "exit 0");
-    CHECK_STR(next_report(), "SIGHUP");
-    CHECK_STR(next_report(), "none");
+    CHECK_STR(next_report(5000), "SIGHUP");
+    CHECK_STR(next_report(300), "none");
     pid_t other = fork();
     if (other == 0) {
         MUST(setsid());
