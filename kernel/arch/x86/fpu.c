@@ -56,31 +56,26 @@ struct fpu_area {
     // AVX and so on
 } __aligned(64);
 
-// What lies between the registers of FXSAVE and those of AVX, as a signal frame holds it.
-struct fpu_signal_middle {
+// What marks an area in a signal frame as ours; the software bytes lie in the FXSAVE part, magic2 behind the area. user_copy.S knows the offsets.
+struct fpu_signal_marks {
     struct _fpx_sw_bytes software;
-    uint64_t header[8];
+    uint32_t magic2;
+    uint32_t area_bytes;
 };
-static_assert(sizeof(struct fpu_signal_middle) == 48 + 64);
+static_assert(offsetof(struct fpu_signal_marks, software.xfeatures) == 8);
+static_assert(offsetof(struct fpu_signal_marks, software.xstate_size) == 16);
+static_assert(offsetof(struct fpu_signal_marks, magic2) == 48);
+static_assert(offsetof(struct fpu_signal_marks, area_bytes) == 52);
+static_assert(offsetof(struct fpu_area, xstate_bv) == 512);
 
 static uint64_t xfeatures;      // XCR0; 0: FXSAVE only
 static size_t area_bytes = FXSAVE_BYTES;
 static uint32_t mxcsr_mask = MXCSR_MASK_DEFAULT;
-
-static size_t signal_bytes = FXSAVE_BYTES; // what a signal frame needs; set once by fpu_init()
-static struct fpu_signal_middle signal_middle; // the same for all frames; set once by fpu_init()
+// Set once by fpu_init():
+static size_t signal_bytes = FXSAVE_BYTES; // what a signal frame needs
+static struct fpu_signal_marks signal_marks;
 
 static PERCPU(struct thread *, fpu_owner);
-
-static struct _fpx_sw_bytes software_bytes(void)
-{
-    return (struct _fpx_sw_bytes){
-        .magic1 = FP_XSTATE_MAGIC1,
-        .extended_size = (uint32_t)area_bytes + FP_XSTATE_MAGIC2_SIZE,
-        .xfeatures = xfeatures,
-        .xstate_size = (uint32_t)area_bytes,
-    };
-}
 
 static void area_reset(struct fpu_area *area)
 {
@@ -108,7 +103,14 @@ void fpu_init(void)
     }
     area_bytes = bytes;
     signal_bytes = ALIGN_UP(area_bytes + FP_XSTATE_MAGIC2_SIZE, 64ul);
-    signal_middle.software = software_bytes();
+    signal_marks = (struct fpu_signal_marks){
+        .software = {.magic1 = FP_XSTATE_MAGIC1,
+            .extended_size = (uint32_t)area_bytes + FP_XSTATE_MAGIC2_SIZE,
+            .xfeatures = xfeatures,
+            .xstate_size = (uint32_t)area_bytes},
+        .magic2 = FP_XSTATE_MAGIC2,
+        .area_bytes = (uint32_t)area_bytes,
+    };
 }
 
 static void registers_reset(void)
@@ -242,13 +244,11 @@ int arch_fpu_signal_save(uintptr_t user_buffer)
         // Being preempted meanwhile writes the same values again.
         return copy_to_user(user_buffer, area, area_bytes);
     }
-    // XSAVE straight to the user's memory, header cleared before. (Not XSAVEOPT: also what is in its initial state gets written.)
+    // XSAVE straight to the user's memory. (Not XSAVEOPT: also what is in its initial state gets written.)
     assert(IS_ALIGNED(user_buffer, 64));
-    if (!user_range_ok(user_buffer, area_bytes + FP_XSTATE_MAGIC2_SIZE) ||
-        copy_to_user(user_buffer + offsetof(struct fxsave, software), &signal_middle, sizeof(signal_middle)) != 0 ||
-        user_xsave(user_buffer) != 0)
+    if (!user_range_ok(user_buffer, area_bytes + FP_XSTATE_MAGIC2_SIZE))
         return -EFAULT;
-    return user_put_u32(user_buffer + area_bytes, FP_XSTATE_MAGIC2);
+    return user_fpu_signal_save(user_buffer, &signal_marks);
 }
 
 // How much of the user's buffer is an extended area of our size: all of it or only the FXSAVE part.
@@ -306,14 +306,11 @@ __noinline static int signal_area_read(struct thread *thread, uintptr_t user_buf
     return -EFAULT;
 }
 
-__noinline static int signal_restore(uintptr_t user_buffer)
+// Any area, by way of the thread's own.
+__noinline static int signal_restore_checked(uintptr_t user_buffer)
 {
     size_t len_bytes;
     int error = signal_area_bytes(user_buffer, &len_bytes);
-    // A frame such as we made ourselves is loaded as it lies there. What the processor does not take is looked at more closely.
-    if (error == 0 && xfeatures != 0 && len_bytes == area_bytes && IS_ALIGNED(user_buffer, 64) &&
-        user_range_ok(user_buffer, area_bytes) && user_xrstor(user_buffer, xfeatures) == 0)
-        return 0;
     return error != 0 ? error : signal_area_read(thread_current(), user_buffer, len_bytes);
 }
 
@@ -324,5 +321,11 @@ int arch_fpu_signal_restore(uintptr_t user_buffer)
         return 0;
     }
     arch_frame_rewritten();
-    return signal_restore(user_buffer);
+    // A frame such as we made ourselves is loaded as it lies there. What is different or what the processor does not take is
+    // looked at more closely.
+    if (likely(xfeatures != 0 && IS_ALIGNED(user_buffer, 64) &&
+               user_range_ok(user_buffer, area_bytes + FP_XSTATE_MAGIC2_SIZE) &&
+               user_fpu_signal_load(user_buffer, &signal_marks) == 0))
+        return 0;
+    return signal_restore_checked(user_buffer);
 }

@@ -13,7 +13,12 @@ int user_load_u64(uint64_t *value, uintptr_t from);
 int user_store_u32(uintptr_t to, uint32_t value);
 int user_store_u64(uintptr_t to, uint64_t value);
 int user_exchange_u32(uintptr_t address, uint32_t expected, uint32_t desired, uint32_t *old);
-int user_xsave(uintptr_t area); // the FPU's registers; the XSAVE header there must be zero
-int user_xrstor(uintptr_t area, uint64_t features); // -EFAULT also for bad content
+struct fpu_signal_marks;
+// The FPU's registers to the FPU area of a signal frame, with the words around them that say what it is. `area` is aligned to 64 and in user
+// space up to the last mark. 0 or -EFAULT. A fault that is resolved repeats the instruction.
+int user_fpu_signal_save(uintptr_t area, const struct fpu_signal_marks *marks);
+// The other way, for an area as user_fpu_signal_save() made it; the processor checks the content (as it reads it: nothing can change in between).
+// -EFAULT: nothing was loaded; the memory is not there, the marks or the content are different. The same preconditions.
+int user_fpu_signal_load(uintptr_t area, const struct fpu_signal_marks *marks);
 // Patches CLAC and STAC in. Before the image is write-protected; boot CPU.
 void smap_patch(void);

@@ -330,32 +330,72 @@ word_fault:
     ret
 END_FUNCTION user_exchange_u32
 
-// int user_xsave(uintptr_t area): the FPU's registers to user memory whose XSAVE header is zero. 0 or -EFAULT. A fault that is resolved starts it again.
-FUNCTION user_xsave
+// What struct fpu_signal_marks (fpu.c) holds, and where a signal frame has it; see user_access.h for the two functions.
+#define MARKS_MAGIC1     0 // and extended_size behind it
+#define MARKS_FEATURES   8
+#define MARKS_SIZE       16 // and 4 bytes of padding
+#define MARKS_MAGIC2     48
+#define MARKS_AREA_BYTES 52
+#define FXSAVE_SOFTWARE  464
+#define XSAVE_HEADER     512
+#define XSAVE_AREA       576
+
+FUNCTION user_fpu_signal_save
+    movl MARKS_AREA_BYTES(%rsi), %ecx
+    movq MARKS_MAGIC1(%rsi), %r8
+    movq MARKS_FEATURES(%rsi), %r9
+    movq MARKS_SIZE(%rsi), %r10
+    movl MARKS_MAGIC2(%rsi), %r11d
+    xorl %eax, %eax
+    STAC
+    MOVE %r8, FXSAVE_SOFTWARE + MARKS_MAGIC1(%rdi), word_fault
+    MOVE %r9, FXSAVE_SOFTWARE + MARKS_FEATURES(%rdi), word_fault
+    MOVE %r10, FXSAVE_SOFTWARE + MARKS_SIZE(%rdi), word_fault
+    // The rest of the software bytes and the header behind them, which XSAVE only adds to.
+    offset = FXSAVE_SOFTWARE + 24
+    .rept (XSAVE_AREA - FXSAVE_SOFTWARE - 24) / 8
+    MOVE %rax, offset(%rdi), word_fault
+    offset = offset + 8
+    .endr
+    MOVE %r11d, (%rdi, %rcx), word_fault
     movl $-1, %eax
     movl $-1, %edx
-    STAC
 995:
     xsave64 (%rdi)
     EXCEPTION 995b, word_fault
     CLAC
     xorl %eax, %eax
     ret
-END_FUNCTION user_xsave
+END_FUNCTION user_fpu_signal_save
 
-// int user_xrstor(uintptr_t area, uint64_t features): 0 or -EFAULT, also for a bad header or MXCSR (then nothing was loaded).
-FUNCTION user_xrstor
-    movl %esi, %eax
-    movq %rsi, %rdx
-    shrq $32, %rdx
+FUNCTION user_fpu_signal_load
+    movl MARKS_AREA_BYTES(%rsi), %ecx
+    movq MARKS_MAGIC1(%rsi), %r8
+    movl MARKS_SIZE(%rsi), %r9d
+    movl MARKS_MAGIC2(%rsi), %r10d
+    movl MARKS_FEATURES(%rsi), %eax
+    movl MARKS_FEATURES + 4(%rsi), %edx
     STAC
 995:
-    xrstor64 (%rdi)
+    cmpq FXSAVE_SOFTWARE + MARKS_MAGIC1(%rdi), %r8
     EXCEPTION 995b, word_fault
+    jne 1f
+996:
+    cmpl FXSAVE_SOFTWARE + MARKS_SIZE(%rdi), %r9d
+    EXCEPTION 996b, word_fault
+    jne 1f
+997:
+    cmpl (%rdi, %rcx), %r10d
+    EXCEPTION 997b, word_fault
+    jne 1f
+998:
+    xrstor64 (%rdi)
+    EXCEPTION 998b, word_fault
     CLAC
     xorl %eax, %eax
     ret
-END_FUNCTION user_xrstor
+1:  jmp word_fault
+END_FUNCTION user_fpu_signal_load
 
     .section .text, "ax", @progbits
 // int msr_read_safe(uint32_t msr, uint64_t *value)
