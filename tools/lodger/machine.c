@@ -95,6 +95,10 @@ bool machine_set_word(struct machine *machine, const char *word)
         machine->boot_from_disk = true;
         return true;
     }
+    if (strcmp(word, "bzimage") == 0) {
+        machine->linux_protocol = true;
+        return true;
+    }
     if (strncmp(word, "cpus=", 5) == 0 && parse_number(word + 5, 1, 256, &number)) {
         machine->cpus = (unsigned)number;
         return true;

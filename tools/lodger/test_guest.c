@@ -347,7 +347,8 @@ static void run_here(const struct test_batch *batch, const struct test_settings 
     boot.timeout_s = longest_timeout_s(batch->tests, batch->count);
     prepare_machine(&boot, batch->tests[0]);
     boot.append = boot.machine.append; // what the configuration says
-    boot.machine.kernel = tree_path("out/%s/lodger.elf", boot.machine.variant);
+    const char *image = boot.machine.linux_protocol ? "img" : "elf";
+    boot.machine.kernel = tree_path("out/%s/lodger.%s", boot.machine.variant, image);
     if (settings->kernel != NULL) {
         boot.machine.kernel = settings->kernel;
         strings_add_words(&boot.append, "console=ttyS0 quiet panic=-1");
