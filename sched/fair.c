@@ -161,23 +161,34 @@ void fair_enqueue(struct fair_queue *queue, struct sched_entity *entity, bool is
     fair_insert(queue, entity);
 }
 
+// What the thread is owed, or owes (negative), as it leaves.
+static int64_t fair_lag(const struct fair_queue *queue, const struct sched_entity *entity)
+{
+    const struct sched_entity *other = queue->only;
+    int64_t limit = (int64_t)fair_virtual(entity, 2 * entity->slice_ns);
+    int64_t lag;
+    if (other != NULL && queue->current == entity && other->weight == entity->weight)
+        lag = virtual_difference(other->vruntime, entity->vruntime) / 2; // two of a kind
+    else
+        lag = virtual_difference(fair_average(queue), entity->vruntime);
+    return CLAMP(lag, -limit, limit);
+}
+
 void fair_dequeue(struct fair_queue *queue, struct sched_entity *entity)
 {
-    bool is_current = queue->current == entity;
-    bool alone = queue->count == (is_current ? 0u : 1u) && (queue->current == NULL || is_current);
-    if (alone) {
-        entity->lag = 0;
-    } else {
-        int64_t lag = virtual_difference(fair_average(queue), entity->vruntime);
-        int64_t limit = (int64_t)fair_virtual(entity, 2 * entity->slice_ns);
-        entity->lag = CLAMP(lag, -limit, limit);
-    }
-    if (is_current)
+    if (queue->current == entity) {
+        bool alone = queue->count == 0;
+        entity->lag = alone ? 0 : fair_lag(queue, entity);
         queue->current = NULL;
-    else
-        fair_take(queue, entity);
+        if (alone)
+            queue->base = entity->vruntime; // whoever comes next begins there
+        return;
+    }
+    bool alone = queue->count == 1 && queue->current == NULL;
+    entity->lag = alone ? 0 : fair_lag(queue, entity);
+    fair_take(queue, entity);
     if (alone)
-        queue->base = entity->vruntime; // whoever comes next begins there
+        queue->base = entity->vruntime;
 }
 
 struct sched_entity *fair_pick(const struct fair_queue *queue)
