@@ -48,7 +48,7 @@
 //
 // In none of these steps does a CPU need another one to make progress except for a spin lock's
 // holder, and no state that a stopped CPU leaves behind lets another one take a wrong decision:
-// sched/model/ has the handshake as a Spin model.
+// sched/model/wakeup.pml is the handshake as a Spin model.
 #include "sched/sched.h"
 
 #include "kernel/arch/x86/arch.h"
