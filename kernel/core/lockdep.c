@@ -262,8 +262,10 @@ void lockdep_acquire_sleeping(
         return;
     assert(!in_interrupt());
     uint16_t node = node_of(class, subclass);
+    uint64_t flags = arch_irq_save(); // the thread must not move on while it looks at this CPU's spin locks
     if (node != 0 && !try)
         note_orders(node, shared);
+    arch_irq_restore(flags);
     held_push(thread->held, &thread->held_count, THREAD_LOCKS_MAX,
         (struct lock_held){.lock = lock,
             .acquired_at = (uintptr_t)__builtin_return_address(0),
