@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Start-up in order. The processor code has put the loader's information into boot_info and calls kernel_main() on the boot
-// stack, with interrupts off.
+// Start-up in order. The processor code has put the loader's information into boot_info and calls
+// kernel_main() on the boot stack, with interrupts off.
 
 #include "kernel/arch/x86/arch.h"
 #include "kernel/core/init.h"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the processor code needs of memory management and the scheduler, which stand above it (kernel/core/upcall.h).
+// What the processor code needs of memory management and the scheduler, which stand above it
+// (kernel/core/upcall.h).
 
 #include "kernel/arch/x86/arch.h"
 #include "kernel/base/assert.h"

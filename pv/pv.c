@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Which backend drives the machine. Backends are tried from the most specific to the native one; each fills in over the native table what it
-// does better.
+// Which backend drives the machine. Backends are tried from the most specific to the native one;
+// each fills in over the native table what it does better.
 
 #include "pv/pv.h"
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 // Clocks.
 //
-// The monotonic clock is the hypervisor interface's (pv_clock_ns(): a counter read, no exit). Where its rate had to be measured, it is measured
-// again in ever longer windows, first 10 ms, then 100 ms, 1 s and 10 s after the start; each time the clock goes on from where it is with the
-// better rate, so it never jumps. Real time is the monotonic one plus an offset, which the real-time clock of the machine gives once, to
-// the second.
+// The monotonic clock is the hypervisor interface's (pv_clock_ns(): a counter read, no exit). Where
+// its rate had to be measured, it is measured again in ever longer windows, first 10 ms, then 100
+// ms, 1 s and 10 s after the start; each time the clock goes on from where it is with the better
+// rate, so it never jumps. Real time is the monotonic one plus an offset, which the real-time clock
+// of the machine gives once, to the second.
 
 #include "kernel/core/time.h"
 
@@ -25,7 +26,7 @@
 
 uint64_t time_boot_realtime_seconds;
 
-static int64_t realtime_offset;  // atomic; changed under time_lock
+static int64_t realtime_offset;                           // atomic; changed under time_lock
 static struct spinlock time_lock = SPINLOCK_INIT("time"); // writers of the vDSO page and the offset
 static struct timer refine_timer;
 static uint64_t refine_interval_ns = REFINE_FIRST_NS;

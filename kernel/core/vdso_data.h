@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// The page that the vDSO reads, mapped read-only into every program behind the page of the vDSO (kernel/vdso): shared by the kernel and
-// kernel/vdso, which both are built from this tree.
+// The page that the vDSO reads, mapped read-only into every program behind the page of the vDSO
+// (kernel/vdso): shared by the kernel and kernel/vdso, which both are built from this tree.
 //
-// ns = base_ns + ((TSC - base_tsc) * mult >> 32) is CLOCK_MONOTONIC; with realtime_offset_ns added, CLOCK_REALTIME.
+// ns = base_ns + ((TSC - base_tsc) * mult >> 32) is CLOCK_MONOTONIC; with realtime_offset_ns added,
+// CLOCK_REALTIME.
 #pragma once
 
 #include <stdint.h>

@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: MIT
-// The vDSO: clock functions that programs call without entering the kernel. Built as a shared object of its own and embedded
-// (image.S); behind its one page the page with struct vdso_data is mapped, which the kernel writes.
+// The vDSO: clock functions that programs call without entering the kernel. Built as a shared
+// object of its own and embedded (image.S); behind its one page the page with struct vdso_data is
+// mapped, which the kernel writes.
 //
-// The counter is read between two looks at the sequence number. LFENCE keeps RDTSC from being executed before the first look: without it
-// a program that reads the clock on two CPUs, the second read after a message from the first, could see time go backwards. It costs one instruction; RDTSCP would
-// also wait, but is not on every processor and slower on some.
+// The counter is read between two looks at the sequence number. LFENCE keeps RDTSC from being
+// executed before the first look: without it a program that reads the clock on two CPUs, the second
+// read after a message from the first, could see time go backwards. It costs one instruction;
+// RDTSCP would also wait, but is not on every processor and slower on some.
 //
-// A sequence number that is odd means: look again, or ask the kernel (is_valid). The second look compares with the first one made even,
-// which it then cannot equal: so the usual path needs one test. The fields between the looks are ordinary loads, held in their place by the
-// compiler barriers (x86 keeps loads in order): the compiler folds those into the arithmetic. What they read while the kernel writes is thrown away.
+// A sequence number that is odd means: look again, or ask the kernel (is_valid). The second look
+// compares with the first one made even, which it then cannot equal: so the usual path needs one
+// test. The fields between the looks are ordinary loads, held in their place by the compiler
+// barriers (x86 keeps loads in order): the compiler folds those into the arithmetic. What they read
+// while the kernel writes is thrown away.
 
 #include "kernel/core/vdso_data.h"
 
@@ -34,19 +38,21 @@ static inline long system_call2(long number, long a, long b)
 {
     long result;
     __asm__ volatile("syscall"
-                     : "=a"(result)
-                     : "a"(number), "D"(a), "S"(b)
-                     : "rcx", "r11", "memory");
+        : "=a"(result)
+        : "a"(number), "D"(a), "S"(b)
+        : "rcx", "r11", "memory");
     return result;
 }
 
-// One attempt to read the nanoseconds of CLOCK_MONOTONIC or CLOCK_REALTIME. False: the kernel was writing, or has to be asked.
+// One attempt to read the nanoseconds of CLOCK_MONOTONIC or CLOCK_REALTIME. False: the kernel was
+// writing, or has to be asked.
 static inline __attribute__((always_inline)) bool try_read_ns(uint64_t *ns, bool realtime)
 {
     uint32_t even_sequence = __atomic_load_n(&vdso_data.sequence, __ATOMIC_ACQUIRE) & ~1u;
     __asm__ volatile("lfence" : : : "memory");
     uint64_t delta = __builtin_ia32_rdtsc() - vdso_data.base_tsc;
-    uint64_t sum = (uint64_t)(((unsigned __int128)delta * vdso_data.mult) >> 32) + vdso_data.base_ns;
+    uint64_t sum =
+        (uint64_t)(((unsigned __int128)delta * vdso_data.mult) >> 32) + vdso_data.base_ns;
     if (realtime)
         sum += vdso_data.realtime_offset_ns;
     __asm__ volatile("" : "+r"(sum) : : "memory"); // all of it is done before the second look
@@ -65,8 +71,9 @@ static bool read_ns(uint64_t *ns, bool realtime)
     return true;
 }
 
-// ns / NS_PER_SECOND for ns < 2^63 (the year 2262) by one multiplication: the factor is 2^93 / 10^9, rounded up by less than 1, so the error
-// of the quotient is less than ns / 2^93 < 10^-9, and the exact quotient lies at least that far below the next integer.
+// ns / NS_PER_SECOND for ns < 2^63 (the year 2262) by one multiplication: the factor is 2^93 /
+// 10^9, rounded up by less than 1, so the error of the quotient is less than ns / 2^93 < 10^-9, and
+// the exact quotient lies at least that far below the next integer.
 #define RECIPROCAL_SHIFT 93
 #define RECIPROCAL       ((uint64_t)(((unsigned __int128)1 << RECIPROCAL_SHIFT) / NS_PER_SECOND + 1))
 
@@ -86,11 +93,13 @@ static inline __attribute__((always_inline)) int store(struct __kernel_timespec 
 __attribute__((noinline)) static int other_clock(int clock, struct __kernel_timespec *time)
 {
     uint64_t ns;
-    // The coarse clocks are as exact as the others here; boot time is monotonic time, as nothing suspends.
+    // The coarse clocks are as exact as the others here; boot time is monotonic time, as nothing
+    // suspends.
     if (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE) {
         if (read_ns(&ns, true))
             return store(time, ns);
-    } else if (clock == CLOCK_MONOTONIC || clock == CLOCK_MONOTONIC_COARSE || clock == CLOCK_MONOTONIC_RAW ||
+    } else if (clock == CLOCK_MONOTONIC || clock == CLOCK_MONOTONIC_COARSE ||
+               clock == CLOCK_MONOTONIC_RAW ||
                clock == CLOCK_BOOTTIME) { // the first only when an attempt failed
         if (read_ns(&ns, false))
             return store(time, ns);

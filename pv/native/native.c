@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The backend for a machine about whose hypervisor nothing is known (or that has none): APIC, TSC, interrupts between CPUs.
+// The backend for a machine about whose hypervisor nothing is known (or that has none): APIC, TSC,
+// interrupts between CPUs.
 
 #include "kernel/arch/x86/apic.h"
 #include "kernel/arch/x86/arch.h"

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Local APIC, I/O APICs and the legacy PIC.
 //
-// The timer is armed by TSC deadline where there is one. Else it counts down once from a number that needs its rate: the counter is started
-// at apic_init_cpu() and compared with the TSC when the timer is first armed, and again whenever a longer window ends. A timer that is a little early does no
-// harm: the interrupt finds nothing due and arms it again.
+// The timer is armed by TSC deadline where there is one. Else it counts down once from a number
+// that needs its rate: the counter is started at apic_init_cpu() and compared with the TSC when the
+// timer is first armed, and again whenever a longer window ends. A timer that is a little early
+// does no harm: the interrupt finds nothing due and arms it again.
 
 #include "kernel/arch/x86/apic.h"
 
@@ -37,7 +38,7 @@
 #define APIC_TIMER_CURRENT 0x390
 #define APIC_TIMER_DIVIDE  0x3e0
 
-#define APIC_ENABLE        BIT(8)  // of APIC_SPURIOUS
+#define APIC_ENABLE        BIT(8) // of APIC_SPURIOUS
 #define LVT_MASKED         BIT(16)
 #define LVT_NMI            (UINT32_C(4) << 8)
 #define TIMER_TSC_DEADLINE (UINT32_C(2) << 17)
@@ -53,13 +54,13 @@
 #define APIC_BASE_ENABLE BIT(11)
 
 // I/O APIC: index and data window; two registers for each input from 0x10 on.
-#define IOAPIC_SELECT      0x00
-#define IOAPIC_WINDOW      0x10
-#define IOAPIC_VERSION     0x01
-#define IOAPIC_REDIRECT    0x10
-#define REDIRECT_LOW       BIT(13)
-#define REDIRECT_LEVEL     BIT(15)
-#define REDIRECT_MASKED    BIT(16)
+#define IOAPIC_SELECT   0x00
+#define IOAPIC_WINDOW   0x10
+#define IOAPIC_VERSION  0x01
+#define IOAPIC_REDIRECT 0x10
+#define REDIRECT_LOW    BIT(13)
+#define REDIRECT_LEVEL  BIT(15)
+#define REDIRECT_MASKED BIT(16)
 
 #define PIC1_COMMAND 0x20
 #define PIC1_DATA    0x21
@@ -104,7 +105,7 @@ void apic_end_of_interrupt(void)
     lapic_write(APIC_EOI, 0);
 }
 
-// ---- inter-processor interrupts ----------------------------------------------------------------------
+// ---- inter-processor interrupts -----------------------------------------------------------------
 
 static void send_command(uint32_t apic_id, uint32_t command)
 {
@@ -129,8 +130,7 @@ void apic_send_ipi(uint32_t cpu, uint32_t vector)
 
 void apic_send_ipi_mask(const struct cpumask *mask, uint32_t vector)
 {
-    cpumask_for_each(cpu, mask)
-        apic_send_ipi(cpu, vector);
+    cpumask_for_each(cpu, mask) apic_send_ipi(cpu, vector);
 }
 
 void arch_send_ipi(const struct cpumask *mask, uint32_t vector)
@@ -154,7 +154,7 @@ void apic_send_startup(uint32_t apic_id, uint32_t page)
     send_command(apic_id, COMMAND_STARTUP | COMMAND_ASSERT | page);
 }
 
-// ---- timer --------------------------------------------------------------------------------------------
+// ---- timer --------------------------------------------------------------------------------------
 
 // Ends the calibration count that apic_init_cpu() started.
 static void timer_calibrate(void)
@@ -213,7 +213,7 @@ void apic_timer_arm(uint64_t deadline_ns)
     }
 }
 
-// ---- start --------------------------------------------------------------------------------------------
+// ---- start --------------------------------------------------------------------------------------
 
 void apic_init_cpu(void)
 {
@@ -251,8 +251,8 @@ static void ioapic_write(uint32_t index, uint32_t reg, uint32_t value)
     arch_mmio_write32(ioapics[index].registers + IOAPIC_WINDOW, value);
 }
 
-// Inputs are masked after reset, and firmware that used one has masked it again or is the loader's fault: only what is routed
-// gets written, which saves two exits an input.
+// Inputs are masked after reset, and firmware that used one has masked it again or is the loader's
+// fault: only what is routed gets written, which saves two exits an input.
 static void ioapic_init(uint32_t index)
 {
     ioapics[index].registers = fixmap_device(firmware.ioapics[index].address);
@@ -298,7 +298,8 @@ static int ioapic_of(uint32_t gsi, uint32_t *input)
 int irq_gsi_route(uint32_t isa_irq_or_gsi, uint32_t vector)
 {
     assert(vector >= VECTOR_DEVICE_FIRST && vector <= VECTOR_DEVICE_LAST);
-    struct firmware_interrupt wire = {.gsi = isa_irq_or_gsi, .is_active_low = true, .is_level = true};
+    struct firmware_interrupt wire = {
+        .gsi = isa_irq_or_gsi, .is_active_low = true, .is_level = true};
     if (isa_irq_or_gsi < ARRAY_SIZE(firmware.isa))
         wire = firmware.isa[isa_irq_or_gsi];
     uint64_t flags = spin_lock_irqsave(&ioapic_lock);
@@ -308,8 +309,8 @@ int irq_gsi_route(uint32_t isa_irq_or_gsi, uint32_t vector)
         uint32_t low = vector;
         low |= wire.is_active_low ? REDIRECT_LOW : 0;
         low |= wire.is_level ? REDIRECT_LEVEL : 0;
-        ioapic_write((uint32_t)index, IOAPIC_REDIRECT + 2 * input + 1,
-            firmware.cpu_apic_ids[0] << 24);
+        ioapic_write(
+            (uint32_t)index, IOAPIC_REDIRECT + 2 * input + 1, firmware.cpu_apic_ids[0] << 24);
         ioapic_write((uint32_t)index, IOAPIC_REDIRECT + 2 * input, low);
     }
     spin_unlock_irqrestore(&ioapic_lock, flags);

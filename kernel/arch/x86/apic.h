@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT
-// Local APIC (xAPIC by memory, x2APIC by MSRs), I/O APICs, the legacy PIC. Intel SDM 3A, chapter 11.
+// Local APIC (xAPIC by memory, x2APIC by MSRs), I/O APICs, the legacy PIC. Intel SDM 3A, chapter
+// 11.
 #pragma once
 
 #include "kernel/base/types.h"
 
 struct cpumask;
 
-void apic_init(void);                        // boot CPU, once: maps and masks
-void apic_init_cpu(void);                    // every CPU, interrupts off
+void apic_init(void);     // boot CPU, once: maps and masks
+void apic_init_cpu(void); // every CPU, interrupts off
 void apic_end_of_interrupt(void);
-void apic_timer_arm(uint64_t deadline_ns);   // interrupts off; UINT64_MAX stops it
+void apic_timer_arm(uint64_t deadline_ns); // interrupts off; UINT64_MAX stops it
 void apic_send_ipi(uint32_t cpu, uint32_t vector);
 void apic_send_ipi_mask(const struct cpumask *mask, uint32_t vector);
 void apic_send_nmi(uint32_t cpu);

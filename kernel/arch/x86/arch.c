@@ -48,7 +48,8 @@ void arch_init(void)
 
 static uint32_t stopping_cpu = UINT32_MAX; // who stops all others; atomic
 
-// The stop request of arch_stop_others() arrives as an NMI, so that it reaches CPUs with interrupts off.
+// The stop request of arch_stop_others() arrives as an NMI, so that it reaches CPUs with interrupts
+// off.
 static bool stop_nmi(struct trap_frame *frame)
 {
     if (__atomic_load_n(&stopping_cpu, __ATOMIC_ACQUIRE) == UINT32_MAX)
@@ -68,8 +69,8 @@ void arch_stop_self(void)
 void arch_stop_others(void)
 {
     uint32_t nobody = UINT32_MAX;
-    if (!__atomic_compare_exchange_n(&stopping_cpu, &nobody, cpu_current(), false, __ATOMIC_SEQ_CST,
-            __ATOMIC_RELAXED))
+    if (!__atomic_compare_exchange_n(
+            &stopping_cpu, &nobody, cpu_current(), false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
         return;
     cpumask_for_each(cpu, &cpu_online)
     {

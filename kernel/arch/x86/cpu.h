@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Registers of the processor, for arch/x86 (and the pv backends' MSRs): CPUID, MSRs, control registers,
-// descriptor tables. Numbers are from the Intel SDM volumes 3A and 4 and the AMD APM volume 2.
+// Registers of the processor, for arch/x86 (and the pv backends' MSRs): CPUID, MSRs, control
+// registers, descriptor tables. Numbers are from the Intel SDM volumes 3A and 4 and the AMD APM
+// volume 2.
 #pragma once
 
 #include "kernel/base/types.h"
@@ -27,40 +28,40 @@
 #define CR4_SMAP       BIT(21)
 #define CR4_PKE        BIT(22)
 
-#define RFLAGS_CF BIT(0)
+#define RFLAGS_CF    BIT(0)
 #define RFLAGS_FIXED BIT(1)
-#define RFLAGS_TF BIT(8)
-#define RFLAGS_IF BIT(9)
-#define RFLAGS_DF BIT(10)
-#define RFLAGS_OF BIT(11)
-#define RFLAGS_NT BIT(14)
-#define RFLAGS_RF BIT(16)
-#define RFLAGS_AC BIT(18)
-#define RFLAGS_ID BIT(21)
+#define RFLAGS_TF    BIT(8)
+#define RFLAGS_IF    BIT(9)
+#define RFLAGS_DF    BIT(10)
+#define RFLAGS_OF    BIT(11)
+#define RFLAGS_NT    BIT(14)
+#define RFLAGS_RF    BIT(16)
+#define RFLAGS_AC    BIT(18)
+#define RFLAGS_ID    BIT(21)
 // What a program may have in its flags: CF PF AF ZF SF TF DF OF NT RF AC ID.
 #define RFLAGS_USER UINT64_C(0x254dd5)
 
 // ---- model-specific registers ----
-#define MSR_APIC_BASE     0x1b
-#define MSR_PAT           0x277
-#define MSR_SYSENTER_CS   0x174
-#define MSR_MISC_ENABLE   0x1a0
-#define MSR_TSC_DEADLINE  0x6e0
-#define MSR_X2APIC_FIRST  0x800
-#define MSR_XSS           0xda0
-#define MSR_EFER          0xc0000080
-#define MSR_STAR          0xc0000081
-#define MSR_LSTAR         0xc0000082
-#define MSR_CSTAR         0xc0000083
-#define MSR_SFMASK        0xc0000084
-#define MSR_FS_BASE       0xc0000100
-#define MSR_GS_BASE       0xc0000101
+#define MSR_APIC_BASE      0x1b
+#define MSR_PAT            0x277
+#define MSR_SYSENTER_CS    0x174
+#define MSR_MISC_ENABLE    0x1a0
+#define MSR_TSC_DEADLINE   0x6e0
+#define MSR_X2APIC_FIRST   0x800
+#define MSR_XSS            0xda0
+#define MSR_EFER           0xc0000080
+#define MSR_STAR           0xc0000081
+#define MSR_LSTAR          0xc0000082
+#define MSR_CSTAR          0xc0000083
+#define MSR_SFMASK         0xc0000084
+#define MSR_FS_BASE        0xc0000100
+#define MSR_GS_BASE        0xc0000101
 #define MSR_KERNEL_GS_BASE 0xc0000102
-#define MSR_TSC_AUX       0xc0000103
+#define MSR_TSC_AUX        0xc0000103
 
-#define EFER_SCE  BIT(0)
-#define EFER_LME  BIT(8)
-#define EFER_NXE  BIT(11)
+#define EFER_SCE BIT(0)
+#define EFER_LME BIT(8)
+#define EFER_NXE BIT(11)
 
 struct cpuid {
     uint32_t eax, ebx, ecx, edx;
@@ -70,8 +71,8 @@ static inline struct cpuid cpuid_read(uint32_t leaf, uint32_t subleaf)
 {
     struct cpuid result;
     asm volatile("cpuid"
-                 : "=a"(result.eax), "=b"(result.ebx), "=c"(result.ecx), "=d"(result.edx)
-                 : "a"(leaf), "c"(subleaf));
+        : "=a"(result.eax), "=b"(result.ebx), "=c"(result.ecx), "=d"(result.edx)
+        : "a"(leaf), "c"(subleaf));
     return result;
 }
 
@@ -85,8 +86,10 @@ static inline uint64_t msr_read(uint32_t msr)
 
 static inline void msr_write(uint32_t msr, uint64_t value)
 {
-    asm volatile(
-        "wrmsr" : : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)) : "memory");
+    asm volatile("wrmsr"
+        :
+        : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
+        : "memory");
 }
 
 // The same for an MSR that may not exist. 0 or -EIO.
@@ -118,8 +121,10 @@ static inline uint64_t xcr0_read(void)
 
 static inline void xcr0_write(uint64_t value)
 {
-    asm volatile(
-        "xsetbv" : : "c"(0), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)) : "memory");
+    asm volatile("xsetbv"
+        :
+        : "c"(0), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
+        : "memory");
 }
 
 // ---- what this processor can do; filled by cpu_detect(), then read-only ----
@@ -131,9 +136,11 @@ struct cpu_features {
     uint32_t leaf1_ecx, leaf1_edx, leaf7_ebx, leaf7_ecx, leaf7_edx, extended_ecx, extended_edx;
     uint32_t xsave_eax; // leaf 0xd, 1
     uint32_t physical_address_bits, virtual_address_bits;
-    uint32_t apic_id;   // of the boot CPU
-    bool hypervisor, x2apic, tsc_deadline, pcid, invpcid, erms, fsrm, avx, smap, smep, umip, pages_1g;
-    bool tsc_invariant, fsgsbase, xsave, xsaveopt, xsaves, fxsr, pge, rdrand, rdseed, rdtscp, rdpid, pat, arat, pku;
+    uint32_t apic_id; // of the boot CPU
+    bool hypervisor, x2apic, tsc_deadline, pcid, invpcid, erms, fsrm, avx, smap, smep, umip,
+        pages_1g;
+    bool tsc_invariant, fsgsbase, xsave, xsaveopt, xsaves, fxsr, pge, rdrand, rdseed, rdtscp, rdpid,
+        pat, arat, pku;
     bool nx;
 };
 extern struct cpu_features cpu_features;

@@ -37,7 +37,8 @@ static inline void arch_halt(void)
 static inline uint64_t arch_flags(void)
 {
     uint64_t flags;
-    // A register, not "rm": clang would choose a stack slot, and with it comes a stack guard in every caller.
+    // A register, not "rm": clang would choose a stack slot, and with it comes a stack guard in
+    // every caller.
     asm volatile("pushfq; popq %0" : "=r"(flags) : : "memory");
     return flags;
 }

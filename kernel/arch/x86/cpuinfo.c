@@ -19,28 +19,42 @@ struct flag_word {
 };
 static const struct flag_word flag_words[] = {
     {&cpu_features.leaf1_edx,
-        {"fpu", "vme", "de", "pse", "tsc", "msr", "pae", "mce", "cx8", "apic", "", "sep", "mtrr", "pge", "mca",
-            "cmov", "pat", "pse36", "pn", "clflush", "", "dts", "acpi", "mmx", "fxsr", "sse", "sse2", "ss",
-            "ht", "tm", "ia64", "pbe"}},
-    {&cpu_features.extended_edx,
-        {[11] = "syscall", [19] = "mp", [20] = "nx", [22] = "mmxext", [25] = "fxsr_opt", [26] = "pdpe1gb",
-            [27] = "rdtscp", [29] = "lm", [30] = "3dnowext", [31] = "3dnow"}},
+        {"fpu", "vme", "de", "pse", "tsc", "msr", "pae", "mce", "cx8", "apic", "", "sep", "mtrr",
+            "pge", "mca", "cmov", "pat", "pse36", "pn", "clflush", "", "dts", "acpi", "mmx", "fxsr",
+            "sse", "sse2", "ss", "ht", "tm", "ia64", "pbe"}},
+    {&cpu_features.extended_edx, {[11] = "syscall",
+                                     [19] = "mp",
+                                     [20] = "nx",
+                                     [22] = "mmxext",
+                                     [25] = "fxsr_opt",
+                                     [26] = "pdpe1gb",
+                                     [27] = "rdtscp",
+                                     [29] = "lm",
+                                     [30] = "3dnowext",
+                                     [31] = "3dnow"}},
     {&cpu_features.leaf1_ecx,
-        {"pni", "pclmulqdq", "dtes64", "monitor", "ds_cpl", "vmx", "smx", "est", "tm2", "ssse3", "cid", "sdbg",
-            "fma", "cx16", "xtpr", "pdcm", "", "pcid", "dca", "sse4_1", "sse4_2", "x2apic", "movbe",
-            "popcnt", "tsc_deadline_timer", "aes", "xsave", "", "avx", "f16c", "rdrand", "hypervisor"}},
+        {"pni", "pclmulqdq", "dtes64", "monitor", "ds_cpl", "vmx", "smx", "est", "tm2", "ssse3",
+            "cid", "sdbg", "fma", "cx16", "xtpr", "pdcm", "", "pcid", "dca", "sse4_1", "sse4_2",
+            "x2apic", "movbe", "popcnt", "tsc_deadline_timer", "aes", "xsave", "", "avx", "f16c",
+            "rdrand", "hypervisor"}},
     {&cpu_features.extended_ecx,
-        {"lahf_lm", "cmp_legacy", "svm", "extapic", "cr8_legacy", "abm", "sse4a", "misalignsse", "3dnowprefetch",
-            "osvw", "ibs", "xop", "skinit", "wdt", [16] = "fma4", [21] = "tbm"}},
+        {"lahf_lm", "cmp_legacy", "svm", "extapic", "cr8_legacy", "abm", "sse4a", "misalignsse",
+            "3dnowprefetch", "osvw", "ibs", "xop", "skinit", "wdt", [16] = "fma4", [21] = "tbm"}},
     {&cpu_features.leaf7_ebx,
-        {"fsgsbase", "tsc_adjust", "sgx", "bmi1", "hle", "avx2", "", "smep", "bmi2", "erms", "invpcid", "rtm",
-            "cqm", "", "mpx", "rdt_a", "avx512f", "avx512dq", "rdseed", "adx", "smap", "avx512ifma", "",
-            "clflushopt", "clwb", "intel_pt", "avx512pf", "avx512er", "avx512cd", "sha_ni", "avx512bw",
-            "avx512vl"}},
-    {&cpu_features.leaf7_ecx,
-        {[1] = "avx512vbmi", [2] = "umip", [6] = "avx512_vbmi2", [8] = "gfni", [9] = "vaes",
-            [10] = "vpclmulqdq", [11] = "avx512_vnni", [12] = "avx512_bitalg", [14] = "avx512_vpopcntdq",
-            [22] = "rdpid"}},
+        {"fsgsbase", "tsc_adjust", "sgx", "bmi1", "hle", "avx2", "", "smep", "bmi2", "erms",
+            "invpcid", "rtm", "cqm", "", "mpx", "rdt_a", "avx512f", "avx512dq", "rdseed", "adx",
+            "smap", "avx512ifma", "", "clflushopt", "clwb", "intel_pt", "avx512pf", "avx512er",
+            "avx512cd", "sha_ni", "avx512bw", "avx512vl"}},
+    {&cpu_features.leaf7_ecx, {[1] = "avx512vbmi",
+                                  [2] = "umip",
+                                  [6] = "avx512_vbmi2",
+                                  [8] = "gfni",
+                                  [9] = "vaes",
+                                  [10] = "vpclmulqdq",
+                                  [11] = "avx512_vnni",
+                                  [12] = "avx512_bitalg",
+                                  [14] = "avx512_vpopcntdq",
+                                  [22] = "rdpid"}},
     {&cpu_features.leaf7_edx, {[4] = "fsrm", [14] = "serialize"}},
     {&cpu_features.xsave_eax, {"xsaveopt", "xsavec", "xgetbv1", "xsaves"}},
 };
@@ -78,7 +92,8 @@ static void signature_split(uint32_t eax, uint32_t *family, uint32_t *model, uin
 void arch_cpuinfo_visit(
     uint32_t cpu, void (*line)(const char *key, const char *value, void *context), void *context)
 {
-    static char flags[FLAGS_BYTES]; // the same for all CPUs: whoever comes later writes the same bytes
+    // The same for all CPUs: whoever comes later writes the same bytes
+    static char flags[FLAGS_BYTES];
     char value[VALUE_BYTES];
     uint32_t family;
     uint32_t model;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Consoles that work from the first instruction on.
 //
-// The debug port (QEMU isa-debugcon, Bochs, Xen) swallows a whole line with one string instruction. The serial
-// port is polled, but no more than once for each filling of its transmit FIFO, and never for ever: a port which
-// does not get ready within its bound loses output instead of stopping the kernel.
+// The debug port (QEMU isa-debugcon, Bochs, Xen) swallows a whole line with one string instruction.
+// The serial port is polled, but no more than once for each filling of its transmit FIFO, and never
+// for ever: a port which does not get ready within its bound loses output instead of stopping the
+// kernel.
 
 #include "kernel/arch/x86/early_console.h"
 
@@ -12,19 +13,21 @@
 
 #include <linux/serial_reg.h>
 
-#define DEBUG_PORT          0xe9
-#define SERIAL_PORT         0x3f8
-#define SERIAL_FIFO_BYTES   16
-#define SERIAL_POLLS_MAX    100000 // some 100 ms on real hardware at a microsecond each
+#define DEBUG_PORT        0xe9
+#define SERIAL_PORT       0x3f8
+#define SERIAL_FIFO_BYTES 16
+#define SERIAL_POLLS_MAX  100000 // some 100 ms on real hardware at a microsecond each
 
 static void debug_port_write(const char *text, size_t len_bytes)
 {
     arch_out8_many(DEBUG_PORT, text, len_bytes);
 }
 
-static struct log_console debug_port_console = {.name = "debug port", .write = debug_port_write, .level = LOG_DEBUG};
+static struct log_console debug_port_console = {
+    .name = "debug port", .write = debug_port_write, .level = LOG_DEBUG};
 
-static unsigned serial_room; // bytes that fit into the FIFO without another look; under the console lock
+// Bytes that fit into the FIFO without another look; under the console lock
+static unsigned serial_room;
 
 static void serial_put(uint8_t byte)
 {
@@ -51,8 +54,8 @@ static void serial_write(const char *text, size_t len_bytes)
 
 static struct log_console serial_console = {.name = "serial", .write = serial_write};
 
-// A UART keeps what is written to its scratch register. The line settings are the loader's or the defaults of the
-// emulated one: 8N1 at the highest rate is set for those that care.
+// A UART keeps what is written to its scratch register. The line settings are the loader's or the
+// defaults of the emulated one: 8N1 at the highest rate is set for those that care.
 static bool serial_probe(void)
 {
     arch_out8(SERIAL_PORT + UART_SCR, 0x5a);

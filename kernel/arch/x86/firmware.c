@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Reads the firmware's tables into struct firmware. kernel/base/acpi_tables.c checks lengths and checksums; here
-// it is decided what to believe, and what to do without.
+// Reads the firmware's tables into struct firmware. kernel/base/acpi_tables.c checks lengths and
+// checksums; here it is decided what to believe, and what to do without.
 
 #include "kernel/arch/x86/firmware.h"
 
@@ -11,11 +11,11 @@
 #include "kernel/core/init.h"
 #include "kernel/core/log.h"
 
-#define LAPIC_ADDRESS_DEFAULT  UINT64_C(0xfee00000)
-#define BIOS_AREA_START        0xe0000
-#define BIOS_AREA_END          0x100000
-#define EBDA_SEGMENT_POINTER   0x40e
-#define EBDA_SEARCH_BYTES      1024
+#define LAPIC_ADDRESS_DEFAULT UINT64_C(0xfee00000)
+#define BIOS_AREA_START       0xe0000
+#define BIOS_AREA_END         0x100000
+#define EBDA_SEGMENT_POINTER  0x40e
+#define EBDA_SEARCH_BYTES     1024
 
 // QEMU's firmware configuration device (docs/specs/fw_cfg.rst).
 #define FW_CFG_SELECTOR  0x510
@@ -143,7 +143,8 @@ static void read_mcfg(const struct acpi_tables *tables)
         firmware.mcfg_count++;
 }
 
-// Number of CPUs from QEMU's configuration device, for machines without tables; 1 if there is none. APIC ids are 0, 1, 2...
+// Number of CPUs from QEMU's configuration device, for machines without tables; 1 if there is none.
+// APIC ids are 0, 1, 2...
 static uint32_t fw_cfg_cpus(void)
 {
     uint8_t bytes[4];

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: MIT
-// What the firmware's tables say about the machine, read once before memory management starts; read-only then.
+// What the firmware's tables say about the machine, read once before memory management starts;
+// read-only then.
 #pragma once
 
 #include "kernel/base/acpi_tables.h"
 #include "kernel/core/percpu.h"
 
-#define FIRMWARE_IOAPICS_MAX 8
-#define FIRMWARE_NODES_MAX   64
+#define FIRMWARE_IOAPICS_MAX     8
+#define FIRMWARE_NODES_MAX       64
 #define FIRMWARE_NODE_MEMORY_MAX 128
-#define FIRMWARE_MCFG_MAX    16
+#define FIRMWARE_MCFG_MAX        16
 
 struct firmware_interrupt {
     uint32_t gsi;

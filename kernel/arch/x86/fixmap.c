@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Device pages of the processor itself. Own small tables in the image: the processor code stands below memory
-// management and can't ask it for mappings.
+// Device pages of the processor itself. Own small tables in the image: the processor code stands
+// below memory management and can't ask it for mappings.
 
 #include "kernel/arch/x86/fixmap.h"
 
@@ -32,6 +32,6 @@ volatile void *fixmap_device(uint64_t phys)
         return NULL;
     uint32_t slot = fixmap_used++;
     fixmap_table[slot] = (phys & PAGE_MASK) | PTE_PRESENT | PTE_WRITE | PTE_UNCACHED | PTE_NX |
-        PTE_GLOBAL | PTE_ACCESSED | PTE_DIRTY;
+                         PTE_GLOBAL | PTE_ACCESSED | PTE_DIRTY;
     return (volatile void *)(FIXMAP_BASE + slot * PAGE_SIZE + (phys & ~PAGE_MASK));
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Device pages of the processor itself (local APIC, I/O APICs) at fixed virtual addresses in the last 2 MiB.
+// Device pages of the processor itself (local APIC, I/O APICs) at fixed virtual addresses in the
+// last 2 MiB.
 #pragma once
 
 #include "kernel/base/types.h"

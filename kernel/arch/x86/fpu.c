@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT
 // Floating point and vector registers.
 //
-// They are switched eagerly with the thread. The area of a thread has the standard (not the compacted) format
-// of XSAVE, because that is what a signal frame holds: delivery is one copy. XSAVES would save bytes only for supervisor state, of which there
-// is none. Kernel threads have no area: the registers keep what the last program had in them, and when that same thread runs
-// again on this CPU, nothing is loaded (fpu_owner, arch.fpu_cpu).
-//   I1  this_cpu(fpu_owner) == t and t->arch.fpu_cpu == this CPU  =>  the registers equal t's area or are newer.
-// The kernel itself uses vector registers only in user_copy.S, which puts them back, with preemption off.
+// They are switched eagerly with the thread. The area of a thread has the standard (not the
+// compacted) format of XSAVE, because that is what a signal frame holds: delivery is one copy.
+// XSAVES would save bytes only for supervisor state, of which there is none. Kernel threads have no
+// area: the registers keep what the last program had in them, and when that same thread runs again
+// on this CPU, nothing is loaded (fpu_owner, arch.fpu_cpu).
+//   I1  this_cpu(fpu_owner) == t and t->arch.fpu_cpu == this CPU  =>  the registers equal t's area
+//       or are newer.
+// The kernel itself uses vector registers only in user_copy.S, which puts them back, with
+// preemption off.
 
 #include "kernel/arch/x86/fpu.h"
 
@@ -56,7 +59,8 @@ struct fpu_area {
     // AVX and so on
 } __aligned(64);
 
-// What marks an area in a signal frame as ours; the software bytes lie in the FXSAVE part, magic2 behind the area. user_copy.S knows the offsets.
+// What marks an area in a signal frame as ours; the software bytes lie in the FXSAVE part, magic2
+// behind the area. user_copy.S knows the offsets.
 struct fpu_signal_marks {
     struct _fpx_sw_bytes software;
     uint32_t magic2;
@@ -68,7 +72,7 @@ static_assert(offsetof(struct fpu_signal_marks, magic2) == 48);
 static_assert(offsetof(struct fpu_signal_marks, area_bytes) == 52);
 static_assert(offsetof(struct fpu_area, xstate_bv) == 512);
 
-static uint64_t xfeatures;      // XCR0; 0: FXSAVE only
+static uint64_t xfeatures; // XCR0; 0: FXSAVE only
 static size_t area_bytes = FXSAVE_BYTES;
 static uint32_t mxcsr_mask = MXCSR_MASK_DEFAULT;
 // Set once by fpu_init():
@@ -125,7 +129,8 @@ void fpu_init_cpu(void)
         xcr0_write(xfeatures);
     registers_reset();
     if (cpu_current() == 0) {
-        // Which bits of MXCSR exist: a program that sets another in its signal frame would make the restore fault.
+        // Which bits of MXCSR exist: a program that sets another in its signal frame would make the
+        // restore fault.
         static struct fxsave probe __aligned(64);
         asm volatile("fxsaveq %0" : "=m"(probe));
         if (probe.mxcsr_mask != 0)
@@ -210,7 +215,8 @@ void arch_thread_copy_user_state(struct thread *to, struct thread *from_current)
     to->arch.gs_base = arch_get_gs_base();
 }
 
-// The initial state; XSTATE_BV 0 says so for everything but x87's control word (by FNINIT's rules) and MXCSR, so no more of an area is read.
+// The initial state; XSTATE_BV 0 says so for everything but x87's control word (by FNINIT's rules)
+// and MXCSR, so no more of an area is read.
 static const struct fpu_area initial_area = {.fx = {.fcw = FCW_INITIAL, .mxcsr = MXCSR_INITIAL}};
 
 // The running thread's registers; its area is written when it is switched away from.
@@ -228,7 +234,7 @@ void arch_thread_reset_user_state(void)
     arch_set_gs_base(0);
 }
 
-// ---- signal frames ---------------------------------------------------------------------------------
+// ---- signal frames ------------------------------------------------------------------------------
 
 size_t arch_fpu_signal_bytes(void)
 {
@@ -244,7 +250,8 @@ int arch_fpu_signal_save(uintptr_t user_buffer)
         // Being preempted meanwhile writes the same values again.
         return copy_to_user(user_buffer, area, area_bytes);
     }
-    // XSAVE straight to the user's memory. (Not XSAVEOPT: also what is in its initial state gets written.)
+    // XSAVE straight to the user's memory. (Not XSAVEOPT: also what is in its initial state gets
+    // written.)
     assert(IS_ALIGNED(user_buffer, 64));
     if (!user_range_ok(user_buffer, area_bytes + FP_XSTATE_MAGIC2_SIZE))
         return -EFAULT;
@@ -259,7 +266,8 @@ static int signal_area_bytes(uintptr_t user_buffer, size_t *len_bytes)
     *len_bytes = FXSAVE_BYTES;
     if (xfeatures == 0)
         return 0;
-    if (copy_from_user(&software, user_buffer + offsetof(struct fxsave, software), sizeof(software)) != 0)
+    if (copy_from_user(
+            &software, user_buffer + offsetof(struct fxsave, software), sizeof(software)) != 0)
         return -EFAULT;
     if (software.magic1 != FP_XSTATE_MAGIC1 || software.xstate_size != area_bytes ||
         software.extended_size < software.xstate_size + FP_XSTATE_MAGIC2_SIZE)
@@ -271,9 +279,10 @@ static int signal_area_bytes(uintptr_t user_buffer, size_t *len_bytes)
     return 0;
 }
 
-// Reads the buffer into the area, in one go without preemption (a switch would overwrite the area with the registers). Pages that are
-// missing are touched in between.
-__noinline static int signal_area_read(struct thread *thread, uintptr_t user_buffer, size_t len_bytes)
+// Reads the buffer into the area, in one go without preemption (a switch would overwrite the area
+// with the registers). Pages that are missing are touched in between.
+__noinline static int signal_area_read(
+    struct thread *thread, uintptr_t user_buffer, size_t len_bytes)
 {
     for (int tries = 0; tries < RESTORE_TRIES; tries++) {
         struct fpu_area *area = area_current_begin(thread);
@@ -321,8 +330,8 @@ int arch_fpu_signal_restore(uintptr_t user_buffer)
         return 0;
     }
     arch_frame_rewritten();
-    // A frame such as we made ourselves is loaded as it lies there. What is different or what the processor does not take is
-    // looked at more closely.
+    // A frame such as we made ourselves is loaded as it lies there. What is different or what the
+    // processor does not take is looked at more closely.
     if (likely(xfeatures != 0 && IS_ALIGNED(user_buffer, 64) &&
                user_range_ok(user_buffer, area_bytes + FP_XSTATE_MAGIC2_SIZE) &&
                user_fpu_signal_load(user_buffer, &signal_marks) == 0))

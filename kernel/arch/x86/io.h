@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Device registers: I/O ports and memory-mapped registers. Each access may leave the guest (about two
-// microseconds under KVM): drivers count them.
+// Device registers: I/O ports and memory-mapped registers. Each access may leave the guest (about
+// two microseconds under KVM): drivers count them.
 #pragma once
 
 #include "kernel/base/types.h"
@@ -41,14 +41,15 @@ static inline void arch_out32(uint16_t port, uint32_t value)
     asm volatile("outl %0, %1" : : "a"(value), "Nd"(port) : "memory");
 }
 
-// Writes `len_bytes` bytes to one port with one string instruction: one exit for all of them where the
-// hypervisor handles them together.
+// Writes `len_bytes` bytes to one port with one string instruction: one exit for all of them where
+// the hypervisor handles them together.
 static inline void arch_out8_many(uint16_t port, const void *bytes, size_t len_bytes)
 {
     asm volatile("rep outsb" : "+S"(bytes), "+c"(len_bytes) : "d"(port) : "memory");
 }
 
-// Memory-mapped registers: exactly one access of that size, in program order with other such accesses.
+// Memory-mapped registers: exactly one access of that size, in program order with other such
+// accesses.
 static inline uint8_t arch_mmio_read8(const volatile void *address)
 {
     return *(const volatile uint8_t *)address;

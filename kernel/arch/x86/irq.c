@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Interrupt vectors and cross-CPU calls.
 //
-// Cross-CPU calls: each CPU has one request of its own, and for each CPU a bitmap says whose requests it has to run. A caller
-// waits until its previous request is done, fills it in, sets its bit at the targets, and interrupts those where the
-// bitmap was empty before. Nothing is allocated and no lock is taken. Whoever waits runs the requests that are meant for him meanwhile, so that
+// Cross-CPU calls: each CPU has one request of its own, and for each CPU a bitmap says whose
+// requests it has to run. A caller waits until its previous request is done, fills it in, sets its
+// bit at the targets, and interrupts those where the bitmap was empty before. Nothing is allocated
+// and no lock is taken. Whoever waits runs the requests that are meant for him meanwhile, so that
 // two callers with interrupts off don't wait for each other for ever.
 
 #include "kernel/core/irq.h"
@@ -92,8 +93,7 @@ void irq_vector_free(uint32_t vector)
     preempt_enable();
 }
 
-void irq_for_each(
-    void (*visit)(uint32_t vector, const char *name, void *context), void *context)
+void irq_for_each(void (*visit)(uint32_t vector, const char *name, void *context), void *context)
 {
     for (uint32_t vector = TRAP_FIRST_EXTERNAL; vector < ARRAY_SIZE(vectors); vector++) {
         if (atomic_load_acquire(&vectors[vector].handler) != NULL)
@@ -107,7 +107,7 @@ uint64_t irq_count(uint32_t vector, uint32_t cpu)
     return atomic_load_relaxed(&(*percpu_of(irq_counts, cpu))[vector]);
 }
 
-// ---- cross-CPU calls ---------------------------------------------------------------------------------
+// ---- cross-CPU calls ----------------------------------------------------------------------------
 
 struct call_request {
     void (*function)(void *argument);
@@ -116,8 +116,9 @@ struct call_request {
 } __cache_aligned;
 
 static PERCPU(struct call_request, call_request);
-static PERCPU(uint64_t, call_senders[BITMAP_WORDS(CPU_MAX)]); // whose requests this CPU has to run; atomic
-static PERCPU(uint32_t, call_is_signalled);                   // an interrupt is on its way; atomic
+// Whose requests this CPU has to run; atomic
+static PERCPU(uint64_t, call_senders[BITMAP_WORDS(CPU_MAX)]);
+static PERCPU(uint32_t, call_is_signalled); // an interrupt is on its way; atomic
 
 // Runs what is waiting for this CPU. Interrupts off.
 static void call_run(void)

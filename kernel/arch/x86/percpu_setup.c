@@ -16,7 +16,8 @@ extern char percpu_start[], percpu_end[], percpu_pristine[];
 
 uintptr_t percpu_offset[CPU_MAX];
 PERCPU(uint32_t, cpu_index);
-// The compiler's stack protector compares with it; it makes the references after link-time optimisation has looked for users.
+// The compiler's stack protector compares with it; it makes the references after link-time
+// optimisation has looked for users.
 [[gnu::used]] PERCPU(uintptr_t, percpu_stack_guard);
 
 size_t percpu_area_bytes(void)
@@ -31,8 +32,8 @@ void __stack_chk_fail(void)
     panic("a kernel stack was overwritten");
 }
 
-// A value that a program can't guess: RDRAND where there is one, else the time stamp counter, stirred. Bits 0 to 7 are zero, so that a
-// string that runs over ends before the guard.
+// A value that a program can't guess: RDRAND where there is one, else the time stamp counter,
+// stirred. Bits 0 to 7 are zero, so that a string that runs over ends before the guard.
 static uintptr_t stack_guard_new(void)
 {
     uint64_t value = __builtin_ia32_rdtsc();

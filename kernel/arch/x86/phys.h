@@ -4,11 +4,12 @@
 
 #include "kernel/base/types.h"
 
-#define PHYS_DIRECT_BASE UINT64_C(0xffff800000000000) // the direct map; mm/page.h calls it PHYS_MAP_BASE
-#define PHYS_BOOT_END    UINT64_C(0x100000000)        // end of what start.S maps
+// The direct map; mm/page.h calls it PHYS_MAP_BASE
+#define PHYS_DIRECT_BASE UINT64_C(0xffff800000000000)
+#define PHYS_BOOT_END    UINT64_C(0x100000000) // end of what start.S maps
 
-// Address in the boot direct map of [phys, phys + len), or NULL when it is not below 4 GiB. Valid until mm_init_early(); for
-// ranges of usable memory for ever.
+// Address in the boot direct map of [phys, phys + len), or NULL when it is not below 4 GiB. Valid
+// until mm_init_early(); for ranges of usable memory for ever.
 static inline void *phys_map_boot(uint64_t phys, uint64_t len_bytes)
 {
     if (range_exceeds(phys, len_bytes, PHYS_BOOT_END))

@@ -8,8 +8,8 @@
 #include "kernel/core/debug_exit.h"
 #include "kernel/core/log.h"
 
-#define SLEEP_TYPE_SHIFT   10 // PM1 control, ACPI 6.5, 4.8.3.2.1
-#define SLEEP_ENABLE       BIT(13)
+#define SLEEP_TYPE_SHIFT         10 // PM1 control, ACPI 6.5, 4.8.3.2.1
+#define SLEEP_ENABLE             BIT(13)
 #define SLEEP_TYPE_SHIFT_REDUCED 2 // sleep control register, 4.8.3.7
 #define SLEEP_ENABLE_REDUCED     BIT(5)
 
@@ -60,10 +60,10 @@ void arch_power_off(void)
             address_write8(&fw->fadt.sleep_control,
                 (uint8_t)(fw->s5.a << SLEEP_TYPE_SHIFT_REDUCED | SLEEP_ENABLE_REDUCED));
         } else {
-            address_write16(&fw->fadt.pm1a_control,
-                (uint16_t)(fw->s5.a << SLEEP_TYPE_SHIFT | SLEEP_ENABLE));
-            address_write16(&fw->fadt.pm1b_control,
-                (uint16_t)(fw->s5.b << SLEEP_TYPE_SHIFT | SLEEP_ENABLE));
+            address_write16(
+                &fw->fadt.pm1a_control, (uint16_t)(fw->s5.a << SLEEP_TYPE_SHIFT | SLEEP_ENABLE));
+            address_write16(
+                &fw->fadt.pm1b_control, (uint16_t)(fw->s5.b << SLEEP_TYPE_SHIFT | SLEEP_ENABLE));
         }
         settle();
     }

@@ -78,5 +78,5 @@ int64_t arch_rtc_read(void)
         return -1;
     int64_t year = value[5] + (value[5] >= 70 ? 1900 : 2000);
     return ((days_since_1970(year, value[4], value[3]) * 24 + value[2]) * 60 + value[1]) * 60 +
-        value[0];
+           value[0];
 }

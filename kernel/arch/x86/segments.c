@@ -68,7 +68,8 @@ void segments_init_idt(void)
     idt[TRAP_MACHINE_CHECK].ist = 3;
 }
 
-// The emergency stack number `index` of three; the CPU's per-CPU offset lies at its top (trap_entry.S).
+// The emergency stack number `index` of three; the CPU's per-CPU offset lies at its top
+// (trap_entry.S).
 static uint64_t emergency_stack(uint8_t *stacks, unsigned index)
 {
     uint8_t *top = stacks + (index + 1) * EMERGENCY_STACK_BYTES;
@@ -94,8 +95,8 @@ void segments_load(void *emergency_stacks)
     // There is no 32-bit user code segment: USER_CS32 stays empty.
     gdt[USER_DS / 8] = UINT64_C(0x00cff3000000ffff);
     gdt[USER_CS / 8] = UINT64_C(0x00affb000000ffff);
-    gdt[TSS_SELECTOR / 8] = (sizeof(*tss) - 1) | (base & 0xffffff) << 16 |
-        UINT64_C(0x89) << 40 | ((base >> 24) & 0xff) << 56;
+    gdt[TSS_SELECTOR / 8] = (sizeof(*tss) - 1) | (base & 0xffffff) << 16 | UINT64_C(0x89) << 40 |
+                            ((base >> 24) & 0xff) << 56;
     gdt[TSS_SELECTOR / 8 + 1] = base >> 32;
 
     struct descriptor_pointer gdt_pointer = {GDT_ENTRIES * 8 - 1, (uint64_t)gdt};
@@ -112,9 +113,9 @@ void segments_load(void *emergency_stacks)
                  "movl %1, %%ss\n"
                  "movl %2, %%eax\n"
                  "ltr %%ax\n"
-                 :
-                 : "i"(KERNEL_CS), "r"(KERNEL_DS), "i"(TSS_SELECTOR)
-                 : "rax", "memory");
+        :
+        : "i"(KERNEL_CS), "r"(KERNEL_DS), "i"(TSS_SELECTOR)
+        : "rax", "memory");
     // No local descriptor table; SYSENTER has no code segment, so that it faults.
     asm volatile("lldt %w0" : : "r"(0));
     uint64_t unused;

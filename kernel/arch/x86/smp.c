@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Start of the other CPUs: INIT and start-up interrupts to all of them, then all run through the trampoline at once and report by setting their bit in
-// cpu_online.
+// Start of the other CPUs: INIT and start-up interrupts to all of them, then all run through the
+// trampoline at once and report by setting their bit in cpu_online.
 //
-// What a CPU needs is allocated before it starts: per-CPU area, stack (its idle thread's), emergency stacks. A CPU whose memory can't be had, or which does not
-// report within its time, stays off and is logged.
+// What a CPU needs is allocated before it starts: per-CPU area, stack (its idle thread's),
+// emergency stacks. A CPU whose memory can't be had, or which does not report within its time,
+// stays off and is logged.
 
 #include "kernel/arch/x86/smp.h"
 
@@ -29,9 +30,10 @@
 #include "kernel/core/upcall.h"
 #include "pv/pv.h"
 
-#define LOW_MEMORY_END     0x9f000
-#define START_TIMEOUT_NS   UINT64_C(10000000000) // vCPUs may wait long for a processor
-#define STARTUP_RETRY_NS   UINT64_C(200000)      // Intel SDM 3A, 9.4.4: a second start-up interrupt after 200 us
+#define LOW_MEMORY_END   0x9f000
+#define START_TIMEOUT_NS UINT64_C(10000000000) // vCPUs may wait long for a processor
+// Intel SDM 3A, 9.4.4: a second start-up interrupt after 200 us
+#define STARTUP_RETRY_NS UINT64_C(200000)
 
 static uint64_t maxcpus = CPU_MAX;
 BOOT_OPTION_U64(maxcpus, "maxcpus", "Start at most this many CPUs (1: only the boot CPU).");
@@ -44,12 +46,14 @@ struct smp_start {
     uint64_t gs_base;
 };
 static_assert(sizeof(struct smp_start) == 24);
-static_assert(offsetof(struct smp_start, stack_top) == 8 && offsetof(struct smp_start, gs_base) == 16);
+static_assert(
+    offsetof(struct smp_start, stack_top) == 8 && offsetof(struct smp_start, gs_base) == 16);
 struct smp_start *smp_starts;
 uint32_t smp_start_count;
 
 extern char trampoline_start[], trampoline_end[], trampoline_gdt_base[], trampoline_gdt[],
-    trampoline_far32[], trampoline_far64[], trampoline_entry32[], trampoline_entry64[], trampoline_data[];
+    trampoline_far32[], trampoline_far64[], trampoline_entry32[], trampoline_entry64[],
+    trampoline_data[];
 void smp_entry_high(void);
 void smp_entry(void);
 
@@ -59,7 +63,8 @@ static PERCPU(void *, emergency_stacks);
 
 void smp_reserve_trampoline(struct memmap *map)
 {
-    if (memmap_allocate(map, PAGE_SIZE, PAGE_SIZE, PAGE_SIZE, LOW_MEMORY_END, &trampoline_phys) != 0)
+    if (memmap_allocate(map, PAGE_SIZE, PAGE_SIZE, PAGE_SIZE, LOW_MEMORY_END, &trampoline_phys) !=
+        0)
         trampoline_phys = 0;
 }
 

@@ -21,8 +21,8 @@ struct switch_frame {
     uint64_t rip;
 };
 
-static void thread_prepare(struct thread *thread, uintptr_t sp, void (*entry)(void),
-    uint64_t r12, uint64_t r13)
+static void thread_prepare(
+    struct thread *thread, uintptr_t sp, void (*entry)(void), uint64_t r12, uint64_t r13)
 {
     struct switch_frame *frame = (struct switch_frame *)sp - 1;
     *frame = (struct switch_frame){.r12 = r12, .r13 = r13, .rip = (uintptr_t)entry};
@@ -71,8 +71,9 @@ void arch_frame_rewritten(void)
 }
 
 // ---- FS and GS bases of programs ----
-// While the kernel runs, the program's FS base is in FS itself and its GS base in MSR_KERNEL_GS_BASE. Without FSGSBASE a
-// program can't change them behind our back, so arch_thread has them at all times.
+// While the kernel runs, the program's FS base is in FS itself and its GS base in
+// MSR_KERNEL_GS_BASE. Without FSGSBASE a program can't change them behind our back, so arch_thread
+// has them at all times.
 
 static inline uint64_t fs_base_read(void)
 {

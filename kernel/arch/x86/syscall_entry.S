@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 // A system call: SYSCALL to SYSRET.
 //
-// The whole struct trap_frame is saved, so that fork, signals and exec find it, but on the way back only what the C code may have
-// changed is loaded: the callee-saved registers still hold the program's values. That holds unless somebody
-// rewrote the frame (exec, rt_sigreturn, signal delivery); all of these set a bit of thread->work, the one word that is tested, and
-// the slow way out loads everything and leaves by IRET. For the same reason RIP and RFLAGS need no check before SYSRET: they are
-// those with which the program came in (RCX and R11 of SYSCALL), and RIP is canonical because the last page of the lower half is never mapped (USER_END).
+// The whole struct trap_frame is saved, so that fork, signals and exec find it, but on the way back
+// only what the C code may have changed is loaded: the callee-saved registers still hold the
+// program's values. That holds unless somebody rewrote the frame (exec, rt_sigreturn, signal
+// delivery); all of these set a bit of thread->work, the one word that is tested, and the slow way
+// out loads everything and leaves by IRET. For the same reason RIP and RFLAGS need no check before
+// SYSRET: they are those with which the program came in (RCX and R11 of SYSCALL), and RIP is
+// canonical because the last page of the lower half is never mapped (USER_END).
 //
 // SFMASK switches off IF, DF, TF, AC, NT: no CLAC or CLD is needed.
 // thread_current()->arch.kernel_stack_top is kept in the per-CPU word cpu_kernel_stack.

@@ -16,6 +16,8 @@ struct arch_thread {
     uintptr_t kernel_stack_top; // what the system call entry and the TSS load
     uint64_t fs_base;           // user FS and GS bases while the thread does not run
     uint64_t gs_base;
-    void *fpu;                  // XSAVE area of a user thread (NULL for kernel threads): its registers while it does not run
-    uint64_t fpu_cpu;           // CPU whose registers may still hold what is in `fpu`; UINT64_MAX: none
+    // XSAVE area of a user thread (NULL for kernel threads): its registers while it does not run
+    void *fpu;
+    // CPU whose registers may still hold what is in `fpu`; UINT64_MAX: none
+    uint64_t fpu_cpu;
 };

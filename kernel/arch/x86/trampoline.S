@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Where the other CPUs start: copied into a page below 1 MiB (smp.c), entered in real mode with CS = page. It goes to long mode with the
-// kernel's page tables (plus the identity map), finds the CPU's number by its APIC id, and continues at smp_entry().
+// Where the other CPUs start: copied into a page below 1 MiB (smp.c), entered in real mode with CS
+// = page. It goes to long mode with the kernel's page tables (plus the identity map), finds the
+// CPU's number by its APIC id, and continues at smp_entry().
 //
-// All CPUs may run through it at the same time: it writes nothing, and every CPU has its stack from the start on.
+// All CPUs may run through it at the same time: it writes nothing, and every CPU has its stack from
+// the start on.
 
 #include "kernel/arch/x86/segments.h"
 
@@ -59,7 +61,8 @@ gdt:
     .quad 0x00cf93000000ffff
 gdt_pointer:
     .word 4 * 8 - 1
-    .globl trampoline_gdt_base, trampoline_far32, trampoline_far64, trampoline_entry32, trampoline_entry64, trampoline_gdt
+    .globl trampoline_gdt_base, trampoline_gdt
+    .globl trampoline_far32, trampoline_far64, trampoline_entry32, trampoline_entry64
 trampoline_gdt_base:
     .long 0                      // linear address of gdt: smp.c
     .balign 4
@@ -83,7 +86,8 @@ trampoline_entry32 = entry32
 trampoline_entry64 = entry64
 
     .section .text.entry, "ax", @progbits
-// On the kernel's mapping. The APIC id (leaf 0xb if it is there, else leaf 1) is looked up in smp_starts: the CPU's stack and GS base.
+// On the kernel's mapping. The APIC id (leaf 0xb if it is there, else leaf 1) is looked up in
+// smp_starts: the CPU's stack and GS base.
     .globl smp_entry_high
 smp_entry_high:
     xorl %eax, %eax

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Exceptions: page faults go to mm, faults of programs become signals, faults of the kernel are either expected at that
-// instruction (exception table) or the end.
+// Exceptions: page faults go to mm, faults of programs become signals, faults of the kernel are
+// either expected at that instruction (exception table) or the end.
 
 #include "kernel/arch/x86/trap.h"
 
@@ -39,13 +39,13 @@ COUNTER(trap, page_faults);
 COUNTER(trap, user_exceptions);
 COUNTER(trap, fixups);
 
-static const char *const trap_names[32] = {
-    "division error", "debug exception", "NMI", "breakpoint", "overflow", "bound range exceeded", "invalid opcode",
-    "no FPU", "double fault", "coprocessor overrun", "invalid TSS", "segment not present", "stack segment fault",
-    "general protection fault", "page fault", "reserved", "x87 error", "alignment check", "machine check", "SIMD error",
-    "virtualization exception", "control protection"};
+static const char *const trap_names[32] = {"division error", "debug exception", "NMI", "breakpoint",
+    "overflow", "bound range exceeded", "invalid opcode", "no FPU", "double fault",
+    "coprocessor overrun", "invalid TSS", "segment not present", "stack segment fault",
+    "general protection fault", "page fault", "reserved", "x87 error", "alignment check",
+    "machine check", "SIMD error", "virtualization exception", "control protection"};
 
-// ---- exception table -----------------------------------------------------------------------------
+// ---- exception table ----------------------------------------------------------------------------
 
 struct exception_entry {
     uintptr_t fault;
@@ -53,11 +53,12 @@ struct exception_entry {
 };
 extern const struct exception_entry exception_table_start[], exception_table_end[];
 
-// Where to continue after a fault at `rip`, or 0. The table is short (some dozens): entry order is that of the link.
+// Where to continue after a fault at `rip`, or 0. The table is short (some dozens): entry order is
+// that of the link.
 static uintptr_t exception_fixup(uintptr_t rip)
 {
     for (const struct exception_entry *entry = exception_table_start; entry < exception_table_end;
-         entry++) {
+        entry++) {
         if (entry->fault == rip)
             return entry->fixup;
     }
@@ -82,9 +83,10 @@ static bool exception_recover(struct trap_frame *frame)
     return true;
 }
 
-// ---- return to user mode ---------------------------------------------------------------------------
+// ---- return to user mode ------------------------------------------------------------------------
 
-// Takes out of a frame that somebody rewrote what a program may not have. After it IRET can't fault. False: there is a signal to deliver.
+// Takes out of a frame that somebody rewrote what a program may not have. After it IRET can't
+// fault. False: there is a signal to deliver.
 static bool frame_sanitize(struct trap_frame *frame)
 {
     frame->cs = USER_CS;
@@ -100,7 +102,8 @@ static bool frame_sanitize(struct trap_frame *frame)
     return true;
 }
 
-// Does all work that waits for the running thread before it returns to user mode. Interrupts are off on return.
+// Does all work that waits for the running thread before it returns to user mode. Interrupts are
+// off on return.
 static void return_to_user(struct trap_frame *frame)
 {
     struct thread *thread = thread_current();
@@ -142,13 +145,14 @@ void trap_start_user(struct trap_frame *frame)
     return_to_user(frame);
 }
 
-// ---- page faults --------------------------------------------------------------------------------------
+// ---- page faults --------------------------------------------------------------------------------
 
 static void page_fault_signal(struct trap_frame *frame, int error, uintptr_t address, uint64_t code)
 {
     struct thread *thread = thread_current();
     thread->trap_vector = TRAP_PAGE_FAULT;
-    thread->trap_error_code = address < USER_END ? code : code | FAULT_PRESENT; // says nothing of the kernel's mappings
+    // Says nothing of the kernel's mappings
+    thread->trap_error_code = address < USER_END ? code : code | FAULT_PRESENT;
     thread->trap_address = address;
     switch (error) {
     case -EFAULT:
@@ -200,7 +204,7 @@ static void page_fault_kernel(struct trap_frame *frame, uintptr_t address)
         code & FAULT_PRESENT ? "not allowed" : "not mapped");
 }
 
-// ---- other exceptions -----------------------------------------------------------------------------------
+// ---- other exceptions ---------------------------------------------------------------------------
 
 // si_code of an x87 or SIMD error from its status and mask bits (both have the same order).
 static int fpu_error_code(uint32_t raised)
@@ -285,13 +289,15 @@ static void exception_user(struct trap_frame *frame, uint64_t vector)
     process_user_trap(frame, signal, code, address);
 }
 
-// Names of the checks of the undefined-behaviour sanitizer (SanitizerHandler of clang 19): the byte in the UD1 instruction that
-// stands for a failed one in the kasan variant.
-static const char *const sanitizer_checks[] = {"addition overflow", "unreachable code", "control flow", "division overflow",
-    "dynamic type", "float conversion overflow", "function type", "implicit conversion", "builtin", "cast", "invalid value",
-    "missing return", "multiplication overflow", "negation overflow", "null argument", "null return",
-    "null argument", "null return", "index out of bounds", "pointer overflow", "shift out of bounds",
-    "subtraction overflow", "misaligned or null pointer, or wrong type", "alignment assumption", "array bound"};
+// Names of the checks of the undefined-behaviour sanitizer (SanitizerHandler of clang 19): the byte
+// in the UD1 instruction that stands for a failed one in the kasan variant.
+static const char *const sanitizer_checks[] = {"addition overflow", "unreachable code",
+    "control flow", "division overflow", "dynamic type", "float conversion overflow",
+    "function type", "implicit conversion", "builtin", "cast", "invalid value", "missing return",
+    "multiplication overflow", "negation overflow", "null argument", "null return", "null argument",
+    "null return", "index out of bounds", "pointer overflow", "shift out of bounds",
+    "subtraction overflow", "misaligned or null pointer, or wrong type", "alignment assumption",
+    "array bound"};
 
 // What failed if `rip` is at a sanitizer's trap (ud1l CHECK(%eax), %eax), else NULL.
 static const char *sanitizer_check(uintptr_t rip)
@@ -345,8 +351,8 @@ int nmi_handler_add(nmi_handler *handler)
 {
     for (int i = 0; i < NMI_HANDLERS_MAX; i++) {
         nmi_handler *none = NULL;
-        if (__atomic_compare_exchange_n(&nmi_handlers[i], &none, handler, false, __ATOMIC_SEQ_CST,
-                __ATOMIC_RELAXED))
+        if (__atomic_compare_exchange_n(
+                &nmi_handlers[i], &none, handler, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
             return 0;
     }
     return -ENOSPC;
@@ -371,7 +377,7 @@ void trap_paranoid(struct trap_frame *frame, uint64_t vector)
     if (vector == TRAP_NMI)
         nmi(frame);
     else
-        panic_with_frame(frame, "%s (exception %lu), CR2 %#lx", trap_names[vector], vector,
-            cr2_read());
+        panic_with_frame(
+            frame, "%s (exception %lu), CR2 %#lx", trap_names[vector], vector, cr2_read());
     this_cpu(preempt_count) -= PREEMPT_NMI;
 }

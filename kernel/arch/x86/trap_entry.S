@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 // Where the processor enters the kernel through the IDT, and how it leaves to user mode by IRET.
 //
-// GS: in the kernel GS holds the CPU's per-CPU offset and MSR_KERNEL_GS_BASE the program's base; SWAPGS exchanges them.
-// An entry from user mode (CS says so) swaps, one from kernel mode does not. That is wrong only in the few instructions
-// of the entry and exit paths where CPL is 0 with the program's GS. Interrupts are off there; what can still come are NMI, #MC and #DF, which have
-// stacks of their own. At the top of each of these stacks lies the CPU's per-CPU offset, so that they need to believe nobody:
-// they save GS as it is, load their own, and put the old one back.
+// GS: in the kernel GS holds the CPU's per-CPU offset and MSR_KERNEL_GS_BASE the program's base;
+// SWAPGS exchanges them. An entry from user mode (CS says so) swaps, one from kernel mode does not.
+// That is wrong only in the few instructions of the entry and exit paths where CPL is 0 with the
+// program's GS. Interrupts are off there; what can still come are NMI, #MC and #DF, which have
+// stacks of their own. At the top of each of these stacks lies the CPU's per-CPU offset, so that
+// they need to believe nobody: they save GS as it is, load their own, and put the old one back.
 
 #include "kernel/arch/x86/asm.h"
 #include "kernel/arch/x86/segments.h"
@@ -14,14 +15,17 @@
 
     .section .text.entry, "ax", @progbits
 
-// 256 entries of 16 bytes: a number in the place of syscall_number (struct trap_frame), an error code of 0 where the processor gives none.
+// 256 entries of 16 bytes: a number in the place of syscall_number (struct trap_frame), an error
+// code of 0 where the processor gives none.
     .globl trap_vectors
     .balign 16
 trap_vectors:
     vector = 0
     .rept 256
     .balign 16
-    .if vector != 8 && (vector < 10 || vector > 14) && vector != 17 && vector != 21 && vector != 29 && vector != 30
+    has_code = vector == 8 || (vector >= 10 && vector <= 14) || vector == 17 || vector == 21
+    has_code = has_code || vector == 29 || vector == 30
+    .if !has_code
     pushq $0
     .endif
     pushq $(vector - 128)        // fits one byte
@@ -46,7 +50,8 @@ FUNCTION trap_entry
     movq $-1, FRAME_SYSCALL(%rsp)
     movq %rsp, %rdi
     call trap_dispatch           // (frame, vector)
-    // trap_dispatch() has done what is to be done before a return to user mode, and switched interrupts off.
+    // trap_dispatch() has done what is to be done before a return to user mode, and switched
+    // interrupts off.
     .globl trap_return
 trap_return:
     testb $3, FRAME_CS(%rsp)
@@ -81,7 +86,8 @@ paranoid_entry:
     addq $16, %rsp
     iretq
 
-// First instruction of a new kernel thread (arch_thread_init_kernel): R12 function, R13 argument; RAX the thread that ran before.
+// First instruction of a new kernel thread (arch_thread_init_kernel): R12 function, R13 argument;
+// RAX the thread that ran before.
 FUNCTION thread_start_kernel
     movq %rax, %rdi
     xorl %ebp, %ebp
@@ -102,8 +108,8 @@ FUNCTION thread_start_user
     jmp trap_return
 END_FUNCTION thread_start_user
 
-// struct thread *switch_stacks(uintptr_t *save_sp, uintptr_t load_sp, struct thread *from): the second half of arch_switch(). Returns
-// `from` on the other stack.
+// struct thread *switch_stacks(uintptr_t *save_sp, uintptr_t load_sp, struct thread *from): the
+// second half of arch_switch(). Returns `from` on the other stack.
 FUNCTION switch_stacks
     pushq %rbp
     pushq %rbx

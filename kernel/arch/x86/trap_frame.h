@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Registers of interrupted code, as the entry code in trap_entry.S and syscall_entry.S lays them on the kernel stack.
+// Registers of interrupted code, as the entry code in trap_entry.S and syscall_entry.S lays them on
+// the kernel stack.
 #pragma once
 
 #include "kernel/base/types.h"
@@ -8,8 +9,9 @@
 struct trap_frame {
     uint64_t r15, r14, r13, r12, rbp, rbx;
     uint64_t r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi;
-    uint64_t syscall_number; // for a system call the number (rax at entry), UINT64_MAX otherwise: restart logic, ptrace
-    uint64_t error_code;     // exceptions that have one, else 0
+    // For a system call the number (rax at entry), UINT64_MAX otherwise: restart logic, ptrace
+    uint64_t syscall_number;
+    uint64_t error_code; // exceptions that have one, else 0
     uint64_t rip, cs, rflags, rsp, ss;
 };
 

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: MIT
 // The time stamp counter as a clock.
 //
-// Its frequency comes, in this order, from the hypervisor (CPUID 0x40000010, which VMware defined and QEMU gives with KVM),
-// from CPUID 0x15, or from comparison with the PIT (1.193182 MHz). Nothing is waited for: the PIT is read at the very
-// start (twice: the rough figure between the two tells a long pause of the vCPU later on from a fast counter), again when the clock is first needed, and later by timers (10 ms, 100 ms, 1 s...). Each reading makes the window longer and the
-// frequency better. The PIT's 16 bits go round every 54.9 ms; how often they did in between follows from
-// the frequency known until then, so the first two readings have to be less than that apart.
+// Its frequency comes, in this order, from the hypervisor (CPUID 0x40000010, which VMware defined
+// and QEMU gives with KVM), from CPUID 0x15, or from comparison with the PIT (1.193182 MHz).
+// Nothing is waited for: the PIT is read at the very start (twice: the rough figure between the two
+// tells a long pause of the vCPU later on from a fast counter), again when the clock is first
+// needed, and later by timers (10 ms, 100 ms, 1 s...). Each reading makes the window longer and the
+// frequency better. The PIT's 16 bits go round every 54.9 ms; how often they did in between follows
+// from the frequency known until then, so the first two readings have to be less than that apart.
 //
-// The parameters of the clock exist twice and readers use the copy that is not being written (sequence bit 0), so that an NMI
-// in the middle of an update reads a good one, and nobody ever waits.
+// The parameters of the clock exist twice and readers use the copy that is not being written
+// (sequence bit 0), so that an NMI in the middle of an update reads a good one, and nobody ever
+// waits.
 
 #include "kernel/arch/x86/tsc.h"
 
@@ -18,21 +21,21 @@
 #include "kernel/base/atomic.h"
 #include "kernel/core/log.h"
 
-#define PIT_HZ          1193182
-#define PIT_CHANNEL0    0x40
-#define PIT_COMMAND     0x43
-#define PIT_RATE_MODE   0x34 // channel 0, both bytes, mode 2
-#define PIT_LATCH0      0x00
-#define PIT_PERIOD      65536
+#define PIT_HZ        1193182
+#define PIT_CHANNEL0  0x40
+#define PIT_COMMAND   0x43
+#define PIT_RATE_MODE 0x34 // channel 0, both bytes, mode 2
+#define PIT_LATCH0    0x00
+#define PIT_PERIOD    65536
 
-#define PIT_TICKS_MIN   3      // fewer tell nothing
-#define READ_GAP_TICKS  100000 // a longer reading is tried again: 33 us at 3 GHz
+#define PIT_TICKS_MIN  3      // fewer tell nothing
+#define READ_GAP_TICKS 100000 // a longer reading is tried again: 33 us at 3 GHz
 
-#define HZ_MIN UINT64_C(10000000)
-#define HZ_MAX UINT64_C(20000000000)
+#define HZ_MIN   UINT64_C(10000000)
+#define HZ_MAX   UINT64_C(20000000000)
 #define HZ_GUESS UINT64_C(1000000000) // without any reference at all
 
-#define CPUID_HYPERVISOR       0x40000000
+#define CPUID_HYPERVISOR        0x40000000
 #define CPUID_HYPERVISOR_TIMING 0x40000010
 
 enum source { SOURCE_NONE, SOURCE_EXACT, SOURCE_PIT };
@@ -52,7 +55,8 @@ static struct {
     struct tsc_parameters copy[2];
 } clock;
 
-// a * b / divisor, UINT64_MAX if that does not fit. One MUL, one DIV: the compiler would call a library.
+// a * b / divisor, UINT64_MAX if that does not fit. One MUL, one DIV: the compiler would call a
+// library.
 static uint64_t mul_div(uint64_t a, uint64_t b, uint64_t divisor)
 {
     uint64_t low;
@@ -71,7 +75,8 @@ static uint16_t pit_read(void)
     return (uint16_t)(low | arch_in8(PIT_CHANNEL0) << 8);
 }
 
-// The PIT and the TSC at the same moment: as good as three tries allow, as the vCPU may be stopped in between.
+// The PIT and the TSC at the same moment: as good as three tries allow, as the vCPU may be stopped
+// in between.
 static uint16_t reference_read(uint64_t *tsc)
 {
     uint16_t best = 0;
@@ -155,7 +160,8 @@ static uint64_t mult_of(uint64_t hz)
 static uint64_t to_ns(const struct tsc_parameters *p, uint64_t tsc)
 {
     uint64_t delta = tsc - p->base_tsc;
-    if (unlikely((int64_t)delta < 0)) // another CPU has just set a base that lies ahead of our counter
+    // Another CPU has just set a base that lies ahead of our counter
+    if (unlikely((int64_t)delta < 0))
         delta = 0;
     return p->base_ns + (uint64_t)(((unsigned __int128)delta * p->mult) >> 32);
 }

@@ -4,12 +4,13 @@
 
 #include "kernel/base/types.h"
 
-// First reading of a reference clock: the earlier, the longer the window in which the frequency is measured. First thing at boot.
+// First reading of a reference clock: the earlier, the longer the window in which the frequency is
+// measured. First thing at boot.
 void tsc_first_reading(void);
 // Finds the frequency, as well as it can be known now, and starts the clock at 0. Boot CPU.
 void tsc_init(void);
-// Reads the reference again and corrects the rate; the clock stays continuous. False: the frequency is exact, no need to
-// come again. One caller at a time.
+// Reads the reference again and corrects the rate; the clock stays continuous. False: the frequency
+// is exact, no need to come again. One caller at a time.
 bool tsc_refine(void);
 uint64_t tsc_frequency_hz(void);
 // Nanoseconds since tsc_init(). Any context, NMI included.

@@ -42,7 +42,8 @@ int64_t user_copy_string(char *dst, uintptr_t src, size_t size)
         return -EFAULT;
     if (size == 0)
         return -ENAMETOOLONG;
-    // A string that reaches the end of user space without a NUL has a bad address behind its last byte.
+    // A string that reaches the end of user space without a NUL has a bad address behind its last
+    // byte.
     size_t limit = MIN(size, USER_END - src);
     int64_t len = user_string_bytes(dst, (const char *)src, limit);
     if (len == (int64_t)limit)

@@ -6,7 +6,8 @@
 
 size_t user_copy_bytes(void *to, const void *from, size_t len_bytes); // bytes not copied
 size_t user_clear_bytes(void *to, size_t len_bytes);                  // bytes not cleared
-// Copies up to and including the NUL, at most `len_bytes`. Bytes copied without NUL, or `len_bytes` when there was none, or -EFAULT.
+// Copies up to and including the NUL, at most `len_bytes`. Bytes copied without NUL, or `len_bytes`
+// when there was none, or -EFAULT.
 int64_t user_string_bytes(char *to, const char *from, size_t len_bytes);
 int user_load_u32(uint32_t *value, uintptr_t from); // 0 or -EFAULT
 int user_load_u64(uint64_t *value, uintptr_t from);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Copies to and from user memory, and the kernel's memcpy and memset.
 //
-// Sizes up to 64 bytes go by pairs of 8-byte moves which overlap in the middle; longer ones by REP MOVSB where the
-// processor is quick at it (FSRM, or ERMS from 256 bytes on), else by REP MOVSQ. When any of it faults and the page can't be had, the copy starts again
-// byte by byte, so that it ends exactly at the bad byte: the slow way is only taken on the way to EFAULT.
+// Sizes up to 64 bytes go by pairs of 8-byte moves which overlap in the middle; longer ones by REP
+// MOVSB where the processor is quick at it (FSRM, or ERMS from 256 bytes on), else by REP MOVSQ.
+// When any of it faults and the page can't be had, the copy starts again byte by byte, so that it
+// ends exactly at the bad byte: the slow way is only taken on the way to EFAULT.
 
 #include "kernel/arch/x86/asm.h"
 
@@ -123,7 +124,8 @@ FUNCTION memmove
     negq %rax
     cmpq %rdx, %rax              // no overlap at all
     jae memcpy
-    // The source starts inside the destination: upwards, word by word (memcpy stores the end first).
+    // The source starts inside the destination: upwards, word by word (memcpy stores the end
+    // first).
     movq %rdi, %rax
     xorl %ecx, %ecx
 6:  leaq 8(%rcx), %r8
@@ -224,8 +226,8 @@ clear_fault:
     ret
 END_FUNCTION user_clear_bytes
 
-// Bytes up to the NUL. Eight at a time while they lie in one page with the first (so that a fault is the string's
-// own), looking for a zero byte by carries; the rest one by one.
+// Bytes up to the NUL. Eight at a time while they lie in one page with the first (so that a fault
+// is the string's own), looking for a zero byte by carries; the rest one by one.
 FUNCTION user_string_bytes
     STAC
     xorl %eax, %eax
@@ -272,7 +274,8 @@ FUNCTION user_string_bytes
     jz 5f
     incq %rax
     jmp 3b
-    // The NUL is in R10: its place is that of the lowest set bit of R11. The bytes behind it fit, and are copied too.
+    // The NUL is in R10: its place is that of the lowest set bit of R11. The bytes behind it fit,
+    // and are copied too.
 4:  movq %r10, (%rdi, %rax)
     bsfq %r11, %r11
     shrl $3, %r11d
@@ -330,7 +333,8 @@ word_fault:
     ret
 END_FUNCTION user_exchange_u32
 
-// What struct fpu_signal_marks (fpu.c) holds, and where a signal frame has it; see user_access.h for the two functions.
+// What struct fpu_signal_marks (fpu.c) holds, and where a signal frame has it; see user_access.h
+// for the two functions.
 #define MARKS_MAGIC1     0 // and extended_size behind it
 #define MARKS_FEATURES   8
 #define MARKS_SIZE       16 // and 4 bytes of padding
@@ -450,7 +454,8 @@ fpu_fault:
 END_FUNCTION fpu_registers_load_safe
 
 // ---- whole pages ----
-// 32-byte stores where AVX is the quickest that there is; the register is put back, as it may hold a program's value. Preemption is off.
+// 32-byte stores where AVX is the quickest that there is; the register is put back, as it may hold
+// a program's value. Preemption is off.
 
 FUNCTION clear_page_rep
     movl $512, %ecx

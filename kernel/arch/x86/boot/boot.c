@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // What the boot loader handed over becomes struct boot_info: the first C code of the kernel.
 //
-// Loaders' structures are read where they lie, through the boot page tables (first 4 GiB), and copied;
-// nothing of them is needed afterwards. Every address and count is checked; a bad one ends the boot with a message.
+// Loaders' structures are read where they lie, through the boot page tables (first 4 GiB), and
+// copied; nothing of them is needed afterwards. Every address and count is checked; a bad one ends
+// the boot with a message.
 
 #include "kernel/arch/x86/boot/protocol.h"
 #include "kernel/arch/x86/early_console.h"
@@ -23,8 +24,8 @@
 #include <efi/efi.h>
 #include <xen/arch-x86/hvm/start_info.h>
 
-#define MEMORY_RANGES_MAX 512
-#define LOADER_SIGNATURE_64  0x34364c45 // "EL64", boot_params.efi_info
+#define MEMORY_RANGES_MAX   512
+#define LOADER_SIGNATURE_64 0x34364c45 // "EL64", boot_params.efi_info
 
 struct boot_info boot_info;
 static struct memmap_range memory_ranges[MEMORY_RANGES_MAX];
@@ -78,8 +79,8 @@ static void read_pvh(uint64_t info_phys)
     if (info->version < 1 || info->memmap_entries == 0)
         panic("boot: start info without memory map (version %u)", info->version);
 
-    const struct hvm_memmap_table_entry *map = loader_data(
-        info->memmap_paddr, info->memmap_entries * sizeof(*map), "memory map");
+    const struct hvm_memmap_table_entry *map =
+        loader_data(info->memmap_paddr, info->memmap_entries * sizeof(*map), "memory map");
     for (uint32_t i = 0; i < info->memmap_entries; i++)
         memory_add(map[i].addr, map[i].size, memmap_type_of_e820(map[i].type));
 
@@ -97,7 +98,7 @@ static void read_efi_map(struct efi_info info)
     if (info.efi_memdesc_size < sizeof(EFI_MEMORY_DESCRIPTOR))
         panic("boot: EFI memory descriptors of %u bytes", info.efi_memdesc_size);
     for (uint64_t at = 0; info.efi_memmap_size - at >= info.efi_memdesc_size;
-         at += info.efi_memdesc_size) {
+        at += info.efi_memdesc_size) {
         const EFI_MEMORY_DESCRIPTOR *range = (const void *)(map + at);
         if (range->NumberOfPages > MEMMAP_ADDRESS_LIMIT >> PAGE_SHIFT)
             panic("boot: EFI memory range of %lu pages", range->NumberOfPages);
@@ -170,10 +171,9 @@ void boot_main(uint32_t protocol, uint64_t info_phys)
     memory_claim(boot_info.kernel_phys_start, boot_info.kernel_phys_end, "the kernel");
     if (boot_info.initrd_len_bytes != 0) {
         uint64_t end = boot_info.initrd_phys + boot_info.initrd_len_bytes;
-        if (boot_info.initrd_phys < boot_info.kernel_phys_end &&
-            end > boot_info.kernel_phys_start)
-            panic("boot: the initial file system at %#lx overlaps the kernel",
-                boot_info.initrd_phys);
+        if (boot_info.initrd_phys < boot_info.kernel_phys_end && end > boot_info.kernel_phys_start)
+            panic(
+                "boot: the initial file system at %#lx overlaps the kernel", boot_info.initrd_phys);
         memory_claim(ALIGN_DOWN(boot_info.initrd_phys, PAGE_SIZE), ALIGN_UP(end, PAGE_SIZE),
             "the initial file system");
     }

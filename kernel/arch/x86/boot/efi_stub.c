@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
-// The UEFI program at the head of the image: gathers what the Linux boot protocol's boot_params holds, moves the kernel to a
-// multiple of 2 MiB below 4 GiB, leaves the firmware, and enters the kernel by linux64_entry.
+// The UEFI program at the head of the image: gathers what the Linux boot protocol's boot_params
+// holds, moves the kernel to a multiple of 2 MiB below 4 GiB, leaves the firmware, and enters the
+// kernel by linux64_entry.
 //
-// It runs where the firmware loaded the PE image, not where it was linked: compiled position-independent, without stack
-// protector, sanitizers or LTO (BUILD.gn); it calls nothing of the kernel. Initial file system and command line come from the
-// PE sections `.initrd` and `.cmdline` if the image builder added them, else from the LoadFile2 protocol with
-// Linux's initrd media GUID (what QEMU -initrd gives) and from the load options.
+// It runs where the firmware loaded the PE image, not where it was linked: compiled
+// position-independent, without stack protector, sanitizers or LTO (BUILD.gn); it calls nothing of
+// the kernel. Initial file system and command line come from the PE sections `.initrd` and
+// `.cmdline` if the image builder added them, else from the LoadFile2 protocol with Linux's initrd
+// media GUID (what QEMU -initrd gives) and from the load options.
 
 #define GNU_EFI_USE_MS_ABI 1
 #define HAVE_USE_MS_ABI    1
@@ -74,7 +76,7 @@ static void *allocate(EFI_BOOT_SERVICES *boot, UINT64 len)
     return (void *)address;
 }
 
-// ---- sections of our own PE image --------------------------------------------------------------------
+// ---- sections of our own PE image ---------------------------------------------------------------
 
 static UINT32 read32(const UINT8 *at)
 {
@@ -100,7 +102,7 @@ static const UINT8 *section_find(const EFI_LOADED_IMAGE *loaded, const char *nam
     return NULL;
 }
 
-// ---- command line -------------------------------------------------------------------------------------
+// ---- command line -------------------------------------------------------------------------------
 
 static void command_line_read(const EFI_LOADED_IMAGE *loaded, char *line)
 {
@@ -112,14 +114,14 @@ static void command_line_read(const EFI_LOADED_IMAGE *loaded, char *line)
             line[out++] = (char)section[i];
     } else if (loaded->LoadOptions != NULL) {
         const CHAR16 *options = loaded->LoadOptions;
-        for (UINT64 i = 0; i < loaded->LoadOptionsSize / 2 && options[i] != 0 &&
-                           out < COMMAND_LINE_BYTES - 1; i++)
+        for (UINT64 i = 0;
+            i < loaded->LoadOptionsSize / 2 && options[i] != 0 && out < COMMAND_LINE_BYTES - 1; i++)
             line[out++] = options[i] < 0x80 ? (char)options[i] : '?';
     }
     line[out] = 0;
 }
 
-// ---- initial file system ------------------------------------------------------------------------------
+// ---- initial file system ------------------------------------------------------------------------
 
 struct initrd_path {
     VENDOR_DEVICE_PATH vendor;
@@ -166,7 +168,7 @@ static EFI_STATUS initrd_read(
     return status;
 }
 
-// ---- the rest -----------------------------------------------------------------------------------------
+// ---- the rest -----------------------------------------------------------------------------------
 
 static UINT64 rsdp_find(const EFI_SYSTEM_TABLE *system)
 {
@@ -183,8 +185,8 @@ static UINT64 rsdp_find(const EFI_SYSTEM_TABLE *system)
     return found;
 }
 
-// Gets the memory map and leaves the firmware. The map changes with every allocation, so the buffer comes first, and a map that
-// got stale in between is fetched again.
+// Gets the memory map and leaves the firmware. The map changes with every allocation, so the buffer
+// comes first, and a map that got stale in between is fetched again.
 static EFI_STATUS leave_firmware(EFI_BOOT_SERVICES *boot, EFI_HANDLE image, struct efi_info *info)
 {
     UINTN size = 0;

@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: MIT
-// Head of the file lodger.efi, which is a PE image for UEFI and a bzImage for the Linux boot protocol at once; the kernel
-// image follows it. Exactly one page: 8 "setup sectors".
+// Head of the file lodger.efi, which is a PE image for UEFI and a bzImage for the Linux boot
+// protocol at once; the kernel image follows it. Exactly one page: 8 "setup sectors".
 //
-//   0x000  MZ, PE and section headers (PE/COFF specification 8.3). Room for three more sections: `.initrd` and
-//          `.cmdline` are added by the image builder; boot/efi_stub.c looks for them.
+//   0x000  MZ, PE and section headers (PE/COFF specification 8.3). Room for three more sections:
+//          `.initrd` and `.cmdline` are added by the image builder; boot/efi_stub.c looks for them.
 //   0x1f1  setup_header (Linux x86 boot protocol 2.15)
-//   0x26c  the real-mode part, for loaders that start in real mode (QEMU's and other BIOS loaders): collects the memory map
-//          from the BIOS, switches to protected mode and enters the kernel by its 32-bit entry.
+//   0x26c  the real-mode part, for loaders that start in real mode (QEMU's and other BIOS loaders):
+//          collects the memory map from the BIOS, switches to protected mode and enters the kernel
+//          by its 32-bit entry.
 
 #define __ASSEMBLY__ // bootparam.h asks for this one
 #include <asm/bootparam.h>
 
 #define SETUP_SECTORS  8
 #define E820_ENTRIES_MAX 128 // E820_MAX_ENTRIES_ZEROPAGE
-#define BOOT_PARAMS    0x1000 // offset in the real-mode segment, behind this page: struct boot_params is built there
+// offset in the real-mode segment, behind this page: struct boot_params is built there
+#define BOOT_PARAMS    0x1000
 #define OFFSET_E820_ENTRIES 0x1e8
 #define OFFSET_HEADER       0x1f1
 #define OFFSET_E820_TABLE   0x2d0

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 // The first instructions, for all boot protocols.
 //
-//   pvh_entry      32-bit, paging off, EBX = struct hvm_start_info (Xen docs/misc/pvh.pandoc); image where it was linked
+//   pvh_entry      32-bit, paging off, EBX = struct hvm_start_info (Xen docs/misc/pvh.pandoc);
+//                  image where it was linked
 //   linux32_entry  32-bit, paging off, ESI = struct boot_params; image anywhere below 4 GiB
-//   linux64_entry  64-bit, RSI = struct boot_params; image anywhere below 4 GiB, identity-mapped. It goes back
-//                  to 32-bit mode, so that there is one path only. Also the entry of the ELF file.
+//   linux64_entry  64-bit, RSI = struct boot_params; image anywhere below 4 GiB, identity-mapped.
+//                  It goes back to 32-bit mode, so that there is one path only. Also the entry of
+//                  the ELF file.
 //
 // From there: move the image to a multiple of 2 MiB, build page tables, long mode, boot_main().
 // The first page tables: identity and direct map of the first 4 GiB, and the image.
@@ -83,8 +85,8 @@ linux64_entry:
     movl %esi, %esi
     leaq linux32_entry(%rip), %rbp
     leaq 0x1e8(%rsi), %rsp
-    // Descriptor table pointer and far pointer lie in boot_params.scratch and in what we overwrite of our own code:
-    // nothing of the loader's is needed but boot_params.
+    // Descriptor table pointer and far pointer lie in boot_params.scratch and in what we overwrite
+    // of our own code: nothing of the loader's is needed but boot_params.
     leaq boot_gdt(%rip), %rax
     movq %rax, boot_gdt_pointer + 2(%rip)
     lgdt boot_gdt_pointer(%rip)
@@ -234,7 +236,8 @@ kernel_phys_base:
 
     .section .bss.page_aligned, "aw", @nobits
     .balign 4096
-    .globl kernel_page_table, boot_pointers_identity, boot_pointers_image, boot_stack, boot_stack_top
+    .globl kernel_page_table, boot_pointers_identity, boot_pointers_image
+    .globl boot_stack, boot_stack_top
 kernel_page_table:
     .skip 4096
 boot_pointers_identity:
