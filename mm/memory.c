@@ -100,6 +100,8 @@ static void run_exclude(uint64_t start_pfn, uint64_t end_pfn)
 
 static void runs_collect(void)
 {
+    // The loader's information has been read, so what firmware used at boot time is ours.
+    memmap_reclaim(&boot_info.memory);
     uint64_t cursor = 0, start, end;
     while (memmap_next_usable(&boot_info.memory, &cursor, &start, &end))
         run_add(start >> PAGE_SHIFT, end >> PAGE_SHIFT);

@@ -267,8 +267,10 @@ void tlb_flush_kernel(uintptr_t start, uintptr_t end)
     arch_irq_restore(flags);
     struct cpumask others = cpu_online;
     cpumask_clear(&others, cpu_current());
-    if (!cpumask_is_empty(&others) && arch_irqs_enabled())
+    if (!cpumask_is_empty(&others)) {
+        assert(arch_irqs_enabled()); // during start-up, with interrupts off, there are no others
         pv_flush_tlb_others(&others, start, end);
+    }
     preempt_enable();
 }
 

@@ -255,7 +255,7 @@ enum memmap_type memmap_type_of_e820(uint32_t type)
     case 1: // AddressRangeMemory
         return MEMMAP_USABLE;
     case 3: // AddressRangeACPI
-        return MEMMAP_RECLAIMABLE;
+        return MEMMAP_ACPI_TABLES;
     case 4: // AddressRangeNVS
         return MEMMAP_ACPI_NVS;
     case 5: // AddressRangeUnusable
@@ -285,6 +285,8 @@ enum memmap_type memmap_type_of_efi(uint32_t type, uint64_t attributes)
         if ((attributes & write_back) == 0 || (attributes & (specific_purpose | runtime)) != 0) {
             return MEMMAP_RESERVED;
         }
+        if (type == 9)
+            return MEMMAP_ACPI_TABLES;
         return type == 7 ? MEMMAP_USABLE : MEMMAP_RECLAIMABLE;
     case 8: // EfiUnusableMemory
         return MEMMAP_UNUSABLE;
@@ -302,6 +304,7 @@ const char *memmap_type_name(enum memmap_type type)
     static const char *const names[] = {
         [MEMMAP_USABLE] = "usable",
         [MEMMAP_RECLAIMABLE] = "reclaimable",
+        [MEMMAP_ACPI_TABLES] = "ACPI tables",
         [MEMMAP_IN_USE] = "in use",
         [MEMMAP_PERSISTENT] = "persistent",
         [MEMMAP_ACPI_NVS] = "ACPI NVS",

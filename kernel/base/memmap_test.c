@@ -193,7 +193,7 @@ static void types_are_translated(void **state)
     const uint64_t write_back = BIT(3);
     assert_int_equal(memmap_type_of_e820(1), MEMMAP_USABLE);
     assert_int_equal(memmap_type_of_e820(2), MEMMAP_RESERVED);
-    assert_int_equal(memmap_type_of_e820(3), MEMMAP_RECLAIMABLE);
+    assert_int_equal(memmap_type_of_e820(3), MEMMAP_ACPI_TABLES);
     assert_int_equal(memmap_type_of_e820(4), MEMMAP_ACPI_NVS);
     assert_int_equal(memmap_type_of_e820(5), MEMMAP_UNUSABLE);
     assert_int_equal(memmap_type_of_e820(7), MEMMAP_PERSISTENT);
@@ -203,6 +203,7 @@ static void types_are_translated(void **state)
     assert_int_equal(memmap_type_of_efi(7, 0), MEMMAP_RESERVED);
     assert_int_equal(memmap_type_of_efi(7, write_back | BIT(18)), MEMMAP_RESERVED);
     assert_int_equal(memmap_type_of_efi(4, write_back), MEMMAP_RECLAIMABLE);
+    assert_int_equal(memmap_type_of_efi(9, write_back), MEMMAP_ACPI_TABLES);
     assert_int_equal(memmap_type_of_efi(6, write_back), MEMMAP_RESERVED);
     assert_int_equal(memmap_type_of_efi(8, write_back), MEMMAP_UNUSABLE);
     assert_int_equal(memmap_type_of_efi(10, write_back), MEMMAP_ACPI_NVS);
