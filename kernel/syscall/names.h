@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The names of all system calls of the x86-64 Linux ABI. Their numbers are those of asm/unistd_64.h; a name
 // that no SYSCALLn() defines is bound to syscall_unimplemented (table.c). Alphabetical.
+#pragma once
+
 #define SYSCALL_NAMES(X) \
     X(_sysctl) \
     X(accept) \

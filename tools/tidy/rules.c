@@ -140,7 +140,9 @@ static void check_line(const struct line *line)
             complain(line, RULE_UNFINISHED);
         }
     }
-    if (ends_with(line->path, ".c") && starts_with(line->text, "extern ")) {
+    // Symbols of the linker script and of assembly are arrays; POSIX leaves the declaration of environ to programs.
+    if (ends_with(line->path, ".c") && starts_with(line->text, "extern ") &&
+        strstr(line->text, "[]") == NULL && !has_word(line->text, "environ")) {
         complain(line, RULE_EXTERN_IN_C);
     }
     if (is_portable_kernel_code(line->path) && !ends_with(line->path, ".S") &&

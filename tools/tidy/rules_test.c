@@ -58,6 +58,8 @@ static void test_extern(void **state)
     assert_int_equal(
         breaches("mm/a.h", LICENCE "#pragma once\nextern int a;\n", RULE_EXTERN_IN_C), 0);
     assert_int_equal(breaches("mm/a.c", LICENCE "int external;\n", RULE_EXTERN_IN_C), 0);
+    assert_int_equal(
+        breaches("mm/a.c", LICENCE "extern char start[], end[];\n", RULE_EXTERN_IN_C), 0);
 }
 
 static void test_nogncheck(void **state)
