@@ -55,7 +55,7 @@ static void usage_sum_locked(struct process *process, struct task_usage *usage)
     *usage = process->dead_threads;
     struct task *task;
     list_for_each_entry (task, &process->threads, thread_node) {
-        if (!task->exiting) // those are in dead_threads already
+        if (!task->accounted)
             task_usage_add_task(usage, task);
     }
 }

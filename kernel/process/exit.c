@@ -241,37 +241,44 @@ void process_release_finish(struct task *leader)
 
 // ---- exit --------------------------------------------------------------------------------------
 
-// Marks the task as dying; true when it is the last of its process. From here on it takes no
-// signals.
-static bool leave_process(struct task *task, uint32_t status)
+// Marks the task as dying: from here on it takes no signals.
+static void begin_exit(struct task *task, uint32_t status)
 {
     struct process *process = task->process;
     uint64_t flags = spin_lock_irqsave(&task->handlers->lock);
     task->exiting = true;
     task->exit_code = process->group_exit ? process->group_exit_code : status;
     bool stop_complete = process_stop_thread_left(task) && process->thread_count > 1;
-    bool last = --process->thread_count == 0;
-    if (last && !process->group_exit) {
-        process->group_exit = true;
-        process->group_exit_code = process->leader->exiting && task != process->leader
-                                       ? process->leader->exit_code
-                                       : task->exit_code;
-    }
-    task_usage_add_task(&process->dead_threads, task);
     // Signals that only this task could take go to the others.
-    if (!last && process->pending.pending != 0) {
+    if (process->pending.pending != 0) {
         struct task *other;
         list_for_each_entry (other, &process->threads, thread_node) {
             if (!other->exiting && (process->pending.pending & ~other->signal_mask) != 0)
                 signal_wake(other, false);
         }
     }
+    spin_unlock_irqrestore(&task->handlers->lock, flags);
+    if (stop_complete)
+        process_notify_stop(process, CLD_STOPPED);
+}
+
+// The task holds nothing any more: who waits for the process finds its files closed and its memory free. True when it is
+// the last of its process.
+static bool leave_process(struct task *task)
+{
+    struct process *process = task->process;
+    uint64_t flags = spin_lock_irqsave(&task->handlers->lock);
+    bool last = --process->thread_count == 0;
+    if (last && !process->group_exit) {
+        process->group_exit = true;
+        process->group_exit_code = process->leader->exit_code;
+    }
+    task->accounted = true;
+    task_usage_add_task(&process->dead_threads, task);
     struct task *exec_task = process->exec_task;
     if (exec_task != NULL && exec_task != task)
         sched_wake(&exec_task->thread, THREAD_ANY_SLEEP);
     spin_unlock_irqrestore(&task->handlers->lock, flags);
-    if (stop_complete)
-        process_notify_stop(process, CLD_STOPPED);
     return last;
 }
 
@@ -344,10 +351,11 @@ void task_exit(uint32_t status)
     struct process *process = task->process;
     assert(!task->exiting);
     task_release_space(task);
-    bool last = leave_process(task, status);
+    begin_exit(task, status);
+    release_tables(task);
+    bool last = leave_process(task);
     if (last && process == process_init)
         init_ends(process->group_exit_code);
-    release_tables(task);
 
     struct list_node reaped = LIST_INIT(reaped);
     if (last) {

@@ -96,6 +96,7 @@ struct task {
     uint8_t exit_signal;           // to the parent when the whole process ends
     uint8_t pdeath_signal;         // PR_SET_PDEATHSIG
     bool exiting;                  // takes no signals any more; handlers->lock
+    bool accounted;                // its times are in process->dead_threads; handlers->lock
     bool parked; // a leader that is dead but stays for its process; task_list_lock
     bool no_new_privileges;
     uint32_t personality;
