@@ -48,6 +48,7 @@ static void start_programs(void *argument)
     if (tty_init() != 0)
         panic("no memory for the terminals");
     unpack_initial_files();
+    time_start();
     int error = process_start_init();
     if (error != 0)
         panic("no program to start (error %d)", -error);

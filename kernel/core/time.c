@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 // Clocks.
 //
-// The monotonic clock is the hypervisor interface's (pv_clock_ns(): a counter read, no exit). Where
-// its rate had to be measured, it is measured again in ever longer windows, first 10 ms, then 100
-// ms, 1 s and 10 s after the start; each time the clock goes on from where it is with the better
-// rate, so it never jumps. Real time is the monotonic one plus an offset, which the real-time clock
-// of the machine gives once, to the second.
+// The monotonic clock is the hypervisor interface's (pv_clock_ns(): a counter read, no exit).
+// Where its rate had to be measured, it is measured again in ever longer windows, first before the
+// first program, then 10 ms, 100 ms, 1 s and 10 s after the start; each time the clock goes on
+// from where it is with the better rate, so it never jumps. Real time is the monotonic one plus an
+// offset, which the real-time clock of the machine gives once, to the second.
 
 #include "kernel/core/time.h"
 
@@ -77,14 +77,16 @@ static void vdso_update(void)
     struct vdso_data *data = time_vdso_data;
     struct arch_clock_parameters clock;
     bool valid = arch_clock_parameters(&clock);
-    atomic_store_relaxed(&data->sequence, data->sequence + 1);
+    uint64_t at_base_ns = (uint64_t)(((unsigned __int128)clock.base_tsc * clock.mult) >> 32);
+    uint32_t writes = data->writes_begun + 1;
+    atomic_store_relaxed(&data->writes_begun, writes);
     atomic_fence_release();
     atomic_store_relaxed(&data->is_valid, valid);
-    atomic_store_relaxed(&data->base_tsc, clock.base_tsc);
     atomic_store_relaxed(&data->mult, clock.mult);
-    atomic_store_relaxed(&data->base_ns, clock.base_ns);
+    atomic_store_relaxed(&data->offset_ns, clock.base_ns - at_base_ns);
     atomic_store_relaxed(&data->realtime_offset_ns, (uint64_t)realtime_offset);
-    atomic_store_release(&data->sequence, data->sequence + 1);
+    if (valid)
+        atomic_store_release(&data->writes_done, writes);
 }
 
 static void offset_set(int64_t offset_ns)
@@ -106,12 +108,19 @@ int time_realtime_set(int64_t ns)
     return 0;
 }
 
-static void refine(struct timer *timer)
+// Measures the clock's rate again. False: it is exact.
+static bool clock_refine(void)
 {
     uint64_t flags = spin_lock_irqsave(&time_lock);
     bool again = arch_clock_refine();
     vdso_update();
     spin_unlock_irqrestore(&time_lock, flags);
+    return again;
+}
+
+static void refine(struct timer *timer)
+{
+    bool again = clock_refine();
     refine_interval_ns *= REFINE_FACTOR;
     if (again && refine_interval_ns <= REFINE_LAST_NS)
         timer_arm(timer, time_monotonic_ns() + refine_interval_ns);
@@ -126,7 +135,11 @@ void time_init(void)
     }
     time_boot_realtime_seconds = (uint64_t)seconds;
     offset_set(seconds * (int64_t)NS_PER_SECOND - (int64_t)time_monotonic_ns());
+}
+
+void time_start(void)
+{
     timer_init(&refine_timer, refine);
-    if (arch_clock_refine())
+    if (clock_refine())
         timer_arm(&refine_timer, time_monotonic_ns() + refine_interval_ns);
 }

@@ -19,8 +19,11 @@ extern uint64_t time_boot_realtime_seconds; // /proc/stat btime
 // `function` is called after each time_realtime_set(), task context: CLOCK_REALTIME timers have to
 // be looked at again. For ever; at most 8.
 void time_on_change(void (*function)(void));
-// Real-time clock, refinement of the rate. Boot CPU, after arch_init().
+// Reads the real-time clock. Boot CPU, after arch_init().
 void time_init(void);
+// The last thing before the first program: measures the clock's rate over the whole boot, and
+// arranges for longer measurements. Thread context.
+void time_start(void);
 
 // The page that the vDSO reads (kernel/core/vdso_data.h); mapped read-only into every program.
 struct vdso_data;

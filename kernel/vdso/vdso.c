@@ -3,15 +3,13 @@
 // object of its own and embedded (image.S); behind its one page the page with struct vdso_data is
 // mapped, which the kernel writes.
 //
-// The counter is read between two looks at the sequence number. LFENCE keeps RDTSC from being
-// executed before the first look: without it a program that reads the clock on two CPUs, the second
-// read after a message from the first, could see time go backwards. It costs one instruction;
-// RDTSCP would also wait, but is not on every processor and slower on some.
+// The counter is read between two looks at the counts of writes. LFENCE keeps RDTSC from being
+// executed before the first look: without it a program that reads the clock on two CPUs, the
+// second read after a message from the first, could see time go backwards. It costs one
+// instruction; RDTSCP would also wait, but is not on every processor and slower on some.
 //
-// A sequence number that is odd means: look again, or ask the kernel (is_valid). The second look
-// compares with the first one made even, which it then cannot equal: so the usual path needs one
-// test. The fields between the looks are ordinary loads, held in their place by the compiler
-// barriers (x86 keeps loads in order): the compiler folds those into the arithmetic. What they read
+// The fields between the looks are ordinary loads, held in their place by the compiler barriers
+// (x86 keeps loads in order): so the compiler can fold them into the arithmetic. What they read
 // while the kernel writes is thrown away.
 
 #include "kernel/core/vdso_data.h"
@@ -48,16 +46,15 @@ static inline long system_call2(long number, long a, long b)
 // writing, or has to be asked.
 static inline __attribute__((always_inline)) bool try_read_ns(uint64_t *ns, bool realtime)
 {
-    uint32_t even_sequence = __atomic_load_n(&vdso_data.sequence, __ATOMIC_ACQUIRE) & ~1u;
+    uint32_t writes = __atomic_load_n(&vdso_data.writes_done, __ATOMIC_ACQUIRE);
     __asm__ volatile("lfence" : : : "memory");
-    uint64_t delta = __builtin_ia32_rdtsc() - vdso_data.base_tsc;
-    uint64_t sum =
-        (uint64_t)(((unsigned __int128)delta * vdso_data.mult) >> 32) + vdso_data.base_ns;
+    uint64_t sum = (uint64_t)(((unsigned __int128)__builtin_ia32_rdtsc() * vdso_data.mult) >> 32) +
+                   vdso_data.offset_ns;
     if (realtime)
         sum += vdso_data.realtime_offset_ns;
     __asm__ volatile("" : "+r"(sum) : : "memory"); // all of it is done before the second look
     *ns = sum;
-    return __builtin_expect(vdso_data.sequence == even_sequence, 1);
+    return __builtin_expect(vdso_data.writes_begun == writes, 1);
 }
 
 // Until it succeeds. False: the kernel has to be asked.
@@ -72,8 +69,8 @@ static bool read_ns(uint64_t *ns, bool realtime)
 }
 
 // ns / NS_PER_SECOND for ns < 2^63 (the year 2262) by one multiplication: the factor is 2^93 /
-// 10^9, rounded up by less than 1, so the error of the quotient is less than ns / 2^93 < 10^-9, and
-// the exact quotient lies at least that far below the next integer.
+// 10^9, rounded up by less than 1, so the error of the quotient is less than ns / 2^93 < 10^-9,
+// and the exact quotient lies at least that far below the next integer.
 #define RECIPROCAL_SHIFT 93
 #define RECIPROCAL       ((uint64_t)(((unsigned __int128)1 << RECIPROCAL_SHIFT) / NS_PER_SECOND + 1))
 
