@@ -157,12 +157,16 @@ int fault_file(struct address_space *space, struct vm_area *area, uintptr_t addr
         page_put(page);
         return error;
     }
-    if (write) {
-        if (area->ops != NULL && area->ops->page_mkwrite != NULL)
-            area->ops->page_mkwrite(area, page);
-        page_cache_mark_dirty(area->cache, page);
-    }
-    return map_page(space, area, address, entry, page, write);
+    if (!write)
+        return map_page(space, area, address, entry, page, false);
+    if (area->ops != NULL && area->ops->page_mkwrite != NULL)
+        area->ops->page_mkwrite(area, page);
+    // Marked behind the mapping: a page_cache_sync() in between would write the page and leave it writable but clean.
+    page_get(page);
+    error = map_page(space, area, address, entry, page, true);
+    page_cache_mark_dirty(area->cache, page);
+    page_put(page);
+    return error;
 }
 
 int fault_shared_write(struct vm_area *area, uintptr_t address, uint64_t *entry)
@@ -182,11 +186,11 @@ int fault_shared_write(struct vm_area *area, uintptr_t address, uint64_t *entry)
         return 0;
     if (area->ops != NULL && area->ops->page_mkwrite != NULL)
         area->ops->page_mkwrite(area, page);
-    page_cache_mark_dirty(area->cache, page);
     spin_lock(lock);
     if ((*entry & PTE_PRESENT) && pte_page(*entry) == page)
         __atomic_fetch_or(entry, PTE_WRITE | PTE_DIRTY | PTE_ACCESSED, __ATOMIC_RELAXED);
     spin_unlock(lock);
+    page_cache_mark_dirty(area->cache, page); // after it became writable, as above
     page_put(page);
     return 0;
 }

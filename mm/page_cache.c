@@ -502,11 +502,11 @@ static bool reclaim_one(void)
         areas_visit(cache, index, index,
             area_zap_file); // next time round it is unused, if nobody touches it
     }
-    spin_unlock(&cache->lock);
-    if (unused) {
+    // Under the lock: it is what keeps the cache from being destroyed.
+    if (unused)
         uncharge(cache, 1);
-        counter_add(cache, reclaimed, 1);
-    }
+    spin_unlock(&cache->lock);
+    counter_add(cache, reclaimed, unused);
     return unused;
 }
 
