@@ -78,21 +78,47 @@ static char **read_strings(const char *path)
     return strings;
 }
 
+// The value of a boot option, up to the next blank, or NULL.
+static char *boot_option(const char *key)
+{
+    static char line[4096];
+    static char value[256];
+    FILE *file = fopen("/proc/cmdline", "re");
+    char *option =
+        file != NULL && fgets(line, sizeof(line), file) != NULL ? strstr(line, key) : NULL;
+    if (file != NULL) {
+        fclose(file);
+    }
+    if (option == NULL) {
+        return NULL;
+    }
+    option += strlen(key);
+    snprintf(value, sizeof(value), "%.*s", (int)strcspn(option, " \n"), option);
+    return value;
+}
+
 // The console's size as the boot option says. Without it the terminal keeps what it has.
 static void set_window_size(void)
 {
-    char line[4096];
     unsigned rows, columns;
-    FILE *file = fopen("/proc/cmdline", "re");
-    if (file == NULL) {
-        return;
-    }
-    char *option = fgets(line, sizeof(line), file) != NULL ? strstr(line, "lodger.winsize=") : NULL;
-    if (option != NULL && sscanf(option, "lodger.winsize=%ux%u", &rows, &columns) == 2) {
+    char *option = boot_option("lodger.winsize=");
+    if (option != NULL && sscanf(option, "%ux%u", &rows, &columns) == 2) {
         struct winsize size = {.ws_row = (unsigned short)rows, .ws_col = (unsigned short)columns};
         ioctl(STDIN_FILENO, TIOCSWINSZ, &size);
     }
-    fclose(file);
+}
+
+// TERM is the user's if the command says what that is.
+static void set_terminal_type(char **env)
+{
+    static char term[300];
+    char *option = boot_option("lodger.term=");
+    for (; option != NULL && *env != NULL; env++) {
+        if (strncmp(*env, "TERM=", 5) == 0) {
+            snprintf(term, sizeof(term), "TERM=%s", option);
+            *env = term;
+        }
+    }
 }
 
 // /dev/console cannot be a controlling terminal on Linux; the serial port behind it can.
@@ -159,7 +185,9 @@ int main(void)
     if (folder != NULL && folder[0] != NULL && chdir(folder[0]) != 0) {
         complain("cannot change to", folder[0]);
     }
-    pid_t child = start(argv, env != NULL ? env : empty);
+    env = env != NULL ? env : empty;
+    set_terminal_type(env);
+    pid_t child = start(argv, env);
     int status = 0;
     pid_t gone;
     while ((gone = wait(&status)) != child) {

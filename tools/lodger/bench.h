@@ -33,7 +33,7 @@ struct bench_kernel {
     const char *title;
     const char *image; // what is booted; ours is the ELF file, with its symbols
     const char *file;  // what is installed: the same without them
-    bool foreign; // not ours
+    bool foreign;      // not ours
 };
 
 // Boots the kernel for the boot figures and once for the others that `wanted` (by index) asks for.

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -114,8 +115,30 @@ static void report_tidy(void)
     free(tidy);
 }
 
+// Ninja must not run twice in one folder at a time; who comes second waits. Released by closing, at the latest by the end of
+// this program.
+static int lock_folder(const char *variant)
+{
+    char *folder = tree_path("out/%s", variant);
+    folder_create(folder);
+    char *path = xasprintf("%s/.lock", folder);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (fd < 0) {
+        die("cannot open %s: %s", path, strerror(errno));
+    }
+    while (flock(fd, LOCK_EX) != 0) {
+        if (errno != EINTR) {
+            die("cannot lock %s: %s", path, strerror(errno));
+        }
+    }
+    free(folder);
+    free(path);
+    return fd;
+}
+
 void build(const char *variant, const struct strings *targets)
 {
+    int lock = lock_folder(variant);
     struct strings generate = {};
     strings_add_words(&generate, "gn gen -q --check --export-compile-commands");
     strings_addf(&generate, "out/%s", variant);
@@ -135,4 +158,5 @@ void build(const char *variant, const struct strings *targets)
     strings_free(&ninja);
 
     report_tidy();
+    close(lock);
 }

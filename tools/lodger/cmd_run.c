@@ -416,7 +416,7 @@ static void add_boot_options(struct settings *settings, enum stream_mode mode)
     const char *terminal = getenv("TERM");
     if (settings->guest != NULL && terminal != NULL && strpbrk(terminal, " \t\"") == NULL &&
         isatty(STDIN_FILENO)) {
-        strings_addf(append, "TERM=%s", terminal);
+        strings_addf(append, "lodger.term=%s", terminal);
     }
     if (settings->append != NULL) {
         strings_add_words(append, settings->append);

@@ -28,7 +28,7 @@ struct machine {
     enum machine_accel accel;
     unsigned cpus;
     uint64_t memory_bytes;
-    bool linux_protocol;   // tests: the firmware starts the bzImage form by the Linux boot protocol
+    bool linux_protocol;  // tests: the firmware starts the bzImage form by the Linux boot protocol
     bool icount;          // deterministic: one instruction is one nanosecond
     const char *variant;  // "release", "debug" or "kasan"
     const char *kernel;   // image to boot: ELF with a PVH note, bzImage, or PE for UEFI
