@@ -4,6 +4,7 @@
 
 #include "kernel/base/elf_image.h"
 #include "kernel/process/process.h"
+#include "kernel/process/script.h"
 
 struct address_space;
 
@@ -48,12 +49,6 @@ struct exec_program {
     bool
         path_vanishes; // it is named by a descriptor that exec closes: no interpreter could open it
 };
-
-// `#!`: fills `interpreter` (at most EXEC_HEAD_BYTES) and `argument` (empty: none) from the head of
-// a script. -ENOEXEC: it is none.
-#define SCRIPT_LINE_MAX 256
-[[nodiscard]] int script_parse(const char *head, size_t len_bytes,
-    char interpreter[SCRIPT_LINE_MAX], char argument[SCRIPT_LINE_MAX]);
 
 // Reads the headers of the program and finds its interpreter. -ENOEXEC: not a program for this
 // machine.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // `#!` lines: interpreter and at most one argument, which is the rest of the line.
+#include "kernel/process/script.h"
 #include "kernel/base/string.h"
-#include "kernel/process/exec.h"
+#include <linux/errno.h>
 
 static bool is_blank(char character)
 {
