@@ -6,7 +6,7 @@
 # Method: small programs of the host in guests, and what they leave on the host.
 . tests/cli/check.sh
 
-patience=(--timeout 60)
+patience=(--timeout 120)
 
 run "$lodger" run "${patience[@]}" -- /bin/busybox true
 expect "exit code 0" 0
@@ -71,8 +71,12 @@ fi
 # A signal to the command ends QEMU too.
 "$lodger" run -- /bin/busybox sleep 1000 >"$work/out" 2>"$work/err" </dev/null &
 command=$!
-sleep 4
-qemu=$(cat /proc/$command/task/*/children | tr -d " ")
+qemu=
+for _ in $(seq 300); do
+    qemu=$(cat /proc/$command/task/*/children | tr -d " ")
+    [ -n "$qemu" ] && [ "$(cat "/proc/$qemu/comm")" = qemu-system-x86 ] && break
+    sleep 0.2
+done
 kill -TERM $command
 code=0
 wait $command || code=$?
@@ -80,15 +84,23 @@ expect "a signal ends the command" 143
 if [ -n "$qemu" ] && ! kill -0 "$qemu" 2>/dev/null; then echo "ok QEMU is gone"; else fail "QEMU is gone" "QEMU '$qemu'"; fi
 
 # The keyboard: a shell on a terminal of 31 rows, left with Ctrl-A X; the terminal is as before.
-keys() {
-    sleep 8
-    printf 'stty size; echo mark-$((40 + 2))\r'
-    sleep 4
-    printf '\001x'
-    sleep 1
+# Waits until the guest has printed a text.
+wait_for() {
+    for _ in $(seq 300); do
+        grep -qF "$1" "$work/out" && return
+        sleep 0.2
+    done
 }
+keys() {
+    wait_for 'lodger:~#'
+    printf 'stty size; echo mark-$((40 + 2))\r'
+    wait_for mark-42
+    printf '\001x'
+    wait_for code=
+}
+: >"$work/out"
 code=0
-keys | script -qec "stty rows 31 cols 90; before=\$(stty -g); $lodger run --timeout 60; echo code=\$?; [ \"\$before\" = \"\$(stty -g)\" ] && echo restored" \
+keys | script -qfec "stty rows 31 cols 90; before=\$(stty -g); $lodger run --timeout 120; echo code=\$?; [ \"\$before\" = \"\$(stty -g)\" ] && echo restored" \
     /dev/null >"$work/out" 2>"$work/err" || code=$?
 for text in "31 90" "mark-42" "code=0" "restored"; do
     if grep -qF "$text" "$work/out"; then echo "ok terminal: $text"; else fail "terminal: $text" "it is missing"; fi
