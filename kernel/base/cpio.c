@@ -72,6 +72,29 @@ static size_t align(const struct cpio_reader *reader, size_t offset)
     return reader->archive_start + ALIGN_UP(offset - reader->archive_start, CPIO_ALIGNMENT);
 }
 
+// Eight hexadecimal digits, the most significant one in the lowest byte, all at once: an archive has thousands of
+// numbers, and it is read at every boot. Something not zero is added to *wrong if a byte is no digit.
+//
+// A digit's low four bits are its value, a letter's ('a' 0x61, 'A' 0x41) are 1 to 6, and bit 6 tells letters from digits. No
+// sum below leaves its byte.
+static uint32_t parse_hex8(uint64_t text, uint64_t *wrong)
+{
+    const uint64_t ones = 0x0101010101010101ul;
+    uint64_t is_letter = (text >> 6) & ones;
+    uint64_t letters = is_letter * 0xff; // all bits of those bytes
+    uint64_t low = text & ones * 0x0f;
+    uint64_t value = low + is_letter * 9;
+    *wrong |= ((text & ones * 0xf0) ^ ones * 0x30) & ~letters; // 0x3_ ...
+    *wrong |= (low + ones * 6) & ones * 0x10 & ~letters;       // ... and at most 9
+    *wrong |= ((text & ones * 0xd0) ^ ones * 0x40) & letters;  // 0x4_ or 0x6_ ...
+    *wrong |= value & ones * 0x10 & letters;                   // ... at most 6 ...
+    *wrong |= ~(low + ones * 0x0f) & ones * 0x10 & letters;    // ... and not 0
+    value = __builtin_bswap64(value); // now the least significant digit is the lowest byte
+    value = (value | value >> 4) & 0x00ff00ff00ff00fful;
+    value = (value | value >> 8) & 0x0000ffff0000fffful;
+    return (uint32_t)(value | value >> 16);
+}
+
 // Magic and numbers. The rest of a header that is cut off could still have been right: that is
 // -ENODATA, as long as what is there looks like the beginning of one.
 static int parse_header(struct cpio_reader *reader, uint32_t fields[CPIO_FIELD_COUNT])
@@ -83,18 +106,18 @@ static int parse_header(struct cpio_reader *reader, uint32_t fields[CPIO_FIELD_C
         return could_be_header ? fail(reader, -ENODATA, "the archive ends inside a header")
                                : fail(reader, -EINVAL, "not a cpio header");
     }
-    if (memcmp(header, "070701", 6) != 0 && memcmp(header, "070702", 6) != 0) {
+    bool magic = load_unaligned_u32(header) == load_unaligned_u32("0707") && header[4] == '0' &&
+                 (header[5] == '1' || header[5] == '2');
+    if (!magic) {
         return fail(reader, -EINVAL, "not a cpio header (newc, not compressed)");
     }
+    uint64_t wrong = 0;
     for (unsigned int field = 0; field < CPIO_FIELD_COUNT; field++) {
-        uint64_t value;
         const char *digits = header + 6 + field * CPIO_FIELD_BYTES;
-        // parse_u64 would take "0x": a digit is expected in its place.
-        if (digits[1] == 'x' || digits[1] == 'X' ||
-            parse_u64(digits, CPIO_FIELD_BYTES, 16, &value) != 0) {
-            return fail(reader, -EINVAL, "a field of the header is no hexadecimal number");
-        }
-        fields[field] = (uint32_t)value;
+        fields[field] = parse_hex8(load_unaligned_u64(digits), &wrong);
+    }
+    if (wrong != 0) {
+        return fail(reader, -EINVAL, "a field of the header is no hexadecimal number");
     }
     return 0;
 }
@@ -172,7 +195,7 @@ static int read_entry(struct cpio_reader *reader, struct cpio_entry *entry, bool
     entry->rdev_major = fields[CPIO_RDEV_MAJOR];
     entry->rdev_minor = fields[CPIO_RDEV_MINOR];
     entry->archive = reader->archive;
-    *is_trailer = strcmp(entry->name, "TRAILER!!!") == 0;
+    *is_trailer = entry->name[0] == 'T' && strcmp(entry->name, "TRAILER!!!") == 0;
     debug_assert(next > reader->offset);
     reader->offset = next;
     return 0;
