@@ -163,7 +163,7 @@ static void note_spin_usage(uint16_t node, bool interrupts_on)
     if (likely((atomic_load_relaxed(&node_usage[node]) & usage) == usage))
         return;
     checker_lock();
-    node_usage[node] |= usage;
+    atomic_store_relaxed(&node_usage[node], (uint8_t)(node_usage[node] | usage));
     check_interrupt_order();
     checker_unlock();
 }

@@ -114,7 +114,7 @@ struct rwlock {
     uint32_t state;           // number of readers, RWLOCK_WRITER, RWLOCK_WAITERS; atomic
     struct spinlock lock;     // protects waiters
     struct list_node waiters; // in order of arrival
-    struct thread *writer;    // for assertions; only the writer writes it
+    struct thread *writer;    // whom to spin for; only the writer writes it; atomic
 #ifdef LODGER_DEBUG
     struct lock_class *class;
 #endif
@@ -200,7 +200,7 @@ static inline void rwlock_write_lock_nested(struct rwlock *rwlock, uint32_t subc
     (void)subclass;
     if (unlikely(!rwlock_write_word_try(rwlock)))
         (void)rwlock_lock_slow(rwlock, true, false);
-    rwlock->writer = thread_current();
+    atomic_store_relaxed(&rwlock->writer, thread_current());
 }
 
 static inline void rwlock_write_lock(struct rwlock *rwlock)
@@ -219,7 +219,7 @@ static inline void rwlock_write_lock(struct rwlock *rwlock)
     if (unlikely(!rwlock_write_word_try(rwlock)))
         error = rwlock_lock_slow(rwlock, true, true);
     if (error == 0)
-        rwlock->writer = thread_current();
+        atomic_store_relaxed(&rwlock->writer, thread_current());
 #ifdef LODGER_DEBUG
     else
         lockdep_release_sleeping(rwlock);
@@ -230,7 +230,7 @@ static inline void rwlock_write_lock(struct rwlock *rwlock)
 static inline bool rwlock_is_write_held(const struct rwlock *rwlock)
 {
     return (atomic_load_relaxed(&rwlock->state) & RWLOCK_WRITER) != 0 &&
-           rwlock->writer == thread_current();
+           atomic_load_relaxed(&rwlock->writer) == thread_current();
 }
 
 static inline void rwlock_write_unlock(struct rwlock *rwlock)
@@ -239,7 +239,7 @@ static inline void rwlock_write_unlock(struct rwlock *rwlock)
 #ifdef LODGER_DEBUG
     lockdep_release_sleeping(rwlock);
 #endif
-    rwlock->writer = NULL;
+    atomic_store_relaxed(&rwlock->writer, NULL);
     uint32_t writer = RWLOCK_WRITER;
     if (unlikely(!atomic_cmpxchg_release(&rwlock->state, &writer, 0u)))
         rwlock_write_unlock_slow(rwlock);

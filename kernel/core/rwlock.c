@@ -28,7 +28,7 @@ COUNTER(lock, rwlock_contended);
 void rwlock_init_class(struct rwlock *rwlock, struct lock_class *class)
 {
     rwlock->state = 0;
-    rwlock->writer = NULL;
+    atomic_store_relaxed(&rwlock->writer, NULL);
     spin_lock_init(&rwlock->lock);
     list_init(&rwlock->waiters);
 #ifdef LODGER_DEBUG
@@ -119,7 +119,7 @@ void rwlock_write_unlock_slow(struct rwlock *rwlock)
 void rwlock_write_downgrade(struct rwlock *rwlock)
 {
     debug_assert(rwlock_is_write_held(rwlock));
-    rwlock->writer = NULL;
+    atomic_store_relaxed(&rwlock->writer, NULL);
     // Writer out, reader in, in one step: -WRITER + 1.
     uint32_t before = __atomic_fetch_sub(&rwlock->state, RWLOCK_WRITER - 1, __ATOMIC_RELEASE);
     if (before & RWLOCK_WAITERS)
