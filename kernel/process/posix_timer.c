@@ -167,23 +167,44 @@ static bool clock_has_timers(int32_t clock)
     }
 }
 
-// The task that a timer is bound to, with a reference. 0 or -EINVAL.
-static int find_task(const struct posix_timer_request *request, struct task **result)
+// CPU-time clocks by number (clock.c), as C libraries ask for them: the own process's and those of its tasks. *tid: which task,
+// 0: the running one. What can't be timed stays as it is.
+static int32_t own_cpu_clock(int32_t clock, int32_t *tid)
+{
+    const int32_t of_task = 4;
+    int32_t id = ~(clock >> 3);
+    *tid = 0;
+    if (clock >= 0 || id < 0)
+        return clock;
+    if ((clock & of_task) != 0) {
+        *tid = id;
+        return CLOCK_THREAD_CPUTIME_ID;
+    }
+    return id == 0 || id == process_current()->pid ? CLOCK_PROCESS_CPUTIME_ID : clock;
+}
+
+// A task of the running process, with a reference; NULL: there is none.
+static struct task *own_task_get(int32_t tid)
+{
+    struct task *task = task_find_get(tid);
+    if (task != NULL && task->process != process_current()) {
+        task_put(task);
+        return NULL;
+    }
+    return task;
+}
+
+// The task that a timer is bound to, with a reference: whom it signals, or whose time it counts. 0 or -EINVAL.
+static int find_task(
+    const struct posix_timer_request *request, int32_t counted_tid, struct task **result)
 {
     *result = NULL;
-    if (request->notify == (SIGEV_SIGNAL | SIGEV_THREAD_ID)) {
-        struct task *task = task_find_get(request->tid);
-        if (task == NULL || task->process != process_current()) {
-            if (task != NULL)
-                task_put(task);
-            return -EINVAL;
-        }
-        *result = task;
-    } else if (request->clock == CLOCK_THREAD_CPUTIME_ID) {
-        *result = task_current();
-        task_get(*result);
-    }
-    return 0;
+    int32_t tid = request->notify == (SIGEV_SIGNAL | SIGEV_THREAD_ID) ? request->tid : counted_tid;
+    if (request->notify != (SIGEV_SIGNAL | SIGEV_THREAD_ID) &&
+        request->clock != CLOCK_THREAD_CPUTIME_ID)
+        return 0;
+    *result = own_task_get(tid != 0 ? tid : task_current()->tid);
+    return *result != NULL ? 0 : -EINVAL;
 }
 
 static int request_check(const struct posix_timer_request *request)
@@ -204,10 +225,14 @@ static int request_check(const struct posix_timer_request *request)
     }
 }
 
-int posix_timer_create(const struct posix_timer_request *request)
+int posix_timer_create(const struct posix_timer_request *asked)
 {
     struct process *process = process_current();
     struct user_account *user = credentials_current()->user;
+    int32_t counted_tid;
+    struct posix_timer_request own = *asked;
+    own.clock = own_cpu_clock(asked->clock, &counted_tid);
+    const struct posix_timer_request *request = &own;
     int error = request_check(request);
     if (error != 0)
         return error;
@@ -216,7 +241,7 @@ int posix_timer_create(const struct posix_timer_request *request)
     struct posix_timer *posix = kzalloc(sizeof(*posix));
     if (posix == NULL)
         return -EAGAIN;
-    error = find_task(request, &posix->task);
+    error = find_task(request, counted_tid, &posix->task);
     if (error != 0) {
         kfree(posix);
         return error;
