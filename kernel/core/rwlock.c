@@ -15,6 +15,7 @@
 
 #include "kernel/core/counter.h"
 #include "kernel/core/upcall.h"
+#include "pv/pv.h"
 
 struct rwlock_waiter {
     struct list_node node; // all under rwlock->lock
@@ -23,7 +24,10 @@ struct rwlock_waiter {
     bool granted;
 };
 
+#define RWLOCK_SPIN_ROUNDS 400
+
 COUNTER(lock, rwlock_contended);
+COUNTER(lock, rwlock_sleeps);
 
 void rwlock_init_class(struct rwlock *rwlock, struct lock_class *class)
 {
@@ -74,11 +78,43 @@ static bool rwlock_take_or_announce(struct rwlock *rwlock, bool write)
     }
 }
 
+// Waits a little without sleeping: most holders are about to release. Not if somebody sleeps for the
+// lock already, nor if its writer does not run. The writer's struct thread may be looked at because
+// preemption is off and threads are freed after an RCU grace period. True if taken.
+static bool rwlock_spin(struct rwlock *rwlock, bool write)
+{
+    bool taken = false;
+    if (cpu_count_possible == 1)
+        return false;
+    preempt_disable();
+    for (int round = 0; round < RWLOCK_SPIN_ROUNDS && !this_cpu_read(need_resched); round++) {
+        uint32_t state = atomic_load_relaxed(&rwlock->state);
+        if (state & RWLOCK_WAITERS)
+            break;
+        if (rwlock_allows(state, write)) {
+            taken = write ? rwlock_write_word_try(rwlock) : rwlock_read_word_try(rwlock);
+            if (taken)
+                break;
+            continue;
+        }
+        const struct thread *writer = atomic_load_relaxed(&rwlock->writer);
+        if ((state & RWLOCK_WRITER) && writer != NULL &&
+            (!sched_is_running(writer) || pv_vcpu_is_preempted(atomic_load_relaxed(&writer->cpu))))
+            break;
+        spin_hint();
+    }
+    preempt_enable();
+    return taken;
+}
+
 int rwlock_lock_slow(struct rwlock *rwlock, bool write, bool killable)
 {
     struct rwlock_waiter waiter = {.thread = thread_current(), .write = write};
     int result = 0;
     counter_add(lock, rwlock_contended, 1);
+    if (rwlock_spin(rwlock, write))
+        return 0;
+    counter_add(lock, rwlock_sleeps, 1);
     spin_lock(&rwlock->lock);
     if (rwlock_take_or_announce(rwlock, write)) {
         spin_unlock(&rwlock->lock);
