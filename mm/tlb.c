@@ -170,11 +170,6 @@ void address_space_activate(struct address_space *space)
     arch_irq_restore(flags);
 }
 
-bool tlb_space_is_unloaded(const struct address_space *space)
-{
-    return cpumask_is_empty(&space->cpus);
-}
-
 // ---- flushing ----
 
 void mm_flush_local(uintptr_t start, uintptr_t end)
@@ -293,8 +288,11 @@ void tlb_gather_flush(struct tlb_gather *gather)
 {
     bool filled = tlb_gather_is_full(gather);
     if (gather->start < gather->end || gather->tables_freed) {
-        if (gather->start > gather->end)
-            gather->start = gather->end = 0;
+        // Tables alone: invalidating any one page drops what the processor has cached of the upper levels (SDM 3A, 4.10.4.1).
+        if (gather->start > gather->end) {
+            gather->start = 0;
+            gather->end = PAGE_SIZE;
+        }
         tlb_flush_space(gather->space, gather->start, gather->end, gather->tables_freed);
     }
     page_put_many(gather->pages, gather->count);

@@ -20,9 +20,6 @@ void tlb_flush_space(
 // Kernel addresses, all CPUs. Interrupts on.
 void tlb_flush_kernel(uintptr_t start, uintptr_t end);
 
-// Is the space loaded (lazily too) on no CPU at all? Then nothing has to be flushed. Only meaningful when no task runs in it.
-bool tlb_space_is_unloaded(const struct address_space *space);
-
 // Pages that an unmapping takes out. They lose their reference, and page-table pages are freed, after the flush.
 #define TLB_GATHER_INLINE 32
 struct tlb_gather {

@@ -107,4 +107,11 @@ static inline void arch_invpcid(uint64_t type, uint64_t pcid, uintptr_t address)
 
 // Everything, with all PCIDs and global entries.
 void arch_tlb_flush_all(void);
+#else
+// Host tests bring their own processor.
+uint64_t arch_cr3_read(void);
+void arch_cr3_write(uint64_t value);
+void arch_tlb_flush_page(uintptr_t address);
+void arch_tlb_flush_current(void);
+void arch_tlb_flush_all(void);
 #endif
