@@ -11,136 +11,164 @@
 struct vm_area;
 struct page_cache;
 
-// What backs an area that is not anonymous private memory. Reference counting of the backing object (struct file) is by open/close.
+// What backs an area that is not anonymous private memory. Reference counting of the backing object
+// (struct file) is by open/close.
 struct vm_area_ops {
-    void (*open)(struct vm_area *area);   // the area was copied (fork, split)
-    void (*close)(struct vm_area *area);  // the area goes away
+    void (*open)(struct vm_area *area);  // the area was copied (fork, split)
+    void (*close)(struct vm_area *area); // the area goes away
     // Path or name for /proc/PID/maps into buffer (size bytes). NULL: no name.
     void (*name)(struct vm_area *area, char *buffer, size_t size);
     // Identity for /proc/PID/maps.
-    void (*identity)(struct vm_area *area, uint32_t *dev_major, uint32_t *dev_minor, uint64_t *inode);
+    void (*identity)(
+        struct vm_area *area, uint32_t *dev_major, uint32_t *dev_minor, uint64_t *inode);
     // Called before a shared area's page is made writable (file times). May be NULL.
     void (*page_mkwrite)(struct vm_area *area, struct page *page);
 };
 
 struct vm_area {
-    struct rbtree_node node;      // in space->areas, by start; under space->lock
-    uintptr_t gap, subtree_gap;   // unmapped bytes before the area; greatest gap of the subtree; under space->lock
-    uintptr_t start, end;         // [start, end), page-aligned
-    uint32_t flags;               // VM_*
+    struct rbtree_node node; // in space->areas, by start; under space->lock
+    uintptr_t gap,
+        subtree_gap; // unmapped bytes before the area; greatest gap of the subtree; under space->lock
+    uintptr_t start, end; // [start, end), page-aligned
+    uint32_t flags;       // VM_*
     struct address_space *space;
-    struct page_cache *cache;     // NULL: anonymous
-    uint64_t cache_index;         // page number in the cache at start
-    void *backing;                // e.g. struct file *; belongs to ops
+    struct page_cache *cache; // NULL: anonymous
+    uint64_t cache_index;     // page number in the cache at start
+    void *backing;            // e.g. struct file *; belongs to ops
     const struct vm_area_ops *ops;
-    struct list_node cache_node;  // in cache->areas, under cache->lock
-    const char *label;            // "[heap]", "[stack]", "[vdso]", ... or NULL
-    bool has_anonymous;           // may hold private pages that fork has to copy; only ever set, under space->lock for reading
+    struct list_node cache_node; // in cache->areas, under cache->lock
+    const char *label;           // "[heap]", "[stack]", "[vdso]", ... or NULL
+    bool
+        has_anonymous; // may hold private pages that fork has to copy; only ever set, under space->lock for reading
 };
 
-#define VM_READ      BIT(0)
-#define VM_WRITE     BIT(1)
-#define VM_EXEC      BIT(2)
-#define VM_SHARED    BIT(3)
-#define VM_GROWSDOWN BIT(4)
-#define VM_LOCKED    BIT(5)
-#define VM_MAYWRITE  BIT(6)  // a shared mapping of a file opened for writing, or private
-#define VM_DONTFORK  BIT(7)
-#define VM_WIPEFORK  BIT(8)
+#define VM_READ        BIT(0)
+#define VM_WRITE       BIT(1)
+#define VM_EXEC        BIT(2)
+#define VM_SHARED      BIT(3)
+#define VM_GROWSDOWN   BIT(4)
+#define VM_LOCKED      BIT(5)
+#define VM_MAYWRITE    BIT(6) // a shared mapping of a file opened for writing, or private
+#define VM_DONTFORK    BIT(7)
+#define VM_WIPEFORK    BIT(8)
 #define VM_FIXED_PAGES BIT(9) // vDSO: pages belong to the kernel
-#define VM_NORESERVE BIT(10)
-#define VM_HUGE      BIT(11)
-#define VM_NOHUGE    BIT(12)
-#define VM_DONTDUMP  BIT(13)
-#define VM_ACCESS    (VM_READ | VM_WRITE | VM_EXEC)
+#define VM_NORESERVE   BIT(10)
+#define VM_HUGE        BIT(11)
+#define VM_NOHUGE      BIT(12)
+#define VM_DONTDUMP    BIT(13)
+#define VM_ACCESS      (VM_READ | VM_WRITE | VM_EXEC)
 
-#define VM_AREAS_MAX  65530              // most areas in a space (as Linux: vm.max_map_count)
-#define VM_MIN        UINT64_C(0x10000)  // lowest address that is given out (vm.mmap_min_addr)
+#define VM_AREAS_MAX   65530             // most areas in a space (as Linux: vm.max_map_count)
+#define VM_MIN         UINT64_C(0x10000) // lowest address that is given out (vm.mmap_min_addr)
 #define VM_STACK_GUARD (256 * PAGE_SIZE) // kept free below a growing stack
 
 struct address_space {
-    struct rwlock lock;           // the areas; faults take it for reading
+    struct rwlock lock; // the areas; faults take it for reading
     struct rbtree areas;
-    uint32_t area_count;          // under lock
-    struct vm_area *last_area;    // hint of the last found area; RCU-free: under lock, racy store fine
-    struct spinlock table_lock;   // page tables below the top level
-    uint64_t *page_table;         // top level, kernel address
-    uint32_t users;               // tasks that run in it (mm_users); atomic
-    uint32_t refcount;            // struct itself: users count one, each lazily using CPU one; atomic
-    uint64_t id;                  // never reused: PCID allocation
-    uint64_t tlb_generation;      // bumped by each unmapping; see mm/tlb.c
-    struct cpumask cpus;          // CPUs that have it loaded (lazily too)
+    uint32_t area_count;       // under lock
+    struct vm_area *last_area; // hint of the last found area; RCU-free: under lock, racy store fine
+    struct spinlock table_lock; // page tables below the top level
+    uint64_t *page_table;       // top level, kernel address
+    uint32_t users;             // tasks that run in it (mm_users); atomic
+    uint32_t refcount;          // struct itself: users count one, each lazily using CPU one; atomic
+    uint64_t id;                // never reused: PCID allocation
+    uint64_t tlb_generation;    // bumped by each unmapping; see mm/tlb.c
+    struct cpumask cpus;        // CPUs that have it loaded (lazily too)
     uintptr_t brk_start, brk_end; // under lock
     uintptr_t mmap_base;          // top-down placement starts here
     uintptr_t stack_top;
     uintptr_t arg_start, arg_end, env_start, env_end; // for /proc; under lock
     uintptr_t code_start, code_end, data_start, data_end;
     uintptr_t vdso_base;
-    uint64_t auxv[48];            // /proc/PID/auxv
-    uint64_t mapped_pages;        // total_vm; under lock
+    uint64_t auxv[48];     // /proc/PID/auxv
+    uint64_t mapped_pages; // total_vm; under lock
     uint64_t locked_pages;
-    int64_t resident_anonymous;   // atomic, pages
+    int64_t resident_anonymous; // atomic, pages
     int64_t resident_file;
-    uint64_t resident_peak;       // pages, as of the last time some were removed; see address_space_resident_peak()
+    uint64_t
+        resident_peak; // pages, as of the last time some were removed; see address_space_resident_peak()
     uint64_t table_pages;
-    uint64_t limit_as_bytes, limit_data_bytes, limit_stack_bytes, limit_memlock_bytes; // copies of the rlimits; UINT64_MAX: none
-    uint32_t default_flags;       // VM_LOCKED after mlockall(MCL_FUTURE): given to every new area; under lock
+    uint64_t limit_as_bytes, limit_data_bytes, limit_stack_bytes,
+        limit_memlock_bytes; // copies of the rlimits; UINT64_MAX: none
+    uint32_t
+        default_flags; // VM_LOCKED after mlockall(MCL_FUTURE): given to every new area; under lock
     uint32_t membarrier_commands; // registered MEMBARRIER_CMD_*_EXPEDITED; atomic
     void *exe;                    // struct file * of the program, owned by process/; NULL for none
 };
 
-// Set by process/: gives space->exe (not NULL) back when the last user leaves (in address_space_put()).
+// Set by process/: gives space->exe (not NULL) back when the last user leaves (in
+// address_space_put()).
 extern void (*address_space_exe_put)(void *exe);
 
 // A new one with an empty user half. NULL: no memory.
 struct address_space *address_space_create(void);
 // Copy for fork: areas copied, private pages copy-on-write. Result or NULL (-ENOMEM).
 struct address_space *address_space_fork(struct address_space *parent);
-void address_space_get(struct address_space *space);      // another user
-void address_space_put(struct address_space *space);      // last user: everything unmapped (may sleep)
-void address_space_release(struct address_space *space);  // drops a refcount (lazy users)
-// Runs `space` (NULL: kernel only) on the running thread: exec, exit, kernel threads that borrow one. Preemption on.
+void address_space_get(struct address_space *space); // another user
+void address_space_put(struct address_space *space); // last user: everything unmapped (may sleep)
+void address_space_release(struct address_space *space); // drops a refcount (lazy users)
+// Runs `space` (NULL: kernel only) on the running thread: exec, exit, kernel threads that borrow
+// one. Preemption on.
 void address_space_activate(struct address_space *space);
-// From the scheduler, interrupts off: loads next's page tables if it has a space; a kernel thread keeps the old ones (lazy).
+// From the scheduler, interrupts off: loads next's page tables if it has a space; a kernel thread
+// keeps the old ones (lazy).
 struct thread;
 void mm_switch(struct thread *previous, struct thread *next);
 
-// ---- the calls behind the system calls; all may sleep; address/length unchecked by the caller unless said ----
+// ---- the calls behind the system calls; all may sleep; address/length unchecked by the caller
+// unless said ----
 struct vm_map_request {
-    uintptr_t address;            // hint, or exact with fixed
+    uintptr_t address; // hint, or exact with fixed
     size_t len_bytes;
-    uint32_t flags;               // VM_*
+    uint32_t flags; // VM_*
     bool fixed, fixed_noreplace;
-    bool low_allowed;             // a fixed address may lie below VM_MIN
-    bool low_2g;                  // without a fixed address or a hint that fits: below 2 GiB (MAP_32BIT)
+    bool low_allowed; // a fixed address may lie below VM_MIN
+    bool low_2g;      // without a fixed address or a hint that fits: below 2 GiB (MAP_32BIT)
     bool populate;
-    struct page_cache *cache;     // NULL: anonymous (shared anonymous: mm makes a cache itself)
+    struct page_cache *cache; // NULL: anonymous (shared anonymous: mm makes a cache itself)
     uint64_t cache_index;
-    void *backing;                // with VM_FIXED_PAGES: const uint64_t *, the physical address of each page
+    void *backing; // with VM_FIXED_PAGES: const uint64_t *, the physical address of each page
     const struct vm_area_ops *ops; // its open() is called for the new area
     const char *label;
 };
 // Address, or -EINVAL, -ENOMEM, -EEXIST, -EPERM.
 [[nodiscard]] int64_t vm_map(struct address_space *space, const struct vm_map_request *request);
 [[nodiscard]] int vm_unmap(struct address_space *space, uintptr_t address, size_t len_bytes);
-[[nodiscard]] int vm_protect(struct address_space *space, uintptr_t address, size_t len_bytes, uint32_t vm_access);
-[[nodiscard]] int64_t vm_remap(struct address_space *space, uintptr_t old, size_t old_len, size_t new_len, int flags, uintptr_t new_address);
-[[nodiscard]] int vm_advise(struct address_space *space, uintptr_t address, size_t len_bytes, int advice);
-[[nodiscard]] int vm_sync(struct address_space *space, uintptr_t address, size_t len_bytes, int flags);
-[[nodiscard]] int vm_lock(struct address_space *space, uintptr_t address, size_t len_bytes, bool lock, bool on_fault);
+[[nodiscard]] int vm_protect(
+    struct address_space *space, uintptr_t address, size_t len_bytes, uint32_t vm_access);
+[[nodiscard]] int64_t vm_remap(struct address_space *space, uintptr_t old, size_t old_len,
+    size_t new_len, int flags, uintptr_t new_address);
+[[nodiscard]] int vm_advise(
+    struct address_space *space, uintptr_t address, size_t len_bytes, int advice);
+[[nodiscard]] int vm_sync(
+    struct address_space *space, uintptr_t address, size_t len_bytes, int flags);
+[[nodiscard]] int vm_lock(
+    struct address_space *space, uintptr_t address, size_t len_bytes, bool lock, bool on_fault);
 [[nodiscard]] int vm_lock_all(struct address_space *space, int flags);
-[[nodiscard]] int vm_incore(struct address_space *space, uintptr_t address, size_t len_bytes, uintptr_t user_vector);
-uintptr_t vm_brk(struct address_space *space, uintptr_t new_end); // as the system call: the (old or new) break
-// Pages of another or the own address space, with references, for ptrace-like access, /proc/PID/mem, futex keys, pinned I/O. Returns the number got or -EFAULT.
-[[nodiscard]] int64_t vm_pin(struct address_space *space, uintptr_t address, size_t pages, bool write, struct page **result);
+[[nodiscard]] int vm_incore(
+    struct address_space *space, uintptr_t address, size_t len_bytes, uintptr_t user_vector);
+uintptr_t vm_brk(
+    struct address_space *space, uintptr_t new_end); // as the system call: the (old or new) break
+// Pages of another or the own address space, with references, for ptrace-like access,
+// /proc/PID/mem, futex keys, pinned I/O. Returns the number got or -EFAULT.
+[[nodiscard]] int64_t vm_pin(
+    struct address_space *space, uintptr_t address, size_t pages, bool write, struct page **result);
 // Reads from another space (for /proc/PID/cmdline ...): bytes read.
 size_t vm_read_remote(struct address_space *space, uintptr_t address, void *to, size_t len_bytes);
-size_t vm_write_remote(struct address_space *space, uintptr_t address, const void *from, size_t len_bytes);
-// Identity of the memory word for a shared futex: the cache+index+offset, or space+address for private memory. 0 or -EFAULT.
-struct vm_word_key { uint64_t object; uint64_t index; uint32_t offset; };
-[[nodiscard]] int vm_word_key(struct address_space *space, uintptr_t address, bool shared, struct vm_word_key *key);
+size_t vm_write_remote(
+    struct address_space *space, uintptr_t address, const void *from, size_t len_bytes);
+// Identity of the memory word for a shared futex: the cache+index+offset, or space+address for
+// private memory. 0 or -EFAULT.
+struct vm_word_key {
+    uint64_t object;
+    uint64_t index;
+    uint32_t offset;
+};
+[[nodiscard]] int vm_word_key(
+    struct address_space *space, uintptr_t address, bool shared, struct vm_word_key *key);
 
-struct vm_area *vm_area_find(struct address_space *space, uintptr_t address); // first area with end > address; under lock
+struct vm_area *vm_area_find(
+    struct address_space *space, uintptr_t address); // first area with end > address; under lock
 struct vm_area *vm_area_first(struct address_space *space);
 struct vm_area *vm_area_next(struct vm_area *area);
 

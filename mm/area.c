@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: MIT
 // The areas of an address space.
 //
-// Theory. Areas lie in a red-black tree by start address. Each node knows the unmapped gap before it and
-// the greatest gap in its subtree, so free addresses are found in O(log n). Neighbours that continue each
-// other are merged after each change, so programs that map piece by piece do not collect areas.
+// Theory. Areas lie in a red-black tree by start address. Each node knows the unmapped gap before
+// it and the greatest gap in its subtree, so free addresses are found in O(log n). Neighbours that
+// continue each other are merged after each change, so programs that map piece by piece do not
+// collect areas.
 //
 // Invariants (space->lock for writing to change, for reading to read):
-//   A1  Areas do not overlap, are not empty, page-aligned, and lie in [VM_MIN, USER_END) unless mapped
+//   A1  Areas do not overlap, are not empty, page-aligned, and lie in [VM_MIN, USER_END) unless
+//   mapped
 //       with a fixed address.
-//   A2  area->gap is start minus the end of the area before (or 0); subtree_gap is the greatest gap below
+//   A2  area->gap is start minus the end of the area before (or 0); subtree_gap is the greatest gap
+//   below
 //       and including the node.
 //   A3  An area with a cache is on cache->areas from area_insert() to area_remove(); start, end and
 //       cache_index change under cache->lock as well, because truncation reads them there.

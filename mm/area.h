@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Areas of an address space: the tree, splitting, merging, free addresses; and what happens to pages of a range. Private to mm/.
+// Areas of an address space: the tree, splitting, merging, free addresses; and what happens to
+// pages of a range. Private to mm/.
 #pragma once
 
 #include "mm/address_space.h"
@@ -20,13 +21,13 @@ void area_remove(struct address_space *space, struct vm_area *area);
 // New bounds; cache_index follows a changed start. Order in the tree must not change.
 void area_resize(struct vm_area *area, uintptr_t start, uintptr_t end);
 // Cuts in two at `address` (inside); the upper part is a new area, opened. -ENOMEM.
-[[nodiscard]] int area_split(
-    struct address_space *space, struct vm_area *area, uintptr_t address);
+[[nodiscard]] int area_split(struct address_space *space, struct vm_area *area, uintptr_t address);
 // Merges with neighbours that continue it. Returns the area that covers it then.
 struct vm_area *area_merge(struct address_space *space, struct vm_area *area);
 // Splits so that no area crosses start or end. -ENOMEM (some splits may have been made: harmless).
 [[nodiscard]] int area_split_range(struct address_space *space, uintptr_t start, uintptr_t end);
-// Free addresses for len bytes, from mmap_base downwards, else above it, and with low_2g below 2 GiB; 0: none.
+// Free addresses for len bytes, from mmap_base downwards, else above it, and with low_2g below 2
+// GiB; 0: none.
 uintptr_t area_place(struct address_space *space, size_t len_bytes, bool low_2g);
 // Does any area overlap [start, end)?
 bool area_overlaps(struct address_space *space, uintptr_t start, uintptr_t end);
@@ -46,10 +47,12 @@ void zap_range(struct tlb_gather *gather, uintptr_t start, uintptr_t end, bool o
 // ---- fault.c ----
 
 #define FAULT_AGAIN 1 // internal: look again
-// Brings in the page at `address` of an area that allows the access; space->lock held for reading at least. 0 or -errno as mm_page_fault.
+// Brings in the page at `address` of an area that allows the access; space->lock held for reading
+// at least. 0 or -errno as mm_page_fault.
 [[nodiscard]] int fault_in_page(
     struct address_space *space, struct vm_area *area, uintptr_t address, bool write);
-// Brings in all pages of [start, end) that areas allow; takes space->lock itself. 0, -ENOMEM (hole), -EFAULT, -EIO...
+// Brings in all pages of [start, end) that areas allow; takes space->lock itself. 0, -ENOMEM
+// (hole), -EFAULT, -EIO...
 [[nodiscard]] int fault_in_range(
     struct address_space *space, uintptr_t start, uintptr_t end, bool write, bool need_access);
 

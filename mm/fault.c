@@ -192,8 +192,8 @@ static bool access_is_allowed(const struct vm_area *area, uint64_t error_code)
 {
     if (error_code & FAULT_WRITE)
         return (area->flags & VM_WRITE) != 0;
-    // A forbidden execution of a page that is not there brings it in first, as on Linux: then it is the
-    // processor that objects, and the error code in the signal frame says so.
+    // A forbidden execution of a page that is not there brings it in first, as on Linux: then it is
+    // the processor that objects, and the error code in the signal frame says so.
     if ((error_code & FAULT_INSTRUCTION) && (error_code & FAULT_PRESENT))
         return (area->flags & VM_EXEC) != 0;
     return (area->flags & VM_ACCESS) != 0;

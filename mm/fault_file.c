@@ -161,7 +161,8 @@ int fault_file(struct address_space *space, struct vm_area *area, uintptr_t addr
         return map_page(space, area, address, entry, page, false);
     if (area->ops != NULL && area->ops->page_mkwrite != NULL)
         area->ops->page_mkwrite(area, page);
-    // Marked behind the mapping: a page_cache_sync() in between would write the page and leave it writable but clean.
+    // Marked behind the mapping: a page_cache_sync() in between would write the page and leave it
+    // writable but clean.
     page_get(page);
     error = map_page(space, area, address, entry, page, true);
     page_cache_mark_dirty(area->cache, page);

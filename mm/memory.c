@@ -4,22 +4,25 @@
 // Theory. Start-up may cost neither instructions nor pages in proportion to the machine, so nothing
 // is made for memory that nobody uses yet:
 //
-//   - The boot loader's map becomes a short sorted array of runs of free frames. Early allocations (page
-//     tables, one bitmap) are cut from the beginning of a run.
-//   - Struct pages lie in one virtual array indexed by frame number. It is backed a section (128 MiB)
-//     at a time, when the first block of the section is needed, by memory of that section itself: one
+//   - The boot loader's map becomes a short sorted array of runs of free frames. Early allocations
+//     (page tables, one bitmap) are cut from the beginning of a run.
+//   - Struct pages lie in one virtual array indexed by frame number. It is backed a section (128
+//     MiB) at a time, when the first block of the section is needed, by memory of that section
+//     itself: one
 //     2 MiB page, or for a section that is mostly absent as many 4 KiB pages as its blocks need.
 //     So no section can lack the memory for its own struct pages.
-//   - The struct pages of a block (4 MiB) are cleared when the buddy runs dry and asks for the block
-//     (memory_grow). Cleared means "not free, nobody's"; then the block's free frames are freed.
+//   - The struct pages of a block (4 MiB) are cleared when the buddy runs dry and asks for the
+//     block (memory_grow). Cleared means "not free, nobody's"; then the block's free frames are
+//     freed.
 //
 // Invariants:
-//   M1  The struct page of a frame may be read exactly if the frame's block has its bit in block_touched.
-//   M2  Bits of block_touched are only ever set, by the holder of the block's zone lock (or by the boot CPU alone).
-//   M3  A free frame of an untouched block lies in exactly one run and is counted in its zone's promised_pages.
+//   M1  The struct page of a frame may be read exactly if the frame's block has its bit in
+//   block_touched. M2  Bits of block_touched are only ever set, by the holder of the block's zone
+//   lock (or by the boot CPU alone). M3  A free frame of an untouched block lies in exactly one run
+//   and is counted in its zone's promised_pages.
 //
-// The direct map covers the first 4 GiB from boot on (kernel/arch/x86/paging.h); here the RAM above is added with the largest
-// pages that hold nothing but RAM.
+// The direct map covers the first 4 GiB from boot on (kernel/arch/x86/paging.h); here the RAM above
+// is added with the largest pages that hold nothing but RAM.
 
 #include "mm/memory.h"
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Physical memory at start-up: which frames exist, the kernel's own mappings, and where struct pages come from. Private to mm/.
+// Physical memory at start-up: which frames exist, the kernel's own mappings, and where struct
+// pages come from. Private to mm/.
 #pragma once
 
 #include "kernel/arch/x86/paging.h"
@@ -11,8 +12,8 @@
 #define PAGE_SIZE_2M (1ul << PAGE_LEVEL_SHIFT(2))
 #define PAGE_SIZE_1G (1ul << PAGE_LEVEL_SHIFT(3))
 
-#define MEMORY_BLOCK_PAGES   (1ul << PAGE_ORDER_MAX)
-#define MEMORY_SECTION_PAGES (PAGE_SIZE_2M / sizeof(struct page))
+#define MEMORY_BLOCK_PAGES    (1ul << PAGE_ORDER_MAX)
+#define MEMORY_SECTION_PAGES  (PAGE_SIZE_2M / sizeof(struct page))
 #define MEMORY_SECTION_BLOCKS (MEMORY_SECTION_PAGES / MEMORY_BLOCK_PAGES)
 
 #define DMA32_END_PFN (UINT64_C(1) << (32 - PAGE_SHIFT))
@@ -20,12 +21,12 @@
 enum { ZONE_DMA32, ZONE_NORMAL, ZONE_COUNT };
 
 struct zone {
-    struct spinlock lock;     // everything below; taken with interrupts off
+    struct spinlock lock; // everything below; taken with interrupts off
     struct buddy_zone buddy;
     uint64_t first_pfn, end_pfn;
-    uint64_t next_block;      // blocks below it have been handed out, those above (but single ones) not
-    uint64_t total_pages;     // fixed after start-up, but for mm_release_boot_memory()
-    uint64_t reserve_pages;   // left for atomic allocations
+    uint64_t next_block;  // blocks below it have been handed out, those above (but single ones) not
+    uint64_t total_pages; // fixed after start-up, but for mm_release_boot_memory()
+    uint64_t reserve_pages; // left for atomic allocations
 };
 extern struct zone zones[ZONE_COUNT];
 
@@ -34,14 +35,17 @@ static inline struct zone *zone_of(const struct page *page)
     return &zones[page_to_pfn(page) < DMA32_END_PFN ? ZONE_DMA32 : ZONE_NORMAL];
 }
 
-// Reads boot_info.memory; completes the kernel's page tables; fills in `zones` without touching a struct page.
+// Reads boot_info.memory; completes the kernel's page tables; fills in `zones` without touching a
+// struct page.
 void memory_init_early(void);
 bool memory_grow(struct buddy_zone *buddy);
 
-// Kernel page tables outside the direct map. Maps `count` pages at `address` (top-level entry exists). flags: PTE_*
-// without PRESENT. 0 or -ENOMEM (nothing mapped). The caller owns the address range.
+// Kernel page tables outside the direct map. Maps `count` pages at `address` (top-level entry
+// exists). flags: PTE_* without PRESENT. 0 or -ENOMEM (nothing mapped). The caller owns the address
+// range.
 [[nodiscard]] int kernel_map(uintptr_t address, uint64_t phys, uint64_t flags);
-// Takes the mapping of one page out; returns its physical address or UINT64_MAX. The TLB is the caller's affair.
+// Takes the mapping of one page out; returns its physical address or UINT64_MAX. The TLB is the
+// caller's affair.
 uint64_t kernel_unmap(uintptr_t address);
 
 // Top-level entries of the kernel's half that are in use: what a new address space copies.

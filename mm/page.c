@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: MIT
-// Page allocation: zones with a lock each, and a list of single pages for each CPU in front of them.
+// Page allocation: zones with a lock each, and a list of single pages for each CPU in front of
+// them.
 //
 // Theory. Nearly all requests are for one page. Each CPU keeps a stack of free pages, used with
-// interrupts off and nothing else: no lock, no atomic instruction. It is filled from and emptied into the
-// zones a batch at a time. Everything else (larger blocks, DMA32) takes the zone's lock.
+// interrupts off and nothing else: no lock, no atomic instruction. It is filled from and emptied
+// into the zones a batch at a time. Everything else (larger blocks, DMA32) takes the zone's lock.
 //
-// When memory is short there are three levels. Programs (PAGE_ALLOC_USER) stop first, at one and a half
-// times the reserve; the kernel stops at the reserve; atomic requests may use it up. Who may sleep first
-// reclaims (clean page cache, empty slabs, this CPU's list); a program's request then asks for a victim
-// (mm_out_of_memory) and waits for the memory that its end gives back. A request that fails returns
-// NULL; nothing here panics for lack of memory.
+// When memory is short there are three levels. Programs (PAGE_ALLOC_USER) stop first, at one and a
+// half times the reserve; the kernel stops at the reserve; atomic requests may use it up. Who may
+// sleep first reclaims (clean page cache, empty slabs, this CPU's list); a program's request then
+// asks for a victim (mm_out_of_memory) and waits for the memory that its end gives back. A request
+// that fails returns NULL; nothing here panics for lack of memory.
 //
 // Invariants:
-//   P1  A page on a per-CPU list has PAGE_PERCPU, refcount 0, order 0; pages in use have neither PAGE_PERCPU nor PAGE_FREE.
-//   P2  The head of an allocated block has page->order of the block, until it is freed with that order.
+//   P1  A page on a per-CPU list has PAGE_PERCPU, refcount 0, order 0; pages in use have neither
+//   PAGE_PERCPU nor PAGE_FREE. P2  The head of an allocated block has page->order of the block,
+//   until it is freed with that order.
 
 #include "mm/page.h"
 

@@ -13,25 +13,26 @@ struct page_cache;
 
 // One for each page frame; 64 bytes. Which members are valid depends on who has the page.
 struct page {
-    uint32_t flags;      // PAGE_*; atomic when shared
-    uint32_t refcount;   // users (mappings, caches, pins); 0: free or slab-internal; atomic
-    uint32_t used_entries; // page-table page: entries in use; under its lock (level 1) or the space's table_lock
-    uint8_t order;       // of the block that starts here
-    uint8_t node;        // NUMA node
+    uint32_t flags;    // PAGE_*; atomic when shared
+    uint32_t refcount; // users (mappings, caches, pins); 0: free or slab-internal; atomic
+    uint32_t
+        used_entries; // page-table page: entries in use; under its lock (level 1) or the space's table_lock
+    uint8_t order; // of the block that starts here
+    uint8_t node;  // NUMA node
     uint16_t reserved;
     union {
         struct {                      // page cache and anonymous pages
             struct page_cache *cache; // NULL: anonymous
             uint64_t index;           // page number within the cache
         };
-        struct {                      // slab
+        struct { // slab
             void *slab_cache;
             void *slab_freelist;
         };
-        struct spinlock table_lock;   // page-table page of level 1: its entries
+        struct spinlock table_lock; // page-table page of level 1: its entries
     };
-    struct list_node list;            // free list, per-CPU list, cache's or slab's list: owner decides
-    uint64_t private_data;            // owner's: slab counts, pipe, ...
+    struct list_node list; // free list, per-CPU list, cache's or slab's list: owner decides
+    uint64_t private_data; // owner's: slab counts, pipe, ...
     uint64_t reserved2;
 };
 static_assert(sizeof(struct page) == 64);
@@ -60,7 +61,7 @@ static inline void *phys_to_virt(uint64_t phys)
 {
     return (void *)(PHYS_MAP_BASE + phys);
 }
-uint64_t kernel_image_to_phys(const void *address); // arch: for addresses in the kernel image
+uint64_t kernel_image_to_phys(const void *address);      // arch: for addresses in the kernel image
 static inline uint64_t virt_to_phys(const void *address) // direct map only
 {
     return (uint64_t)(uintptr_t)address - PHYS_MAP_BASE;
@@ -90,11 +91,13 @@ bool pfn_is_ram(uint64_t pfn); // does the frame have an initialised struct page
 // Allocation flags.
 #define PAGE_ALLOC_ZERO   BIT(0) // content all zero
 #define PAGE_ALLOC_ATOMIC BIT(1) // must not sleep (no reclaim, no OOM killing); may use the reserve
-#define PAGE_ALLOC_USER   BIT(2) // for a program: leaves the reserve alone, may trigger the OOM killer
-#define PAGE_ALLOC_DMA32  BIT(3) // below 4 GiB
+#define PAGE_ALLOC_USER                                                                            \
+    BIT(2) // for a program: leaves the reserve alone, may trigger the OOM killer
+#define PAGE_ALLOC_DMA32 BIT(3) // below 4 GiB
 
-// A block of 2^order pages, its head's refcount 1, content undefined without ZERO. NULL when there is none. Any context but NMI with ATOMIC;
-// otherwise task context with interrupts on (may sleep and reclaim).
+// A block of 2^order pages, its head's refcount 1, content undefined without ZERO. NULL when there
+// is none. Any context but NMI with ATOMIC; otherwise task context with interrupts on (may sleep
+// and reclaim).
 struct page *page_alloc(unsigned order, uint32_t flags);
 void page_free(struct page *page, unsigned order); // refcount must be 1 or 0. Any context but NMI.
 static inline void page_get(struct page *page)
@@ -102,7 +105,8 @@ static inline void page_get(struct page *page)
     __atomic_fetch_add(&page->refcount, 1, __ATOMIC_RELAXED);
 }
 void page_put_last(struct page *page);
-static inline void page_put(struct page *page) // frees (order 0 or page->order) with the last reference
+static inline void page_put(
+    struct page *page) // frees (order 0 or page->order) with the last reference
 {
     if (__atomic_sub_fetch(&page->refcount, 1, __ATOMIC_ACQ_REL) == 0)
         page_put_last(page);
@@ -117,14 +121,16 @@ static inline void page_free_kernel(void *address, unsigned order)
     page_free(virt_to_page(address), order);
 }
 
-// Gives boot-time memory that is marked as in use (the initial file system) to the allocator: the whole pages of
-// [start_phys, end_phys), which nobody uses any more. Task context.
+// Gives boot-time memory that is marked as in use (the initial file system) to the allocator: the
+// whole pages of [start_phys, end_phys), which nobody uses any more. Task context.
 void mm_release_boot_memory(uint64_t start_phys, uint64_t end_phys);
 
 struct page_statistics {
-    uint64_t total_pages, free_pages, cache_pages, anonymous_pages, slab_pages, page_table_pages, kernel_stack_pages, shared_pages, reserve_pages, dirty_pages, mapped_pages;
+    uint64_t total_pages, free_pages, cache_pages, anonymous_pages, slab_pages, page_table_pages,
+        kernel_stack_pages, shared_pages, reserve_pages, dirty_pages, mapped_pages;
 };
 void page_statistics_read(struct page_statistics *statistics);
 
-// Out of memory: upcall-style hook set by process/: picks and kills a victim; returns true if memory will be freed.
+// Out of memory: upcall-style hook set by process/: picks and kills a victim; returns true if
+// memory will be freed.
 extern bool (*mm_out_of_memory)(void);

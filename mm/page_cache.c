@@ -2,26 +2,33 @@
 // Page cache.
 //
 // Theory. A cache maps page numbers of an object to pages. Who wants a page looks it up under RCU,
-// without a lock. A page that leaves a cache that is in use loses the cache's reference only after a grace
-// period, so a page found under RCU can be referenced; whether it still belongs is seen in page->cache.
+// without a lock. A page that leaves a cache that is in use loses the cache's reference only after
+// a grace period, so a page found under RCU can be referenced; whether it still belongs is seen in
+// page->cache.
 //
-// Truncation and page faults do not exclude each other with a sleeping lock on the fast path. Truncation
-// first writes the new size, then takes pages out (page->cache = NULL), then removes them from the page
-// tables of all areas that map them. A fault puts a page into a table only if page->cache still names the
-// cache, which it reads under the table's lock. So either truncation finds the entry (it takes the same
-// lock later), or the fault finds that the page is gone and looks again.
+// Truncation and page faults do not exclude each other with a sleeping lock on the fast path.
+// Truncation first writes the new size, then takes pages out (page->cache = NULL), then removes
+// them from the page tables of all areas that map them. A fault puts a page into a table only if
+// page->cache still names the cache, which it reads under the table's lock. So either truncation
+// finds the entry (it takes the same lock later), or the fault finds that the page is gone and
+// looks again.
 //
 // Locks, in order: truncate (sleeps), lock, an address space's table_lock, a page table's lock.
 //
 // Invariants:
-//   C1  A page in `pages` has page->cache and page->index set and one reference of the cache; both are
+//   C1  A page in `pages` has page->cache and page->index set and one reference of the cache; both
+//   are
 //       written under `lock`.
-//   C2  PAGE_UPTODATE is set before anybody but the reader who fills the page uses its content. While it
+//   C2  PAGE_UPTODATE is set before anybody but the reader who fills the page uses its content.
+//   While it
 //       is filled it has PAGE_LOCKED.
-//   C3  The mark XARRAY_MARK_0 is on exactly the pages with PAGE_DIRTY. A page that differs from what
-//       read_page would give has it: page_cache_mark_dirty before the writer gives its reference back.
-//   C4  Pages of caches that can read them again (ops->read_page) are on the list of reclaimable pages.
-//   C5  Reclaim takes a page only if it can change its count from 1 (the cache's) to 0; a lookup never
+//   C3  The mark XARRAY_MARK_0 is on exactly the pages with PAGE_DIRTY. A page that differs from
+//   what
+//       read_page would give has it: page_cache_mark_dirty before the writer gives its reference
+//       back.
+//   C4  Pages of caches that can read them again (ops->read_page) are on the list of reclaimable
+//   pages. C5  Reclaim takes a page only if it can change its count from 1 (the cache's) to 0; a
+//   lookup never
 //       takes a page with count 0. So nobody writes to a page that has been reclaimed.
 
 #include "mm/page_cache.h"
@@ -364,8 +371,8 @@ int page_cache_get(struct page_cache *cache, uint64_t index, bool create, struct
 
 void page_cache_mark_dirty(struct page_cache *cache, struct page *page)
 {
-    // Where nothing is read or written a dirty page means nothing. A cache that reads but does not write keeps its
-    // changed pages for good: the flag is what keeps reclaim off them.
+    // Where nothing is read or written a dirty page means nothing. A cache that reads but does not
+    // write keeps its changed pages for good: the flag is what keeps reclaim off them.
     const struct page_cache_ops *ops = cache->ops;
     if ((ops->write_page == NULL && ops->read_page == NULL) || (page_flags(page) & PAGE_DIRTY))
         return;

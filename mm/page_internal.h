@@ -18,7 +18,8 @@ PERCPU_DECLARE(struct page_usage, page_usage);
     for (uint32_t cpu = 0; cpu < MAX(cpu_count_possible, 1u); cpu++)                               \
         if (cpu == 0 || percpu_offset[cpu] != 0)
 
-// Gives at least `pages` clean unmapped page-cache pages back, if there are that many; returns how many. May sleep.
+// Gives at least `pages` clean unmapped page-cache pages back, if there are that many; returns how
+// many. May sleep.
 uint64_t page_cache_reclaim(uint64_t pages);
 
 // Pages [0, count) each lose a reference; those that lose their last are freed, in one batch.
@@ -35,8 +36,8 @@ static inline bool page_try_get(struct page *page)
 {
     uint32_t count = __atomic_load_n(&page->refcount, __ATOMIC_RELAXED);
     while (count != 0) {
-        if (__atomic_compare_exchange_n(&page->refcount, &count, count + 1, false,
-                __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+        if (__atomic_compare_exchange_n(
+                &page->refcount, &count, count + 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
             return true;
     }
     return false;

@@ -5,14 +5,18 @@
 //   0                      nothing there
 //   PTE_PRESENT ...        a page, as the processor sees it
 //   PTE_KEPT without PTE_PRESENT   a page that may not be touched (PROT_NONE) but keeps its content
-// with two more bits of our own: PTE_ANONYMOUS, private memory of this space (counted in resident_anonymous; others
-// that hold a reference are in resident_file); and PTE_BORROWED, a page that is not reference counted (the zero page, the vDSO).
+// with two more bits of our own: PTE_ANONYMOUS, private memory of this space (counted in
+// resident_anonymous; others that hold a reference are in resident_file); and PTE_BORROWED, a page
+// that is not reference counted (the zero page, the vDSO).
 //
 // Locking:
 //   L1  Entries of a level 1 table change under the spin lock in the table's struct page.
-//   L2  Entries of the upper levels go from 0 to a table and back under space->table_lock. They may be followed by who holds
-//       space->lock (then no table goes away: only who has it for writing frees tables) or space->table_lock.
-//   L3  used_entries of a table is the number of its entries that are not 0; same lock as the entries. Only a table with
+//   L2  Entries of the upper levels go from 0 to a table and back under space->table_lock. They may
+//   be followed by who holds
+//       space->lock (then no table goes away: only who has it for writing frees tables) or
+//       space->table_lock.
+//   L3  used_entries of a table is the number of its entries that are not 0; same lock as the
+//   entries. Only a table with
 //       none is freed, so a freed table is all zero and serves as a new one without being cleared.
 #pragma once
 
@@ -42,7 +46,8 @@ static inline void pte_set(uint64_t *entry, uint64_t value)
         virt_to_page(entry)->used_entries += value != 0 ? 1 : -1u;
     __atomic_store_n(entry, value, __ATOMIC_RELAXED);
 }
-// The processor sets bits on its own: takes the old value atomically. Only for entries that may be in use by other CPUs.
+// The processor sets bits on its own: takes the old value atomically. Only for entries that may be
+// in use by other CPUs.
 static inline uint64_t pte_exchange(uint64_t *entry, uint64_t value)
 {
     uint64_t old = __atomic_exchange_n(entry, value, __ATOMIC_SEQ_CST);
@@ -59,11 +64,13 @@ void page_table_free(struct page *table); // all zero again
 uint64_t *page_table_find(struct address_space *space, uintptr_t address);
 // The same, with tables made as needed; NULL: no memory. space->lock held, may sleep.
 uint64_t *page_table_make(struct address_space *space, uintptr_t address);
-// First address at or after `address` and below `end` that a level 1 table covers; its entry in *entry, or NULL (and `end`) if
-// there is none. The table covers up to the next multiple of 2 MiB. L2.
+// First address at or after `address` and below `end` that a level 1 table covers; its entry in
+// *entry, or NULL (and `end`) if there is none. The table covers up to the next multiple of 2 MiB.
+// L2.
 uintptr_t page_table_next(
     struct address_space *space, uintptr_t address, uintptr_t end, uint64_t **entry);
-// Takes empty tables that cover [start, end) out; they go to gather->tables. space->lock held for writing.
+// Takes empty tables that cover [start, end) out; they go to gather->tables. space->lock held for
+// writing.
 struct tlb_gather;
 void page_table_trim(
     struct address_space *space, struct tlb_gather *gather, uintptr_t start, uintptr_t end);

@@ -2,24 +2,27 @@
 // Slab allocator: typed caches with a magazine for each CPU.
 //
 // Theory. A slab is a naturally aligned block of 2^order pages, cut into objects of one cache. Free
-// objects of a slab are chained through their first word (page->slab_freelist); page->private_data counts those in
-// use. In front of the slabs every CPU has a magazine: a small stack of free objects. Allocation and
-// release push and pop there with interrupts off, without lock or atomic instruction; half a magazine at a time is
-// filled from, or emptied into, the slabs under the cache's lock. An object goes into the magazine of the CPU that
-// frees it, whoever allocated it: two CPUs that pass objects from one to the other meet at the lock once per half
-// magazine, not once per object.
+// objects of a slab are chained through their first word (page->slab_freelist); page->private_data
+// counts those in use. In front of the slabs every CPU has a magazine: a small stack of free
+// objects. Allocation and release push and pop there with interrupts off, without lock or atomic
+// instruction; half a magazine at a time is filled from, or emptied into, the slabs under the
+// cache's lock. An object goes into the magazine of the CPU that frees it, whoever allocated it:
+// two CPUs that pass objects from one to the other meet at the lock once per half magazine, not
+// once per object.
 //
 // Magazines of all caches are one per-CPU array indexed by cache number: reaching one takes a
 // multiplication, no pointer.
 //
 // Invariants:
 //   S1  An object is in exactly one of: its user's hands, one magazine, its slab's free list.
-//   S2  page->private_data of a slab's head = objects - length of its free list. A slab with a non-empty free list is
+//   S2  page->private_data of a slab's head = objects - length of its free list. A slab with a
+//   non-empty free list is
 //       on cache->partial; a full one is on no list.
-//   S3  All pages of a slab have PAGE_SLAB and slab_cache; the head is the page aligned to the cache's order.
+//   S3  All pages of a slab have PAGE_SLAB and slab_cache; the head is the page aligned to the
+//   cache's order.
 //
-// Debug builds add a red zone word behind each object below 2 KiB that also says whether the object is free, and fill
-// free objects with a pattern that is checked when they are handed out again.
+// Debug builds add a red zone word behind each object below 2 KiB that also says whether the object
+// is free, and fill free objects with a pattern that is checked when they are handed out again.
 
 #include "mm/slab.h"
 

@@ -11,17 +11,17 @@
 struct slab_cache {
     const char *name;
     size_t object_size;
-    size_t stride;              // from one object to the next
+    size_t stride; // from one object to the next
     unsigned order;
-    uint32_t objects;           // in a slab
+    uint32_t objects; // in a slab
     uint32_t magazine_capacity;
-    uint32_t id;                // index of its magazines
+    uint32_t id; // index of its magazines
     bool has_red_zone;
-    struct spinlock lock;       // what follows; taken with interrupts off
-    struct list_node partial;   // slabs with free objects, empty ones at the end
+    struct spinlock lock;     // what follows; taken with interrupts off
+    struct list_node partial; // slabs with free objects, empty ones at the end
     uint64_t slabs;
     uint64_t empty_slabs;
-    uint64_t used;              // objects outside the slabs: in use or in a magazine
+    uint64_t used; // objects outside the slabs: in use or in a magazine
 };
 
 // S2, under the cache's lock or when nobody else runs.

@@ -2,20 +2,25 @@
 // TLB consistency.
 //
 // Theory. Each address space has a generation, incremented whenever entries that a TLB may hold are
-// removed or restricted. Each CPU remembers, for the spaces it has seen last (a slot each, which is also their
-// PCID), up to which generation its TLB is clean. A CPU that runs a space and has not caught up is told
-// through pv_flush_tlb_others(); every other CPU finds out by comparing numbers when it loads the
-// space again. A CPU that runs a kernel thread keeps the tables of the last program loaded ("lazy"): it uses no
-// user address, so it is not told either, and compares when a program's thread runs again. The exception is
-// that page-table pages are freed: the processor may walk them speculatively, so lazy CPUs are told then.
+// removed or restricted. Each CPU remembers, for the spaces it has seen last (a slot each, which is
+// also their PCID), up to which generation its TLB is clean. A CPU that runs a space and has not
+// caught up is told through pv_flush_tlb_others(); every other CPU finds out by comparing numbers
+// when it loads the space again. A CPU that runs a kernel thread keeps the tables of the last
+// program loaded ("lazy"): it uses no user address, so it is not told either, and compares when a
+// program's thread runs again. The exception is that page-table pages are freed: the processor may
+// walk them speculatively, so lazy CPUs are told then.
 //
 // Invariants:
-//   T1  A CPU that has `space` loaded has its bit in space->cpus, set (with a full fence) before it reads the generation.
-//   T2  Who removes entries increments the generation (full fence) before it reads space->cpus and the lazy flags.
+//   T1  A CPU that has `space` loaded has its bit in space->cpus, set (with a full fence) before it
+//   reads the generation. T2  Who removes entries increments the generation (full fence) before it
+//   reads space->cpus and the lazy flags.
 //       So either it sees the CPU, or the CPU sees the new generation.
-//   T3  slot.generation is never newer than the state of the TLB for that PCID. A flush of a range by the target CPU leaves it
-//       (another flush may be under way whose range it does not know), a full flush moves it to what was read before.
-//   T4  A CPU that uses a space lazily holds a reference to the struct, and with it to the top-level table, which has no user
+//   T3  slot.generation is never newer than the state of the TLB for that PCID. A flush of a range
+//   by the target CPU leaves it
+//       (another flush may be under way whose range it does not know), a full flush moves it to
+//       what was read before.
+//   T4  A CPU that uses a space lazily holds a reference to the struct, and with it to the
+//   top-level table, which has no user
 //       entries any more once the last user has gone.
 
 #include "mm/tlb.h"
@@ -288,7 +293,8 @@ void tlb_gather_flush(struct tlb_gather *gather)
 {
     bool filled = tlb_gather_is_full(gather);
     if (gather->start < gather->end || gather->tables_freed) {
-        // Tables alone: invalidating any one page drops what the processor has cached of the upper levels (SDM 3A, 4.10.4.1).
+        // Tables alone: invalidating any one page drops what the processor has cached of the upper
+        // levels (SDM 3A, 4.10.4.1).
         if (gather->start > gather->end) {
             gather->start = 0;
             gather->end = PAGE_SIZE;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Translation look-aside buffers: which CPU may have stale entries, and how they go away. Theory in tlb.c.
+// Translation look-aside buffers: which CPU may have stale entries, and how they go away. Theory in
+// tlb.c.
 #pragma once
 
 #include "kernel/base/list.h"
@@ -8,28 +9,31 @@
 struct address_space;
 struct page;
 
-// On the CPU whose TLB is meant, interrupts off: drops entries of [start, end) of the address space that is loaded, or of
-// the kernel if start lies in the kernel's half; end == UINT64_MAX: all of them. What the native pv_flush_tlb_others
-// makes its target CPUs do; cheap if the CPU has caught up meanwhile.
+// On the CPU whose TLB is meant, interrupts off: drops entries of [start, end) of the address space
+// that is loaded, or of the kernel if start lies in the kernel's half; end == UINT64_MAX: all of
+// them. What the native pv_flush_tlb_others makes its target CPUs do; cheap if the CPU has caught
+// up meanwhile.
 void mm_flush_local(uintptr_t start, uintptr_t end);
 
-// After entries of [start, end) were removed or restricted: no CPU uses an old one any more when this
-// returns, save CPUs that use the space lazily; with tables_freed those neither. Preemption may be on or off, interrupts on.
+// After entries of [start, end) were removed or restricted: no CPU uses an old one any more when
+// this returns, save CPUs that use the space lazily; with tables_freed those neither. Preemption
+// may be on or off, interrupts on.
 void tlb_flush_space(
     struct address_space *space, uintptr_t start, uintptr_t end, bool tables_freed);
 // Kernel addresses, all CPUs. Interrupts on.
 void tlb_flush_kernel(uintptr_t start, uintptr_t end);
 
-// Pages that an unmapping takes out. They lose their reference, and page-table pages are freed, after the flush.
+// Pages that an unmapping takes out. They lose their reference, and page-table pages are freed,
+// after the flush.
 #define TLB_GATHER_INLINE 32
 struct tlb_gather {
     struct address_space *space;
-    uintptr_t start, end;       // what has to be flushed; empty: start > end
+    uintptr_t start, end; // what has to be flushed; empty: start > end
     bool tables_freed;
     uint32_t count, capacity;
     struct page **pages;
-    struct page *batch;         // page that `pages` lies in, once the inline array was not enough
-    struct list_node tables;    // page-table pages, all zero
+    struct page *batch;      // page that `pages` lies in, once the inline array was not enough
+    struct list_node tables; // page-table pages, all zero
     struct page *inline_pages[TLB_GATHER_INLINE];
 };
 void tlb_gather_begin(struct tlb_gather *gather, struct address_space *space);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Claim: no CPU ever uses a translation that was removed, with and without PCIDs, lazy or not, whether the others are
-// interrupted or flushed by the hypervisor; and spaces stay alive as long as a CPU uses them lazily.
-// Method: fake CPUs with a TLB each that keeps what it is not told to drop; random switches, accesses and unmappings; each
-// access compares what the TLB has with the page table.
+// Claim: no CPU ever uses a translation that was removed, with and without PCIDs, lazy or not,
+// whether the others are interrupted or flushed by the hypervisor; and spaces stay alive as long as
+// a CPU uses them lazily. Method: fake CPUs with a TLB each that keeps what it is not told to drop;
+// random switches, accesses and unmappings; each access compares what the TLB has with the page
+// table.
 #include "mm/tlb.h"
 
 #include "kernel/arch/x86/arch.h"
@@ -90,7 +91,8 @@ void arch_tlb_flush_all(void)
     memset(cpus[host_cpu].entries, 0, sizeof(cpus[host_cpu].entries));
 }
 
-// Either an interrupt, or (a vCPU that does not run) the hypervisor drops everything at its next entry.
+// Either an interrupt, or (a vCPU that does not run) the hypervisor drops everything at its next
+// entry.
 static void flush_others(const struct cpumask *mask, uintptr_t start, uintptr_t end)
 {
     uint32_t self = host_cpu;

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 // Virtually contiguous kernel memory: big allocations, device mappings, kernel stacks.
 //
-// Theory. Regions are placed one behind the other in a window at the start of the area, always with an unmapped page
-// behind each. Addresses of freed regions are not used again before the cursor has gone through the
-// window once; only then all CPUs flush their TLBs. So freeing costs no TLB flush, a stale entry can only serve an
-// access that is a bug anyway, and the page tables stay as small as the window. A round that does
-// not find room doubles the window.
+// Theory. Regions are placed one behind the other in a window at the start of the area, always with
+// an unmapped page behind each. Addresses of freed regions are not used again before the cursor has
+// gone through the window once; only then all CPUs flush their TLBs. So freeing costs no TLB flush,
+// a stale entry can only serve an access that is a bug anyway, and the page tables stay as small as
+// the window. A round that does not find room doubles the window.
 //
-// A kernel stack keeps its mapping while it is cached by a CPU; the page below it is the one that ends the
-// region before, so an overflow faults (arch has a stack of its own for that fault).
+// A kernel stack keeps its mapping while it is cached by a CPU; the page below it is the one that
+// ends the region before, so an overflow faults (arch has a stack of its own for that fault).
 
 #include "mm/vmap.h"
 

@@ -35,7 +35,8 @@
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
-// What the kernel put off while the benchmark was prepared (RCU callbacks, freeing) is done in this time.
+// What the kernel put off while the benchmark was prepared (RCU callbacks, freeing) is done in this
+// time.
 #define SETTLE_US 50000
 
 static char self_path[] = "/proc/self/exe";
@@ -307,8 +308,8 @@ static void bench_epoll(unsigned count)
     for (unsigned i = 0; i < 100; i++) {
         struct epoll_event event = {.events = EPOLLIN, .data.u32 = i};
         sources[i] = eventfd(i == 57, EFD_NONBLOCK);
-        require(sources[i] >= 0 && epoll_ctl(set, EPOLL_CTL_ADD, sources[i], &event) == 0,
-            "epoll_ctl");
+        require(
+            sources[i] >= 0 && epoll_ctl(set, EPOLL_CTL_ADD, sources[i], &event) == 0, "epoll_ctl");
     }
     struct epoll_event events[8];
     start();

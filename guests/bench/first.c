@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
-// The first program of a guest, for measuring the boot: its very first instruction reads the time stamp counter.
-// Under `-icount shift=0,sleep=off` that counts the instructions since reset, as long as nothing waited on the way.
+// The first program of a guest, for measuring the boot: its very first instruction reads the time
+// stamp counter. Under `-icount shift=0,sleep=off` that counts the instructions since reset, as
+// long as nothing waited on the way.
 //
-//   first          prints `boot TSC`, then ends; as process 1 on a kernel that goes on without it, powers the machine off
+//   first          prints `boot TSC`, then ends; as process 1 on a kernel that goes on without it,
+//   powers the machine off
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/mount.h>
@@ -14,8 +16,8 @@ uint64_t first_tsc;
 
 void first_start(void);
 
-// The entry point of the program (BUILD.gn passes it to the linker): the C library's own comes after it. EDX holds a function
-// pointer for the C library, so it is kept.
+// The entry point of the program (BUILD.gn passes it to the linker): the C library's own comes
+// after it. EDX holds a function pointer for the C library, so it is kept.
 __asm__(".globl first_start\n"
         "first_start:\n"
         "    movq %rdx, %r9\n"

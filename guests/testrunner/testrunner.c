@@ -143,8 +143,8 @@ static void run_program(char *line)
     if (count == 0) {
         _exit(127);
     }
-    static char *environment[] = {"PATH=/bin:/sbin:/usr/bin:/usr/sbin", "HOME=/", "TERM=linux",
-        "LC_ALL=C", "TZ=UTC0", NULL};
+    static char *environment[] = {
+        "PATH=/bin:/sbin:/usr/bin:/usr/sbin", "HOME=/", "TERM=linux", "LC_ALL=C", "TZ=UTC0", NULL};
     snprintf(path, sizeof(path), "%s%s", arguments[0][0] == '/' ? "" : "/tests/", arguments[0]);
     execve(path, arguments, environment);
     printf("cannot run %s: %s\n", path, strerror(errno));

@@ -36,7 +36,8 @@ int acpi_rsdp_search(const void *bytes, size_t len, size_t *offset)
     for (size_t at = 0; !range_exceeds(at, ACPI_RSDP_V1_BYTES, len); at += 16) {
         // The first eight bytes decide nearly always, and there are thousands of places to look at.
         const uint8_t *candidate = (const uint8_t *)bytes + at;
-        if (load_unaligned_u64(candidate) == load_unaligned_u64("RSD PTR ") && rsdp_is_right(candidate)) {
+        if (load_unaligned_u64(candidate) == load_unaligned_u64("RSD PTR ") &&
+            rsdp_is_right(candidate)) {
             *offset = at;
             return 0;
         }

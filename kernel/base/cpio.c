@@ -72,11 +72,12 @@ static size_t align(const struct cpio_reader *reader, size_t offset)
     return reader->archive_start + ALIGN_UP(offset - reader->archive_start, CPIO_ALIGNMENT);
 }
 
-// Eight hexadecimal digits, the most significant one in the lowest byte, all at once: an archive has thousands of
-// numbers, and it is read at every boot. Something not zero is added to *wrong if a byte is no digit.
+// Eight hexadecimal digits, the most significant one in the lowest byte, all at once: an archive
+// has thousands of numbers, and it is read at every boot. Something not zero is added to *wrong if
+// a byte is no digit.
 //
-// A digit's low four bits are its value, a letter's ('a' 0x61, 'A' 0x41) are 1 to 6, and bit 6 tells letters from digits. No
-// sum below leaves its byte.
+// A digit's low four bits are its value, a letter's ('a' 0x61, 'A' 0x41) are 1 to 6, and bit 6
+// tells letters from digits. No sum below leaves its byte.
 static uint32_t parse_hex8(uint64_t text, uint64_t *wrong)
 {
     const uint64_t ones = 0x0101010101010101ul;

@@ -3,8 +3,9 @@
 // Path components. Invariant between calls: `at` is the end or the first byte of a component, so
 // that "is there another one?" needs no scanning, and the last component knows that it is the last.
 //
-// The step itself is inline in the header: it is on the path of every open and stat. One pass over the bytes, eight at a
-// time, and nothing is copied. The caller hashes the name while it is in the cache.
+// The step itself is inline in the header: it is on the path of every open and stat. One pass over
+// the bytes, eight at a time, and nothing is copied. The caller hashes the name while it is in the
+// cache.
 #include "kernel/base/path_walk.h"
 
 #include "kernel/base/assert.h"

@@ -49,7 +49,8 @@ static inline bool path_walk_at_end(const struct path_walk *walk)
     return walk->at == walk->end;
 }
 
-// Any number of slashes is one slash (POSIX, 4.13). `at` is `end` or a slash or the beginning of a name.
+// Any number of slashes is one slash (POSIX, 4.13). `at` is `end` or a slash or the beginning of a
+// name.
 static inline const char *path_walk_skip_slashes(const char *at, const char *end)
 {
     while (at < end && *at == '/') {
@@ -63,13 +64,15 @@ static inline unsigned path_walk_slash_in(uint64_t word)
 {
     const uint64_t ones = 0x0101010101010101ul;
     word ^= ones * '/'; // slashes become zero bytes
-    // High bit of every zero byte; bits above the lowest one may be wrong, but only that one counts.
+    // High bit of every zero byte; bits above the lowest one may be wrong, but only that one
+    // counts.
     uint64_t zeros = (word - ones) & ~word & (ones << 7);
     return zeros != 0 ? bit_lowest(zeros) / 8 : 8;
 }
 
-// First slash in [at, end), or end; the path begins at `start`. Eight bytes at a time: the usual name ends in the first word. The last
-// bytes of a path are looked at in the word that ends with it.
+// First slash in [at, end), or end; the path begins at `start`. Eight bytes at a time: the usual
+// name ends in the first word. The last bytes of a path are looked at in the word that ends with
+// it.
 static inline const char *path_walk_find_slash(const char *start, const char *at, const char *end)
 {
     for (; end - at >= (ptrdiff_t)sizeof(uint64_t); at += sizeof(uint64_t)) {
@@ -94,7 +97,8 @@ static inline const char *path_walk_find_slash(const char *start, const char *at
 //
 // A name that is too long is found only when the walk gets there: an earlier component that does
 // not exist is the error that programs expect.
-[[nodiscard]] static __always_inline int path_walk_next(struct path_walk *walk, struct path_component *component)
+[[nodiscard]] static __always_inline int path_walk_next(
+    struct path_walk *walk, struct path_component *component)
 {
     const char *name = walk->at;
 

@@ -6,26 +6,33 @@
 #include "kernel/core/cpumask.h"
 
 struct trap_frame;
-// Interrupts off, on the interrupt (or current kernel) stack; must not sleep. The end-of-interrupt is sent by the dispatcher.
+// Interrupts off, on the interrupt (or current kernel) stack; must not sleep. The end-of-interrupt
+// is sent by the dispatcher.
 typedef void irq_handler(void *context, struct trap_frame *frame);
 
 // Vectors that the kernel uses itself.
-#define VECTOR_TIMER      0xf0
-#define VECTOR_RESCHEDULE 0xf1
-#define VECTOR_CALL       0xf2 // cross-CPU function calls, TLB shootdown among them
-#define VECTOR_SPURIOUS   0xff
+#define VECTOR_TIMER        0xf0
+#define VECTOR_RESCHEDULE   0xf1
+#define VECTOR_CALL         0xf2 // cross-CPU function calls, TLB shootdown among them
+#define VECTOR_SPURIOUS     0xff
 #define VECTOR_DEVICE_FIRST 0x30
 #define VECTOR_DEVICE_LAST  0xef
 
-[[nodiscard]] int irq_vector_alloc(irq_handler *handler, void *context, const char *name); // vector or -ENOSPC
+[[nodiscard]] int irq_vector_alloc(
+    irq_handler *handler, void *context, const char *name); // vector or -ENOSPC
 void irq_vector_set(uint32_t vector, irq_handler *handler, void *context, const char *name);
-void irq_vector_free(uint32_t vector); // after the device can't raise it any more; waits for running handlers
-void irq_for_each(void (*visit)(uint32_t vector, const char *name, void *context), void *context); // /proc/interrupts
+void irq_vector_free(
+    uint32_t vector); // after the device can't raise it any more; waits for running handlers
+void irq_for_each(void (*visit)(uint32_t vector, const char *name, void *context),
+    void *context); // /proc/interrupts
 uint64_t irq_count(uint32_t vector, uint32_t cpu);
 
-// Routes an I/O APIC input to a vector on CPU 0 (legacy devices: serial). -ENODEV without an I/O APIC.
+// Routes an I/O APIC input to a vector on CPU 0 (legacy devices: serial). -ENODEV without an I/O
+// APIC.
 [[nodiscard]] int irq_gsi_route(uint32_t isa_irq_or_gsi, uint32_t vector);
 
-// Runs function(argument) on every CPU of the mask but the running one, in interrupt context, and waits for all (wait=true).
+// Runs function(argument) on every CPU of the mask but the running one, in interrupt context, and
+// waits for all (wait=true).
 // Interrupts must be on or the caller must not be waited for by others in turn; preemption off.
-void smp_call_mask(const struct cpumask *mask, void (*function)(void *argument), void *argument, bool wait);
+void smp_call_mask(
+    const struct cpumask *mask, void (*function)(void *argument), void *argument, bool wait);

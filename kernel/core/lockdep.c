@@ -262,7 +262,8 @@ void lockdep_acquire_sleeping(
         return;
     assert(!in_interrupt());
     uint16_t node = node_of(class, subclass);
-    uint64_t flags = arch_irq_save(); // the thread must not move on while it looks at this CPU's spin locks
+    uint64_t flags =
+        arch_irq_save(); // the thread must not move on while it looks at this CPU's spin locks
     if (node != 0 && !try)
         note_orders(node, shared);
     arch_irq_restore(flags);

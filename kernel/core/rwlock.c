@@ -78,9 +78,9 @@ static bool rwlock_take_or_announce(struct rwlock *rwlock, bool write)
     }
 }
 
-// Waits a little without sleeping: most holders are about to release. Not if somebody sleeps for the
-// lock already, nor if its writer does not run. The writer's struct thread may be looked at because
-// preemption is off and threads are freed after an RCU grace period. True if taken.
+// Waits a little without sleeping: most holders are about to release. Not if somebody sleeps for
+// the lock already, nor if its writer does not run. The writer's struct thread may be looked at
+// because preemption is off and threads are freed after an RCU grace period. True if taken.
 static bool rwlock_spin(struct rwlock *rwlock, bool write)
 {
     bool taken = false;

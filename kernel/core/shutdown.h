@@ -2,7 +2,8 @@
 // What has to be finished before the machine ends: output that is still on its way.
 #pragma once
 
-// Static, registered once. `function` runs in task context, interrupts on, once; it waits for a bounded time at most.
+// Static, registered once. `function` runs in task context, interrupts on, once; it waits for a
+// bounded time at most.
 struct shutdown_step {
     void (*function)(void);
     struct shutdown_step *next;

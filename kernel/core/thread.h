@@ -30,11 +30,11 @@ enum thread_state : uint32_t {
 // Bits of thread.work: the one word that is tested before each return to user mode.
 #define THREAD_WORK_RESCHEDULE BIT(0) // another thread should run
 // An unblocked signal may be pending: process_user_return() looks.
-#define THREAD_WORK_SIGNAL     BIT(1)
+#define THREAD_WORK_SIGNAL BIT(1)
 // A fatal signal is pending: killable sleeps end (set with SIGNAL).
-#define THREAD_WORK_KILL       BIT(2)
-#define THREAD_WORK_RESUME     BIT(3) // process_user_return() has other things to do (rseq, ...)
-#define THREAD_WORK_TRACE      BIT(4) // system calls are traced: the slow entry path
+#define THREAD_WORK_KILL   BIT(2)
+#define THREAD_WORK_RESUME BIT(3) // process_user_return() has other things to do (rseq, ...)
+#define THREAD_WORK_TRACE  BIT(4) // system calls are traced: the slow entry path
 
 #define THREAD_NAME_BYTES 16
 

@@ -179,7 +179,8 @@ void timer_migrate(uint32_t from_cpu)
     struct timer_cpu *here = this_cpu_ptr(timer_cpu);
     struct timer *timer;
     spin_lock(&from->lock);
-    spin_lock_nested(&here->lock, 1); // only here two queues are locked, and never the other way round: `from` is off-line
+    spin_lock_nested(&here->lock,
+        1); // only here two queues are locked, and never the other way round: `from` is off-line
     while ((timer = timer_first(from)) != NULL) {
         timer_queue_remove(&from->queue, &timer->queue_node);
         atomic_store_relaxed(&timer->cpu, cpu_current());

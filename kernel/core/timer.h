@@ -13,10 +13,11 @@ struct timer;
 typedef void timer_function(struct timer *timer);
 
 struct timer {
-    struct timer_queue_node queue_node; // place and deadline, under the lock of the queue that cpu names
-    timer_function *function;           // fixed while the timer is in use
-    uint32_t cpu;                       // whose queue it is or was last on; atomic, see timer.c
-    bool running;                       // its function runs; under the same lock
+    struct timer_queue_node
+        queue_node;           // place and deadline, under the lock of the queue that cpu names
+    timer_function *function; // fixed while the timer is in use
+    uint32_t cpu;             // whose queue it is or was last on; atomic, see timer.c
+    bool running;             // its function runs; under the same lock
 };
 
 // The absolute monotonic time for which it is or was armed last.

@@ -8,7 +8,8 @@
 #include "kernel/core/user.h"
 #include <linux/time_types.h>
 
-// Nanoseconds of a struct timespec; -EINVAL for negative or unnormalised ones. Too large for 63 bits: INT64_MAX, "for ever".
+// Nanoseconds of a struct timespec; -EINVAL for negative or unnormalised ones. Too large for 63
+// bits: INT64_MAX, "for ever".
 [[nodiscard]] static inline int timespec_to_ns(const struct __kernel_timespec *time, uint64_t *ns)
 {
     if (time->tv_sec < 0 || time->tv_nsec < 0 || time->tv_nsec >= (long long)NS_PER_SECOND)
@@ -52,8 +53,8 @@
 
 [[nodiscard]] static inline int timeval_to_user(uintptr_t user, uint64_t ns)
 {
-    struct __kernel_old_timeval time = {.tv_sec = (long)(ns / NS_PER_SECOND),
-        .tv_usec = (long)(ns % NS_PER_SECOND / NS_PER_US)};
+    struct __kernel_old_timeval time = {
+        .tv_sec = (long)(ns / NS_PER_SECOND), .tv_usec = (long)(ns % NS_PER_SECOND / NS_PER_US)};
     return copy_to_user(user, &time, sizeof(time));
 }
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Signal-driven I/O.
 //
-// The file is watched as poll would: its poll operation names the wait queues, and an entry is queued on each. The
-// entries' wake function runs under the queue's lock with interrupts off. Signals to one process are sent there and then; a
-// group needs the task list, so that is left to deferred work.
+// The file is watched as poll would: its poll operation names the wait queues, and an entry is
+// queued on each. The entries' wake function runs under the queue's lock with interrupts off.
+// Signals to one process are sent there and then; a group needs the task list, so that is left to
+// deferred work.
 #include "kernel/fs/async.h"
 #include "kernel/base/assert.h"
 #include "kernel/core/errno.h"

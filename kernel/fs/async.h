@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Signal-driven I/O (O_ASYNC): a signal to the file's owner whenever the file may have become ready.
+// Signal-driven I/O (O_ASYNC): a signal to the file's owner whenever the file may have become
+// ready.
 #pragma once
 
 #include "kernel/base/types.h"

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 // The dentry cache; its theory is in dentry.h.
 //
-// The table has a fixed number of buckets, chosen at boot from the size of memory, each a pointer; a few
-// bucket locks are shared by all of them. Lookups take no lock.
+// The table has a fixed number of buckets, chosen at boot from the size of memory, each a pointer;
+// a few bucket locks are shared by all of them. Lookups take no lock.
 //
-// Dying: the last reference to an unhashed dentry, or the shrinker, marks it DENTRY_REF_DEAD. Nobody can get
-// a reference from then on, so the rest (table, LRU, parent) can be done at leisure.
+// Dying: the last reference to an unhashed dentry, or the shrinker, marks it DENTRY_REF_DEAD.
+// Nobody can get a reference from then on, so the rest (table, LRU, parent) can be done at leisure.
 #include "kernel/fs/dentry.h"
 #include "kernel/base/assert.h"
 #include "kernel/base/string.h"
@@ -34,7 +34,8 @@ static inline struct spinlock *dentry_bucket_lock(uint32_t hash)
     return &bucket_locks[(hash >> dentry_bucket_shift) % BUCKET_LOCKS];
 }
 
-// A name in memory of its own: too long for the dentry, or exchanged. Readers may look at it until a grace period after it was replaced.
+// A name in memory of its own: too long for the dentry, or exchanged. Readers may look at it until
+// a grace period after it was replaced.
 struct long_name {
     struct rcu_head rcu;
     char text[];
@@ -42,18 +43,20 @@ struct long_name {
 
 static char *long_name_create(size_t len)
 {
-    struct long_name *name = kzalloc(sizeof(*name) + MAX(len + 1, sizeof(uint64_t))); // short ones are read as a word
+    struct long_name *name =
+        kzalloc(sizeof(*name) + MAX(len + 1, sizeof(uint64_t))); // short ones are read as a word
     return name ? name->text : NULL;
 }
 
 static void long_name_free(const char *text)
 {
-    struct long_name *name = (struct long_name *)(uintptr_t)(text - offsetof(struct long_name, text));
+    struct long_name *name =
+        (struct long_name *)(uintptr_t)(text - offsetof(struct long_name, text));
     kfree_rcu(name, &name->rcu);
 }
 
-struct dentry *dentry_create(struct superblock *superblock, struct dentry *parent, const char *name,
-    size_t len)
+struct dentry *dentry_create(
+    struct superblock *superblock, struct dentry *parent, const char *name, size_t len)
 {
     assert(len <= 255);
     struct dentry *dentry = slab_alloc(dentry_cache, PAGE_ALLOC_ZERO);
@@ -127,8 +130,8 @@ static void dentry_hash_remove(struct dentry *dentry)
     dentry->flags &= ~DENTRY_HASHED;
 }
 
-// Cookies only shrink, so a new child always becomes the first one of the tree: listings show the newest entry first, as
-// those of Linux do. The directory is locked.
+// Cookies only shrink, so a new child always becomes the first one of the tree: listings show the
+// newest entry first, as those of Linux do. The directory is locked.
 static void dentry_children_insert(struct dentry *parent, struct dentry *child)
 {
     child->cookie = parent->next_cookie--;
@@ -156,7 +159,8 @@ void dentry_add(struct dentry *dentry, bool persistent)
     spin_unlock(&dentry->lock);
 }
 
-// True: the caller has to drop the reference that a persistent dentry held to itself. dentry->lock is held.
+// True: the caller has to drop the reference that a persistent dentry held to itself. dentry->lock
+// is held.
 static bool dentry_remove_locked(struct dentry *dentry)
 {
     bool persistent = dentry->flags & DENTRY_PERSISTENT;
@@ -219,7 +223,8 @@ static struct dentry *dentry_kill(struct dentry *dentry)
     struct inode *inode = dentry->inode;
     rcu_call(&dentry->rcu, dentry_free);
     if (inode != NULL)
-        inode_put(inode); // its memory outlives the grace period of readers that came through the dentry
+        inode_put(
+            inode); // its memory outlives the grace period of readers that came through the dentry
     return parent;
 }
 
@@ -250,8 +255,8 @@ void dentry_put_slow(struct dentry *dentry)
             return;
         }
         uint32_t expected = 0;
-        bool last = __atomic_compare_exchange_n(&dentry->refcount, &expected, DENTRY_REF_DEAD, false,
-            __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+        bool last = __atomic_compare_exchange_n(&dentry->refcount, &expected, DENTRY_REF_DEAD,
+            false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
         spin_unlock(&dentry->lock);
         if (!last)
             return;
@@ -287,18 +292,19 @@ bool dentry_get_unless_dead(struct dentry *dentry)
 {
     uint32_t count = __atomic_load_n(&dentry->refcount, __ATOMIC_RELAXED);
     while (!(count & DENTRY_REF_DEAD))
-        if (__atomic_compare_exchange_n(&dentry->refcount, &count, count + 1, false, __ATOMIC_ACQUIRE,
-                __ATOMIC_RELAXED))
+        if (__atomic_compare_exchange_n(
+                &dentry->refcount, &count, count + 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
             return true;
     return false;
 }
 
-struct dentry *dentry_lookup_rcu(struct dentry *parent, const char *name, size_t len,
-    uint32_t *sequence)
+struct dentry *dentry_lookup_rcu(
+    struct dentry *parent, const char *name, size_t len, uint32_t *sequence)
 {
     uint32_t hash = dentry_name_hash(parent, name, len);
     struct dentry *dentry;
-    hlist_for_each_entry_rcu(dentry, dentry_bucket(hash), hash_node) {
+    hlist_for_each_entry_rcu(dentry, dentry_bucket(hash), hash_node)
+    {
         if (dentry->hash != hash || dentry->parent != parent)
             continue;
         uint32_t seen = seqcount_read_begin(&dentry->sequence);
@@ -377,9 +383,10 @@ struct dentry *dentry_child_at(const struct dentry *dentry, uint64_t from)
     return best;
 }
 
-// Name and parent of `dentry` become `parent` and `name`; the dentry is unhashed and locked. Takes the text over.
-static void dentry_rename_locked(struct dentry *dentry, struct dentry *parent, const char *name,
-    size_t len, char *long_text)
+// Name and parent of `dentry` become `parent` and `name`; the dentry is unhashed and locked. Takes
+// the text over.
+static void dentry_rename_locked(
+    struct dentry *dentry, struct dentry *parent, const char *name, size_t len, char *long_text)
 {
     const char *old = dentry->name != dentry->inline_name ? dentry->name : NULL;
     char *text = long_text ? long_text : dentry->inline_name;
@@ -398,7 +405,8 @@ static void dentry_rename_locked(struct dentry *dentry, struct dentry *parent, c
 int dentry_move(struct dentry *dentry, struct dentry *target)
 {
     char *long_text = NULL;
-    if (target->name_len >= DENTRY_INLINE_NAME && (long_text = long_name_create(target->name_len)) == NULL)
+    if (target->name_len >= DENTRY_INLINE_NAME &&
+        (long_text = long_name_create(target->name_len)) == NULL)
         return -ENOMEM;
     struct dentry *old_parent = dentry->parent;
     struct dentry *new_parent = target->parent;
@@ -487,7 +495,7 @@ size_t dentry_shrink(size_t count)
 {
     size_t done = 0;
     for (struct superblock *superblock = superblock_next_get(NULL); superblock != NULL;
-         superblock = superblock_next_get(superblock)) {
+        superblock = superblock_next_get(superblock)) {
         while (done < count && dentry_shrink_one(superblock))
             done++;
     }

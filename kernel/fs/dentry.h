@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: MIT
 // Names: the dentry cache.
 //
-// A dentry is one name in one directory, with the inode behind it or none (negative). Dentries are found
-// through one hash table, under RCU.
+// A dentry is one name in one directory, with the inode behind it or none (negative). Dentries are
+// found through one hash table, under RCU.
 //
-// In file systems that live in memory (tmpfs, devtmpfs, the fixed part of /proc) the dentries ARE the
-// directories: such a dentry is persistent, holds a reference to itself, and is in its parent's tree of
-// children, ordered by a cookie that readdir positions refer to. A miss in the table is then the final
-// answer, and no negative dentries exist. Elsewhere (/proc/PID) dentries are a cache: unused ones wait on the
-// superblock's LRU list for reuse or for memory pressure.
+// In file systems that live in memory (tmpfs, devtmpfs, the fixed part of /proc) the dentries ARE
+// the directories: such a dentry is persistent, holds a reference to itself, and is in its parent's
+// tree of children, ordered by a cookie that readdir positions refer to. A miss in the table is
+// then the final answer, and no negative dentries exist. Elsewhere (/proc/PID) dentries are a
+// cache: unused ones wait on the superblock's LRU list for reuse or for memory pressure.
 //
 // Consistency for readers without locks
 //   1. dentry->sequence changes whenever name, parent, inode or being hashed changes.
-//   2. dentry_rename_sequence changes whenever any dentry moves to another hash chain: a reader that
-//      found nothing must look whether it has changed, because it may have been led astray.
+//   2. dentry_rename_sequence changes whenever any dentry moves to another hash chain: a reader
+//      that found nothing must look whether it has changed, because it may have been led astray.
 //   3. A dentry's memory, name and inode stay until a grace period after the last reference.
 // References: DENTRY_REF_DEAD marks a dying dentry, which no reader revives.
 //
-// Lock order: inode->lock (parent before child) → rename sequence → dentry->lock → hash bucket or LRU. A directory's
-// children tree is protected by its inode's lock.
+// Lock order: inode->lock (parent before child) → rename sequence → dentry->lock → hash bucket or
+// LRU. A directory's children tree is protected by its inode's lock.
 #pragma once
 
 #include "kernel/base/hash.h"
@@ -41,28 +41,29 @@ struct superblock;
 #define DENTRY_REVALIDATE BIT(4) // ask inode_ops.revalidate of the parent at each use; fixed
 #define DENTRY_LINK       BIT(5) // inode is a symbolic link; under lock
 
-#define DENTRY_COOKIE_LAST ((UINT64_C(1) << 62) - 1) // position of a directory's first entry; 0 and 1 are "." and ".."
+#define DENTRY_COOKIE_LAST                                                                         \
+    ((UINT64_C(1) << 62) - 1) // position of a directory's first entry; 0 and 1 are "." and ".."
 
 #define DENTRY_REF_DEAD UINT32_C(0x80000000)
 
 struct dentry {
-    struct hlist_node hash_node;  // under the bucket's lock
-    struct dentry *parent;        // itself for a root; under lock
+    struct hlist_node hash_node; // under the bucket's lock
+    struct dentry *parent;       // itself for a root; under lock
     uint32_t hash;
     uint32_t name_len;
-    const char *name;             // inline_name or its own memory; NUL-terminated
-    struct inode *inode;          // NULL: negative; with a reference
-    struct seqcount sequence;     // written under lock
-    uint32_t flags;               // DENTRY_*
-    uint32_t refcount;            // atomic
+    const char *name;         // inline_name or its own memory; NUL-terminated
+    struct inode *inode;      // NULL: negative; with a reference
+    struct seqcount sequence; // written under lock
+    uint32_t flags;           // DENTRY_*
+    uint32_t refcount;        // atomic
     struct spinlock lock;
     struct superblock *superblock;
-    struct rbtree_node sibling;   // in parent->children, by cookie
-    struct rbtree children;       // persistent ones; under inode->lock
-    uint64_t cookie;              // position in the parent's listing
-    uint64_t next_cookie;         // for new children; under inode->lock
+    struct rbtree_node sibling; // in parent->children, by cookie
+    struct rbtree children;     // persistent ones; under inode->lock
+    uint64_t cookie;            // position in the parent's listing
+    uint64_t next_cookie;       // for new children; under inode->lock
     struct list_node lru_node;
-    void *private_data;           // the file system's
+    void *private_data; // the file system's
     struct rcu_head rcu;
     char inline_name[DENTRY_INLINE_NAME]; // filled up with zeroes
 };
@@ -70,8 +71,8 @@ struct dentry {
 extern struct seqcount dentry_rename_sequence;
 extern uint64_t dentry_hash_seed;
 
-// The hash of a name in a directory: over its 8-byte words, the last one filled up with zeroes. In parts, for who reads
-// the name word by word anyway.
+// The hash of a name in a directory: over its 8-byte words, the last one filled up with zeroes. In
+// parts, for who reads the name word by word anyway.
 static inline uint64_t dentry_hash_start(const struct dentry *parent)
 {
     return dentry_hash_seed ^ (uintptr_t)parent;
@@ -106,7 +107,8 @@ static inline bool dentry_name_equal(const char *a, const char *b, size_t len)
         return hash_load_(a + len - 8, 8) == hash_load_(b + len - 8, 8);
     }
     if (len >= 4)
-        return hash_load_(a, 4) == hash_load_(b, 4) && hash_load_(a + len - 4, 4) == hash_load_(b + len - 4, 4);
+        return hash_load_(a, 4) == hash_load_(b, 4) &&
+               hash_load_(a + len - 4, 4) == hash_load_(b + len - 4, 4);
     for (size_t i = 0; i < len; i++)
         if (a[i] != b[i])
             return false;
@@ -121,8 +123,10 @@ static inline struct hlist_head *dentry_bucket(uint32_t hash)
     return &dentry_buckets[hash >> dentry_bucket_shift];
 }
 
-// A new, unhashed, negative dentry with one reference and a reference to its parent (parent NULL: a root). NULL: no memory.
-struct dentry *dentry_create(struct superblock *superblock, struct dentry *parent, const char *name, size_t len);
+// A new, unhashed, negative dentry with one reference and a reference to its parent (parent NULL: a
+// root). NULL: no memory.
+struct dentry *dentry_create(
+    struct superblock *superblock, struct dentry *parent, const char *name, size_t len);
 // A root for `inode`, whose reference it takes over. NULL: no memory (the inode is put).
 struct dentry *dentry_create_root(struct superblock *superblock, struct inode *inode);
 static inline void dentry_get(struct dentry *dentry)
@@ -134,8 +138,8 @@ static inline void dentry_put(struct dentry *dentry) // may sleep
 {
     uint32_t count = __atomic_load_n(&dentry->refcount, __ATOMIC_RELAXED);
     while (count > 1)
-        if (__atomic_compare_exchange_n(&dentry->refcount, &count, count - 1, false, __ATOMIC_ACQ_REL,
-                __ATOMIC_RELAXED))
+        if (__atomic_compare_exchange_n(
+                &dentry->refcount, &count, count - 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
             return;
     dentry_put_slow(dentry);
 }
@@ -144,26 +148,31 @@ bool dentry_get_unless_dead(struct dentry *dentry);
 
 // Gives a negative, unhashed dentry its inode (takes over the reference).
 void dentry_attach(struct dentry *dentry, struct inode *inode);
-// Enters it into the table; persistent: also into the parent's children with a reference of its own. The directory's lock is held.
+// Enters it into the table; persistent: also into the parent's children with a reference of its
+// own. The directory's lock is held.
 void dentry_add(struct dentry *dentry, bool persistent);
-// Takes it out of table and children (unlink); drops the reference of a persistent one. The caller holds a reference.
+// Takes it out of table and children (unlink); drops the reference of a persistent one. The caller
+// holds a reference.
 void dentry_remove(struct dentry *dentry);
-// Gives `dentry` the name and parent of `target` (rename); target, if positive, is removed. Both directories' locks are held. -ENOMEM.
+// Gives `dentry` the name and parent of `target` (rename); target, if positive, is removed. Both
+// directories' locks are held. -ENOMEM.
 [[nodiscard]] int dentry_move(struct dentry *dentry, struct dentry *target);
 [[nodiscard]] int dentry_exchange(struct dentry *a, struct dentry *b);
 
 // The cached entry with a reference, or NULL.
 struct dentry *dentry_lookup(struct dentry *parent, const char *name, size_t len);
-// Inside an RCU read section: the entry without a reference and the sequence it was seen under. *stable false: a
-// concurrent change may have hidden it.
-struct dentry *dentry_lookup_rcu(struct dentry *parent, const char *name, size_t len, uint32_t *sequence);
+// Inside an RCU read section: the entry without a reference and the sequence it was seen under.
+// *stable false: a concurrent change may have hidden it.
+struct dentry *dentry_lookup_rcu(
+    struct dentry *parent, const char *name, size_t len, uint32_t *sequence);
 struct dentry *dentry_parent_get(struct dentry *dentry); // with a reference
 bool dentry_is_removed(const struct dentry *dentry);     // unlinked: not in the table and no root
 static inline bool dentry_is_root(const struct dentry *dentry)
 {
     return dentry->parent == dentry;
 }
-// Is `ancestor` on the way from `dentry` to its root (or itself)? Stable only while the superblock's rename_lock is held.
+// Is `ancestor` on the way from `dentry` to its root (or itself)? Stable only while the
+// superblock's rename_lock is held.
 bool dentry_is_below(const struct dentry *dentry, const struct dentry *ancestor);
 static inline bool dentry_is_empty_directory(const struct dentry *dentry)
 {

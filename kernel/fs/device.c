@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Character devices and devtmpfs.
 //
-// Devices register themselves, before or after the file systems exist. The list is searched by number when
-// a device node is opened (an xarray: major and minor make the index), wherever the node lies. devtmpfs is one tmpfs
-// superblock, shared by all its mounts, in which registering a device makes a node.
+// Devices register themselves, before or after the file systems exist. The list is searched by
+// number when a device node is opened (an xarray: major and minor make the index), wherever the
+// node lies. devtmpfs is one tmpfs superblock, shared by all its mounts, in which registering a
+// device makes a node.
 #include "kernel/fs/device.h"
 #include "kernel/base/assert.h"
 #include "kernel/base/string.h"
@@ -25,9 +26,11 @@ struct registered_device {
     uint32_t opens; // calls of its open operation that are under way; atomic
 };
 
-static struct wait_queue open_wait = WAIT_QUEUE_INIT(open_wait, "device: open"); // unregistering waits for `opens`
+static struct wait_queue open_wait =
+    WAIT_QUEUE_INIT(open_wait, "device: open"); // unregistering waits for `opens`
 static struct mutex devices_lock = MUTEX_INIT(devices_lock, "device: list");
-static struct xarray devices; // index major << 20 | minor → struct registered_device; under devices_lock, readers RCU
+static struct xarray
+    devices; // index major << 20 | minor → struct registered_device; under devices_lock, readers RCU
 static struct superblock *devtmpfs, *devpts; // written once at boot
 
 static uint64_t device_index(uint32_t major, uint32_t minor)
@@ -86,7 +89,8 @@ int device_register(const struct character_device *device)
 void device_unregister(const struct character_device *device)
 {
     mutex_lock(&devices_lock);
-    struct registered_device *copy = xarray_erase(&devices, device_index(device->major, device->minor));
+    struct registered_device *copy =
+        xarray_erase(&devices, device_index(device->major, device->minor));
     if (devtmpfs != NULL && device->name != NULL)
         device_remove_node(device);
     mutex_unlock(&devices_lock);
@@ -100,7 +104,8 @@ int device_open(struct file *file)
 {
     const struct device_number number = file->inode->device;
     rcu_read_lock();
-    struct registered_device *found = xarray_load(&devices, device_index(number.major, number.minor));
+    struct registered_device *found =
+        xarray_load(&devices, device_index(number.major, number.minor));
     if (found != NULL)
         __atomic_fetch_add(&found->opens, 1, __ATOMIC_ACQUIRE);
     rcu_read_unlock();
@@ -116,18 +121,18 @@ int device_open(struct file *file)
     return error;
 }
 
-void device_for_each(void (*visit)(const struct character_device *device, void *context), void *context)
+void device_for_each(
+    void (*visit)(const struct character_device *device, void *context), void *context)
 {
     uint64_t index;
     struct registered_device *entry;
     mutex_lock(&devices_lock);
-    xarray_for_each(&devices, index, entry)
-        visit(&entry->device, context);
+    xarray_for_each(&devices, index, entry) visit(&entry->device, context);
     mutex_unlock(&devices_lock);
 }
 
-static int devtmpfs_mount(const struct filesystem_type *type, const char *options,
-    struct superblock **result)
+static int devtmpfs_mount(
+    const struct filesystem_type *type, const char *options, struct superblock **result)
 {
     superblock_get(devtmpfs);
     *result = devtmpfs;
@@ -135,7 +140,8 @@ static int devtmpfs_mount(const struct filesystem_type *type, const char *option
 }
 
 // One instance for all mounts; options (gid, mode, ptmxmode, newinstance) don't change it.
-static int devpts_mount(const struct filesystem_type *type, const char *options, struct superblock **result)
+static int devpts_mount(
+    const struct filesystem_type *type, const char *options, struct superblock **result)
 {
     superblock_get(devpts);
     *result = devpts;
@@ -187,8 +193,8 @@ void device_init(void)
     if (error == 0)
         error = kernel_tree_directory(devtmpfs->root, "shm", 01777);
     if (error == 0)
-        error = kernel_tree_node(devpts->root, "ptmx", S_IFCHR | 0666,
-            (struct device_number){.major = 5, .minor = 2});
+        error = kernel_tree_node(
+            devpts->root, "ptmx", S_IFCHR | 0666, (struct device_number){.major = 5, .minor = 2});
     assert(error == 0);
     device_register_memory();
 }

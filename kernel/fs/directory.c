@@ -13,8 +13,7 @@
 
 bool directory_emit_dots(struct file *file, struct directory_emitter *emitter)
 {
-    if (emitter->position == 0 &&
-        !directory_emit(emitter, ".", 1, 0, file->inode->number, DT_DIR))
+    if (emitter->position == 0 && !directory_emit(emitter, ".", 1, 0, file->inode->number, DT_DIR))
         return false;
     if (emitter->position == 1) {
         struct dentry *parent = dentry_parent_get(file->path.dentry);

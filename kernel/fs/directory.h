@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Listing directories: getdents asks a directory's iterate operation, which offers entry after entry to an emitter.
+// Listing directories: getdents asks a directory's iterate operation, which offers entry after
+// entry to an emitter.
 #pragma once
 
 #include "kernel/base/types.h"
@@ -9,7 +10,8 @@ struct file;
 struct directory_emitter {
     uint64_t position; // cookie of the next entry wanted; iterate moves it behind what was taken
     // Takes one entry; `next` is the position behind it. False: no room, stop.
-    bool (*emit)(struct directory_emitter *emitter, const char *name, size_t len, uint64_t next, uint64_t inode, uint32_t type);
+    bool (*emit)(struct directory_emitter *emitter, const char *name, size_t len, uint64_t next,
+        uint64_t inode, uint32_t type);
 };
 
 // Offers an entry at `cookie` and moves on; false: stop. type: DT_* as S_IFMT >> 12.

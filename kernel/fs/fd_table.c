@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: MIT
 // Descriptor tables.
 //
-// A table points to an array of slots with three bitmaps: which descriptors are taken, which of those are
-// closed by exec, and which 64-bit words of the first are full, so that the lowest free one is found by looking at a
-// few words however many are open. A grown array replaces the old one, which is freed after a grace period, so lookups take
-// no lock: they read array and slot under RCU.
+// A table points to an array of slots with three bitmaps: which descriptors are taken, which of
+// those are closed by exec, and which 64-bit words of the first are full, so that the lowest free
+// one is found by looking at a few words however many are open. A grown array replaces the old one,
+// which is freed after a grace period, so lookups take no lock: they read array and slot under RCU.
 //
-// A lookup needs no reference to the file either while the running task is the table's only user: nobody
-// else can close the descriptor, and the task itself is busy with this call (calls that close do not
-// use a borrowed file afterwards). With several users it takes a reference unless the file is dying, and looks
-// at the slot again. Files are freed after a grace period.
+// A lookup needs no reference to the file either while the running task is the table's only user:
+// nobody else can close the descriptor, and the task itself is busy with this call (calls that
+// close do not use a borrowed file afterwards). With several users it takes a reference unless the
+// file is dying, and looks at the slot again. Files are freed after a grace period.
 //
-// A taken slot whose pointer is NULL is reserved: a descriptor number for a file that is still being opened.
-//   1. slot != NULL implies its bit in `open`.  2. a bit of `full` is set if and only if the word of `open` is ~0.
+// A taken slot whose pointer is NULL is reserved: a descriptor number for a file that is still
+// being opened.
+//   1. slot != NULL implies its bit in `open`.  2. a bit of `full` is set if and only if the word
+//      of `open` is ~0.
 #include "kernel/base/assert.h"
 #include "kernel/base/bitmap.h"
 #include "kernel/base/string.h"
@@ -24,8 +26,8 @@
 #include "kernel/process/task.h"
 #include "mm/slab.h"
 
-#define FD_INLINE   64u
-#define FD_MAX      (1u << 20) // nr_open: no limit lets more be open
+#define FD_INLINE 64u
+#define FD_MAX    (1u << 20) // nr_open: no limit lets more be open
 
 struct fd_array {
     uint32_t capacity; // multiple of 64
@@ -221,7 +223,7 @@ void fd_table_put(struct fd_table *table)
         return;
     struct fd_array *array = table->array;
     uint32_t fd;
-    bitmap_for_each_set(fd, array->open, array->capacity) {
+    bitmap_for_each_set (fd, array->open, array->capacity) {
         if (array->files[fd] != NULL)
             (void)fd_file_close(table, array->files[fd]);
     }
@@ -266,8 +268,8 @@ static struct file *fd_table_lookup_shared(struct fd_table *table, uint32_t fd)
         uint32_t count = __atomic_load_n(&file->refcount, __ATOMIC_RELAXED);
         bool got = false;
         while (count != 0 && !got)
-            got = __atomic_compare_exchange_n(&file->refcount, &count, count + 1, false,
-                __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+            got = __atomic_compare_exchange_n(
+                &file->refcount, &count, count + 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
         if (!got)
             continue; // dying: the slot is empty or another file by now
         if (likely(fd_array_load(rcu_load(table->array), fd) == file))
@@ -473,8 +475,8 @@ int file_fd_flags_set(int fd, bool close_on_exec)
 }
 
 // Closes all descriptors of [first, last] that are in `which` (NULL: all that are open).
-static void fd_table_close_some(struct fd_table *table, uint32_t first, uint32_t last,
-    bool marked_only)
+static void fd_table_close_some(
+    struct fd_table *table, uint32_t first, uint32_t last, bool marked_only)
 {
     spin_lock(&table->lock);
     for (uint32_t fd = first;; fd++) {

@@ -47,7 +47,8 @@ struct file *file_alloc(uint32_t open_flags)
     file->refcount = 1;
     // O_NOCTTY stays until the device has been opened, see namei_open_path().
     file->flags = open_flags & ~(uint32_t)(O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC);
-    static const uint32_t modes[] = {FILE_READ, FILE_WRITE, FILE_READ | FILE_WRITE, 0}; // 3: for ioctl only
+    static const uint32_t modes[] = {
+        FILE_READ, FILE_WRITE, FILE_READ | FILE_WRITE, 0}; // 3: for ioctl only
     file->mode = modes[open_flags & O_ACCMODE];
     mutex_init(&file->offset_lock);
     spin_lock_init(&file->lock);
@@ -59,8 +60,8 @@ struct file *file_alloc(uint32_t open_flags)
     return file;
 }
 
-struct file *file_create_anonymous(const char *name, const struct file_ops *ops, void *private_data,
-    uint32_t open_flags)
+struct file *file_create_anonymous(
+    const char *name, const struct file_ops *ops, void *private_data, uint32_t open_flags)
 {
     struct file *file = file_alloc(open_flags);
     if (file == NULL)
@@ -143,8 +144,10 @@ uint32_t file_poll(struct file *file, struct poll_table *table)
 
 bool file_position_lock(struct file *file)
 {
-    // One reference is the caller's descriptor; only with others can somebody else use the position now.
-    if (likely(!(file->mode & FILE_SEEKABLE) || __atomic_load_n(&file->refcount, __ATOMIC_ACQUIRE) == 1))
+    // One reference is the caller's descriptor; only with others can somebody else use the position
+    // now.
+    if (likely(!(file->mode & FILE_SEEKABLE) ||
+               __atomic_load_n(&file->refcount, __ATOMIC_ACQUIRE) == 1))
         return false;
     mutex_lock(&file->offset_lock);
     return true;
@@ -197,12 +200,13 @@ int64_t file_write_kernel(struct file *file, const void *buffer, size_t len_byte
     return file_write(file, &iter, &offset);
 }
 
-// How many bytes a regular file may be written at *offset: cuts iter->count. 0, -EFBIG (with SIGXFSZ).
+// How many bytes a regular file may be written at *offset: cuts iter->count. 0, -EFBIG (with
+// SIGXFSZ).
 int file_write_limit(struct file *file, struct io_iter *from, uint64_t offset)
 {
     uint64_t limit = file->inode->superblock ? file->inode->superblock->max_file_bytes : INT64_MAX;
-    uint64_t process = thread_current()->flags & THREAD_FLAG_KERNEL ? UINT64_MAX
-                                                                    : process_limit(RLIMIT_FSIZE);
+    uint64_t process =
+        thread_current()->flags & THREAD_FLAG_KERNEL ? UINT64_MAX : process_limit(RLIMIT_FSIZE);
     if (unlikely(offset >= process && from->count != 0)) {
         (void)signal_send_task(task_current(), SIGXFSZ, NULL);
         return -EFBIG;

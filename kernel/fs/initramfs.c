@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // The initial root: a cpio archive becomes a tree in rootfs.
 //
-// Only names and attributes are made; the bytes of files stay where the boot loader put the archive, and each page
-// is made when it is first touched (tmpfs_file.c). The archive's memory is therefore never given back.
-// Entries usually follow their directory, so the directory of the previous entry is tried first.
+// Only names and attributes are made; the bytes of files stay where the boot loader put the
+// archive, and each page is made when it is first touched (tmpfs_file.c). The archive's memory is
+// therefore never given back. Entries usually follow their directory, so the directory of the
+// previous entry is tried first.
 #include "kernel/base/assert.h"
 #include "kernel/base/cpio.h"
 #include "kernel/base/string.h"
@@ -21,10 +22,10 @@
 
 struct unpack {
     struct dentry *root;
-    const char *last_prefix;       // directory part of the previous name
+    const char *last_prefix; // directory part of the previous name
     size_t last_prefix_len;
     struct dentry *last_directory; // with a reference
-    struct xarray links;           // inode number → struct inode of files with several names in this archive
+    struct xarray links; // inode number → struct inode of files with several names in this archive
     uint32_t archive;
     uint64_t count;
 };
@@ -66,7 +67,8 @@ static int unpack_enter(struct dentry **at, const char *name, size_t len)
     return 0;
 }
 
-// The directory `prefix` of unpack->root, which the archive must have made before, into unpack->last_directory.
+// The directory `prefix` of unpack->root, which the archive must have made before, into
+// unpack->last_directory.
 static int unpack_directory(struct unpack *unpack, const char *prefix, size_t len)
 {
     if (unpack->last_directory != NULL && len == unpack->last_prefix_len &&
@@ -113,8 +115,8 @@ static struct inode *unpack_find_link(struct unpack *unpack, const struct cpio_e
     return xarray_load(&unpack->links, entry->ino);
 }
 
-static int unpack_new_inode(struct unpack *unpack, const struct cpio_entry *entry,
-    struct inode **result)
+static int unpack_new_inode(
+    struct unpack *unpack, const struct cpio_entry *entry, struct inode **result)
 {
     int error;
     struct device_number device = {.major = entry->rdev_major, .minor = entry->rdev_minor};
@@ -135,13 +137,15 @@ static int unpack_new_inode(struct unpack *unpack, const struct cpio_entry *entr
 }
 
 // Puts the entry under a name in unpack->last_directory.
-static int unpack_add(struct unpack *unpack, const struct cpio_entry *entry, const char *name, size_t len)
+static int unpack_add(
+    struct unpack *unpack, const struct cpio_entry *entry, const char *name, size_t len)
 {
     struct dentry *directory = unpack->last_directory;
     struct dentry *existing = NULL;
     int error;
     struct dentry *dentry = kernel_tree_new(directory, name, len, &existing, &error);
-    if (error == -EEXIST) { // a directory made twice (concatenated archives), or a file that replaces an older one
+    if (error ==
+        -EEXIST) { // a directory made twice (concatenated archives), or a file that replaces an older one
         if (S_ISDIR(entry->mode) && inode_is_directory(existing->inode)) {
             unpack_attributes(existing->inode, entry);
             dentry_put(existing);
@@ -234,8 +238,8 @@ int vfs_unpack_initial(const void *archive, size_t len_bytes)
     }
     if (error == -EINVAL || error == -ENODATA) {
         if (reader.reason != NULL)
-            log_error("initramfs: %s at byte %lu of %lu", reader.reason, (unsigned long)reader.offset,
-                (unsigned long)len_bytes);
+            log_error("initramfs: %s at byte %lu of %lu", reader.reason,
+                (unsigned long)reader.offset, (unsigned long)len_bytes);
         error = -EINVAL;
     }
     if (unpack.last_directory != NULL)

@@ -28,7 +28,9 @@ void inode_init(void)
 
 static const struct credentials *inode_credentials(void)
 {
-    return thread_current()->flags & (THREAD_FLAG_KERNEL | THREAD_FLAG_IDLE) ? &credentials_root : credentials_current();
+    return thread_current()->flags & (THREAD_FLAG_KERNEL | THREAD_FLAG_IDLE)
+               ? &credentials_root
+               : credentials_current();
 }
 
 static struct inode *inode_alloc(uint32_t mode)
@@ -245,8 +247,8 @@ static int inode_write_count_step(struct inode *inode, int32_t direction)
     do {
         if ((direction > 0 && count < 0) || (direction < 0 && count > 0))
             return -ETXTBSY;
-    } while (!__atomic_compare_exchange_n(&inode->write_count, &count, count + direction, false,
-        __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+    } while (!__atomic_compare_exchange_n(
+        &inode->write_count, &count, count + direction, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
     return 0;
 }
 

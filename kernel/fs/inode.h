@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Inodes (what a file is), superblocks (a file system that is in use) and file-system types.
 //
-// An inode is referenced by its dentries and by open files; the last reference evicts it, and its memory
-// is freed after a grace period because path walks read it under RCU without a reference.
+// An inode is referenced by its dentries and by open files; the last reference evicts it, and its
+// memory is freed after a grace period because path walks read it under RCU without a reference.
 #pragma once
 
 #include "kernel/base/list.h"
@@ -44,74 +44,86 @@ struct inode_change {
     int64_t atime_ns, mtime_ns;
 };
 
-// What a file system does for an inode. Task context, may sleep. NULL answers the error in brackets. For the
-// operations that take `directory`, directory->lock is held: for writing, except lookup (reading suffices).
+// What a file system does for an inode. Task context, may sleep. NULL answers the error in
+// brackets. For the operations that take `directory`, directory->lock is held: for writing, except
+// lookup (reading suffices).
 struct inode_ops {
-    // Finds the entry that `dentry` (not hashed, negative, name set) stands for and attaches its inode with
-    // dentry_attach(), or leaves it negative. NULL: the cached dentries are the directory's whole content.
+    // Finds the entry that `dentry` (not hashed, negative, name set) stands for and attaches its
+    // inode with dentry_attach(), or leaves it negative. NULL: the cached dentries are the
+    // directory's whole content.
     int (*lookup)(struct inode *directory, struct dentry *dentry);
     // Is the cached dentry still right? NULL: yes. Called without locks; may sleep.
     bool (*revalidate)(struct dentry *dentry);
     // Makes a file of the type in `mode` and attaches it. [-EPERM]
-    int (*create)(struct inode *directory, struct dentry *dentry, uint32_t mode,
-        struct device_number device);
-    int (*symlink)(struct inode *directory, struct dentry *dentry, const char *target, size_t len_bytes);
+    int (*create)(
+        struct inode *directory, struct dentry *dentry, uint32_t mode, struct device_number device);
+    int (*symlink)(
+        struct inode *directory, struct dentry *dentry, const char *target, size_t len_bytes);
     int (*link)(struct inode *inode, struct inode *directory, struct dentry *dentry);
-    int (*unlink)(struct inode *directory, struct dentry *dentry); // and rmdir: emptiness has been checked
-    // new_dentry is negative or the entry to be replaced (exchange: to be swapped). The dentries are moved by the caller.
-    int (*rename)(struct inode *old_directory, struct dentry *old_dentry, struct inode *new_directory,
-        struct dentry *new_dentry, bool exchange);
+    int (*unlink)(
+        struct inode *directory, struct dentry *dentry); // and rmdir: emptiness has been checked
+    // new_dentry is negative or the entry to be replaced (exchange: to be swapped). The dentries
+    // are moved by the caller.
+    int (*rename)(struct inode *old_directory, struct dentry *old_dentry,
+        struct inode *new_directory, struct dentry *new_dentry, bool exchange);
     int (*tmpfile)(struct inode *directory, uint32_t mode, struct inode **result); // [-EOPNOTSUPP]
-    // Applies a change that has been checked. inode->lock is held for writing. NULL: attributes only.
+    // Applies a change that has been checked. inode->lock is held for writing. NULL: attributes
+    // only.
     int (*change)(struct inode *inode, const struct inode_change *change);
-    // Brings mode, owner, size, ... up to date before they are read (generated files). NULL: they are.
+    // Brings mode, owner, size, ... up to date before they are read (generated files). NULL: they
+    // are.
     void (*refresh)(struct inode *inode);
     // Pages that the content takes up (st_blocks). NULL: 0.
     uint64_t (*pages)(const struct inode *inode);
     // Instead of the mode bits: may the running task do `mask` (MAY_*)? NULL: mode bits.
     int (*permission)(struct inode *inode, uint32_t mask);
-    // Target of a symbolic link that is not in inode->link_target: text into buffer, length or -errno.
+    // Target of a symbolic link that is not in inode->link_target: text into buffer, length or
+    // -errno.
     int64_t (*read_link)(struct inode *inode, char *buffer, size_t size);
-    // A link that leads to an object rather than to a name (/proc/PID/exe): the place, with references.
+    // A link that leads to an object rather than to a name (/proc/PID/exe): the place, with
+    // references.
     int (*follow_link)(struct inode *inode, struct path *result);
     // Another file instead of the one that is being opened (/proc/self/fd/N of an anonymous file).
-    int (*open)(struct inode *inode, struct file *file); // after file->ops was set from inode->file_ops
-    void (*evict)(struct inode *inode);                  // last reference: frees what the file system has
+    int (*open)(
+        struct inode *inode, struct file *file); // after file->ops was set from inode->file_ops
+    void (*evict)(struct inode *inode);          // last reference: frees what the file system has
 };
 
-#define INODE_DEAD      BIT(0) // a removed directory: nothing may be created in it; under lock
-#define INODE_NO_ATIME  BIT(1)
-#define INODE_APPEND    BIT(2)
-#define INODE_LINKABLE  BIT(4) // O_TMPFILE: may get a name although it has none
-#define INODE_PSEUDO    BIT(3) // not on a superblock's tree: anonymous
+#define INODE_DEAD     BIT(0) // a removed directory: nothing may be created in it; under lock
+#define INODE_NO_ATIME BIT(1)
+#define INODE_APPEND   BIT(2)
+#define INODE_LINKABLE BIT(4) // O_TMPFILE: may get a name although it has none
+#define INODE_PSEUDO   BIT(3) // not on a superblock's tree: anonymous
 
 struct inode {
-    // What path walks and stat read comes first. Written under attribute_lock; single words read without it.
+    // What path walks and stat read comes first. Written under attribute_lock; single words read
+    // without it.
     uint32_t mode;
     uint32_t uid, gid;
     uint32_t flags; // INODE_*
     const struct inode_ops *ops;
     struct superblock *superblock;
-    const char *link_target; // symbolic links with a fixed text: NUL-terminated, freed with the inode
+    const char
+        *link_target; // symbolic links with a fixed text: NUL-terminated, freed with the inode
     uint32_t link_target_len;
     uint32_t nlink;
     uint64_t number;
-    uint64_t size_bytes; // without page cache; with one it is cache->size_bytes
+    uint64_t size_bytes;         // without page cache; with one it is cache->size_bytes
     struct device_number device; // of device nodes
     int64_t atime_ns, mtime_ns, ctime_ns, birth_ns; // realtime
-    struct page_cache *cache; // NULL: none
+    struct page_cache *cache;                       // NULL: none
     const struct file_ops *file_ops;
-    void *private_data;        // the file system's
-    void *free_later;          // memory that is freed (kfree) together with the inode, after a grace period
+    void *private_data; // the file system's
+    void *free_later; // memory that is freed (kfree) together with the inode, after a grace period
 
-    uint32_t refcount;         // atomic
-    int32_t write_count;       // files open for writing; negative: executed, writers refused; atomic
+    uint32_t refcount;   // atomic
+    int32_t write_count; // files open for writing; negative: executed, writers refused; atomic
     struct spinlock attribute_lock;
-    struct rwlock lock;        // directories: entries; files: writes and truncation
+    struct rwlock lock;          // directories: entries; files: writes and truncation
     struct file_lock_set *locks; // record locks and leases; set once, under attribute_lock
-    struct pipe *pipe;         // FIFOs: the pipe while it is open; under lock
-    struct list_node *xattrs;  // extended attributes (xattr.c); NULL: none yet; under lock
-    void *watches;             // inotify's; under attribute_lock
+    struct pipe *pipe;           // FIFOs: the pipe while it is open; under lock
+    struct list_node *xattrs;    // extended attributes (xattr.c); NULL: none yet; under lock
+    void *watches;               // inotify's; under attribute_lock
     struct rcu_head rcu;
 };
 
@@ -126,10 +138,12 @@ struct statfs_info {
 
 struct filesystem_type {
     const char *name;
-    bool needs_device;  // not "nodev" in /proc/filesystems
+    bool needs_device;   // not "nodev" in /proc/filesystems
     bool user_mountable; // mount(2) may make one
-    // A new superblock (or an existing one with another reference) for mount options `options` (may be ""). 0 or -errno.
-    int (*mount)(const struct filesystem_type *type, const char *options, struct superblock **result);
+    // A new superblock (or an existing one with another reference) for mount options `options` (may
+    // be ""). 0 or -errno.
+    int (*mount)(
+        const struct filesystem_type *type, const char *options, struct superblock **result);
     struct list_node node; // list of types
 };
 
@@ -138,45 +152,49 @@ struct superblock_ops {
     int (*remount)(struct superblock *superblock, const char *options);
     // Options for /proc/mounts, each with a leading comma.
     void (*show_options)(struct superblock *superblock, char *buffer, size_t size);
-    // Makes a node for the kernel itself where programs may not (/proc). NULL: inode_ops.create does.
-    int (*create)(struct inode *directory, struct dentry *dentry, uint32_t mode, struct device_number device);
+    // Makes a node for the kernel itself where programs may not (/proc). NULL: inode_ops.create
+    // does.
+    int (*create)(
+        struct inode *directory, struct dentry *dentry, uint32_t mode, struct device_number device);
     void (*destroy)(struct superblock *superblock); // frees private_data; all inodes are gone
 };
 
-#define SUPERBLOCK_READ_ONLY BIT(0)
-#define SUPERBLOCK_XATTR     BIT(2) // extended attributes are kept (xattr.h)
+#define SUPERBLOCK_READ_ONLY  BIT(0)
+#define SUPERBLOCK_XATTR      BIT(2) // extended attributes are kept (xattr.h)
 #define SUPERBLOCK_PERSISTENT BIT(1) // names that are made are persistent dentries
 
 struct superblock {
     const struct filesystem_type *type;
     const struct superblock_ops *ops;
     struct dentry *root;
-    uint32_t flags;         // SUPERBLOCK_*
-    uint32_t refcount;      // mounts and the kernel's own users; atomic
+    uint32_t flags;    // SUPERBLOCK_*
+    uint32_t refcount; // mounts and the kernel's own users; atomic
     uint64_t magic;
     struct device_number device; // anonymous: major 0
-    uint64_t next_inode;    // atomic
+    uint64_t next_inode;         // atomic
     uint64_t max_file_bytes;
     struct mutex rename_lock; // renames between directories, one at a time
     struct spinlock lru_lock;
-    struct list_node lru;   // unused dentries, oldest first; under lru_lock
+    struct list_node lru; // unused dentries, oldest first; under lru_lock
     size_t lru_count;
     void *private_data;
 };
 
 // A superblock without root, one reference, with a new anonymous device number. NULL: no memory.
-struct superblock *superblock_create(const struct filesystem_type *type, const struct superblock_ops *ops,
-    uint64_t magic);
+struct superblock *superblock_create(
+    const struct filesystem_type *type, const struct superblock_ops *ops, uint64_t magic);
 void superblock_get(struct superblock *superblock);
 void superblock_put(struct superblock *superblock);
-// The next superblock with a reference, whose predecessor's is dropped; NULL: the first, and at the end.
+// The next superblock with a reference, whose predecessor's is dropped; NULL: the first, and at the
+// end.
 struct superblock *superblock_next_get(struct superblock *superblock);
 void filesystem_register(struct filesystem_type *type);
 const struct filesystem_type *filesystem_find(const char *name);
 // In order of registration; NULL ends. Types are never removed.
 struct filesystem_type *filesystem_next(const struct filesystem_type *type);
 
-// New inode, one reference, owner from the running task's fsuid/fsgid (root for kernel threads), times now, nlink 1. NULL: no memory.
+// New inode, one reference, owner from the running task's fsuid/fsgid (root for kernel threads),
+// times now, nlink 1. NULL: no memory.
 struct inode *inode_create(struct superblock *superblock, uint32_t mode);
 // One without superblock tree for pipes, sockets, memfd: number unique among them.
 struct inode *inode_create_anonymous(uint32_t mode);
@@ -185,7 +203,8 @@ static inline void inode_get(struct inode *inode)
     __atomic_fetch_add(&inode->refcount, 1, __ATOMIC_RELAXED);
 }
 void inode_put(struct inode *inode); // may sleep
-// Owner and group as a new file in `directory` gets them (setgid directories); clears S_ISGID of *mode where needed.
+// Owner and group as a new file in `directory` gets them (setgid directories); clears S_ISGID of
+// *mode where needed.
 void inode_init_owner(struct inode *inode, const struct inode *directory);
 
 static inline uint32_t inode_type(const struct inode *inode)
@@ -198,18 +217,21 @@ static inline bool inode_is_directory(const struct inode *inode)
 }
 uint64_t inode_size(const struct inode *inode);
 
-// May the running task do `mask` (MAY_*)? 0 or -EACCES. Fast for the usual modes; does not sleep unless ops->permission does.
+// May the running task do `mask` (MAY_*)? 0 or -EACCES. Fast for the usual modes; does not sleep
+// unless ops->permission does.
 [[nodiscard]] int inode_permission(struct inode *inode, uint32_t mask);
 // The same under other credentials (access(2): real ids); no ops->permission.
 struct credentials;
-[[nodiscard]] int inode_permission_for(const struct inode *inode, uint32_t mask, const struct credentials *cred);
+[[nodiscard]] int inode_permission_for(
+    const struct inode *inode, uint32_t mask, const struct credentials *cred);
 bool inode_owner_or_capable(const struct inode *inode);
 // Checks a change as chmod, chown, utimensat and truncate do and applies it. Takes inode->lock.
 [[nodiscard]] int inode_change(struct inode *inode, struct inode_change *change);
 // Times: now, under attribute_lock.
 void inode_touch_modified(struct inode *inode); // mtime and ctime
 void inode_touch_changed(struct inode *inode);  // ctime
-void inode_touch_accessed(struct inode *inode, const struct mount *mount); // atime by the relatime rule
+void inode_touch_accessed(
+    struct inode *inode, const struct mount *mount);      // atime by the relatime rule
 void inode_nlink_add(struct inode *inode, int32_t delta); // also ctime
 // A writer takes the set-id bits away.
 void inode_remove_privileges(struct inode *inode);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The memory side of a read or write.
 //
-// An iterator is consumed from the front: segments[0] is the current buffer, `offset` bytes of it are used
-// up. `count` is the sum of what is left and decides when it ends, so that limiting a transfer (RLIMIT_FSIZE,
-// size of a device) is nothing but a smaller count.
+// An iterator is consumed from the front: segments[0] is the current buffer, `offset` bytes of it
+// are used up. `count` is the sum of what is left and decides when it ends, so that limiting a
+// transfer (RLIMIT_FSIZE, size of a device) is nothing but a smaller count.
 #include "kernel/fs/iter.h"
 #include "kernel/base/assert.h"
 #include "kernel/base/string.h"
@@ -42,8 +42,8 @@ void iter_init_kernel(struct io_iter *iter, void *buffer, size_t len_bytes)
     iter->append = false;
 }
 
-int iter_init_user_vector(struct io_iter *iter, uintptr_t vector, size_t vector_count,
-    struct iovec *inline_segments)
+int iter_init_user_vector(
+    struct io_iter *iter, uintptr_t vector, size_t vector_count, struct iovec *inline_segments)
 {
     struct iovec *segments = inline_segments;
     if (vector_count > UIO_MAXIOV)
@@ -120,8 +120,8 @@ static inline size_t iter_piece(const struct io_iter *iter, uintptr_t at, void *
     return user_clear(at, len);
 }
 
-static inline size_t iter_move(struct io_iter *iter, char *memory, size_t len_bytes,
-    enum iter_direction direction)
+static inline size_t iter_move(
+    struct io_iter *iter, char *memory, size_t len_bytes, enum iter_direction direction)
 {
     size_t done = 0;
     size_t wanted = MIN(len_bytes, iter->count);

@@ -7,8 +7,8 @@
 #include "kernel/fs/dentry.h"
 #include "kernel/fs/namei.h"
 
-struct dentry *kernel_tree_new(struct dentry *directory, const char *name, size_t len,
-    struct dentry **existing, int *error)
+struct dentry *kernel_tree_new(
+    struct dentry *directory, const char *name, size_t len, struct dentry **existing, int *error)
 {
     struct dentry *found = dentry_lookup(directory, name, len);
     if (found != NULL) {
@@ -24,8 +24,8 @@ struct dentry *kernel_tree_new(struct dentry *directory, const char *name, size_
     return found;
 }
 
-static int kernel_tree_create(struct dentry *directory, struct dentry *dentry, uint32_t mode,
-    struct device_number device)
+static int kernel_tree_create(
+    struct dentry *directory, struct dentry *dentry, uint32_t mode, struct device_number device)
 {
     const struct superblock_ops *ops = directory->superblock->ops;
     if (ops->create == NULL)
@@ -62,7 +62,8 @@ static int kernel_tree_step(struct dentry **at, const char *name, size_t len, ui
     return 0;
 }
 
-struct dentry *kernel_tree_parent(struct dentry *root, const char *path, const char **last, int *error)
+struct dentry *kernel_tree_parent(
+    struct dentry *root, const char *path, const char **last, int *error)
 {
     struct dentry *at = root;
     dentry_get(at);
@@ -82,7 +83,8 @@ struct dentry *kernel_tree_parent(struct dentry *root, const char *path, const c
     return at;
 }
 
-int kernel_tree_node(struct dentry *root, const char *path, uint32_t mode, struct device_number device)
+int kernel_tree_node(
+    struct dentry *root, const char *path, uint32_t mode, struct device_number device)
 {
     const char *name;
     int error;

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: MIT
 // Advisory locks.
 //
-// An inode that was ever locked has a set with one list of locks: those of flock(2), which belong to open file
-// descriptions and cover the whole file, and record locks, which belong to a process (POSIX; its descriptor table stands
-// for it) or to an open file description (OFD). flock and record locks don't see each other.
+// An inode that was ever locked has a set with one list of locks: those of flock(2), which belong
+// to open file descriptions and cover the whole file, and record locks, which belong to a process
+// (POSIX; its descriptor table stands for it) or to an open file description (OFD). flock and
+// record locks don't see each other.
 //
-// Setting a record lock replaces whatever the owner had in the range: neighbours of the same type grow together, others are
-// cut. That may need two more locks than it started with; they are allocated before anything is changed.
+// Setting a record lock replaces whatever the owner had in the range: neighbours of the same type
+// grow together, others are cut. That may need two more locks than it started with; they are
+// allocated before anything is changed.
 //
-// Waiting: the caller sleeps on the set's queue and tries again at each release. A waiting POSIX owner is noted with the owner
-// that it waits for; before sleeping, the chain of those notes is followed, and if it leads back, the answer is EDEADLK.
+// Waiting: the caller sleeps on the set's queue and tries again at each release. A waiting POSIX
+// owner is noted with the owner that it waits for; before sleeping, the chain of those notes is
+// followed, and if it leads back, the answer is EDEADLK.
 #include "kernel/fs/lock.h"
 #include "kernel/base/assert.h"
 #include "kernel/core/errno.h"
@@ -20,15 +23,15 @@
 #include "kernel/process/task.h"
 #include "mm/slab.h"
 
-#define OFFSET_MAX ((uint64_t)INT64_MAX)
+#define OFFSET_MAX     ((uint64_t)INT64_MAX)
 #define DEADLOCK_STEPS 64 // longest chain that is followed
 
 struct file_lock {
     struct list_node node; // in set->locks
     enum file_lock_kind kind;
-    int type;              // F_RDLCK or F_WRLCK
-    uint64_t start, end;   // inclusive
-    const void *owner;     // struct file, or struct fd_table of a POSIX lock
+    int type;            // F_RDLCK or F_WRLCK
+    uint64_t start, end; // inclusive
+    const void *owner;   // struct file, or struct fd_table of a POSIX lock
     int32_t pid;
 };
 
@@ -58,7 +61,8 @@ static struct file_lock_set *file_lock_set_get(struct inode *inode)
     list_init(&set->locks);
     wait_queue_init(&set->waiters);
     struct file_lock_set *expected = NULL;
-    if (!__atomic_compare_exchange_n(&inode->locks, &expected, set, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+    if (!__atomic_compare_exchange_n(
+            &inode->locks, &expected, set, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
         kfree(set);
         set = expected;
     }
@@ -68,7 +72,7 @@ static struct file_lock_set *file_lock_set_get(struct inode *inode)
 void file_locks_destroy(struct file_lock_set *set)
 {
     struct file_lock *lock, *following;
-    list_for_each_entry_safe(lock, following, &set->locks, node) {
+    list_for_each_entry_safe (lock, following, &set->locks, node) {
         list_remove(&lock->node);
         kfree(lock);
     }
@@ -90,10 +94,11 @@ static bool lock_conflicts(const struct file_lock *held, const struct file_lock 
     return held->type == F_WRLCK || wanted->type == F_WRLCK;
 }
 
-static struct file_lock *lock_find_conflict(struct file_lock_set *set, const struct file_lock *wanted)
+static struct file_lock *lock_find_conflict(
+    struct file_lock_set *set, const struct file_lock *wanted)
 {
     struct file_lock *held;
-    list_for_each_entry(held, &set->locks, node) {
+    list_for_each_entry (held, &set->locks, node) {
         if (lock_conflicts(held, wanted))
             return held;
     }
@@ -108,7 +113,7 @@ static bool lock_is_deadlock(const void *owner, const void *target)
     for (int step = 0; step < DEADLOCK_STEPS && target != NULL && !found; step++) {
         const void *next = NULL;
         struct file_lock_wait *wait;
-        list_for_each_entry(wait, &waits, node) {
+        list_for_each_entry (wait, &waits, node) {
             if (wait->owner == target) {
                 next = wait->waits_for;
                 break;
@@ -131,15 +136,17 @@ static struct file_lock *lock_copy(const struct file_lock *from)
     return lock;
 }
 
-// Puts the wanted range into the list of locks, or takes it out (F_UNLCK). `spare` are two locks that may be used up.
-static void lock_apply(struct file_lock_set *set, const struct file_lock *wanted, struct file_lock *spare[2])
+// Puts the wanted range into the list of locks, or takes it out (F_UNLCK). `spare` are two locks
+// that may be used up.
+static void lock_apply(
+    struct file_lock_set *set, const struct file_lock *wanted, struct file_lock *spare[2])
 {
     struct file_lock *lock, *following;
     uint64_t start = wanted->start;
     uint64_t end = wanted->end;
     bool keep = wanted->type != F_UNLCK;
     struct list_node *place = &set->locks;
-    list_for_each_entry_safe(lock, following, &set->locks, node) {
+    list_for_each_entry_safe (lock, following, &set->locks, node) {
         if (!lock_same_owner(lock, wanted))
             continue;
         bool touches = lock->start <= (end == UINT64_MAX ? end : end + 1) && lock->end + 1 >= start;
@@ -177,7 +184,7 @@ static void lock_apply(struct file_lock_set *set, const struct file_lock *wanted
     added->node = (struct list_node){};
     added->start = start;
     added->end = end;
-    list_for_each_entry(lock, &set->locks, node) {
+    list_for_each_entry (lock, &set->locks, node) {
         if (lock_same_owner(lock, wanted) && lock->start > start) {
             place = &lock->node;
             break;
@@ -265,7 +272,8 @@ static const void *lock_owner(const struct file *file, enum file_lock_kind kind)
     return kind == FILE_LOCK_POSIX ? (const void *)task_current()->files : file;
 }
 
-int file_lock_record(struct file *file, enum file_lock_kind kind, int type, uint64_t start, uint64_t end, bool wait)
+int file_lock_record(
+    struct file *file, enum file_lock_kind kind, int type, uint64_t start, uint64_t end, bool wait)
 {
     assert(start <= end);
     struct file_lock wanted = {.kind = kind,
@@ -277,9 +285,11 @@ int file_lock_record(struct file *file, enum file_lock_kind kind, int type, uint
     return lock_set(file->inode, &wanted, wait);
 }
 
-void file_lock_test(struct file *file, enum file_lock_kind kind, int *type, uint64_t *start, uint64_t *end, int32_t *pid)
+void file_lock_test(struct file *file, enum file_lock_kind kind, int *type, uint64_t *start,
+    uint64_t *end, int32_t *pid)
 {
-    struct file_lock wanted = {.kind = kind, .type = *type, .start = *start, .end = *end, .owner = lock_owner(file, kind)};
+    struct file_lock wanted = {
+        .kind = kind, .type = *type, .start = *start, .end = *end, .owner = lock_owner(file, kind)};
     struct file_lock_set *set = __atomic_load_n(&file->inode->locks, __ATOMIC_ACQUIRE);
     *type = F_UNLCK;
     if (set == NULL)
@@ -295,14 +305,15 @@ void file_lock_test(struct file *file, enum file_lock_kind kind, int *type, uint
     spin_unlock(&set->lock);
 }
 
-// Drops all locks of an owner; posix: record locks of a descriptor table, else those of the open file.
+// Drops all locks of an owner; posix: record locks of a descriptor table, else those of the open
+// file.
 static void file_locks_drop(struct inode *inode, const void *owner, bool posix)
 {
     struct file_lock_set *set = inode->locks;
     struct file_lock *lock, *following;
     bool any = false;
     spin_lock(&set->lock);
-    list_for_each_entry_safe(lock, following, &set->locks, node) {
+    list_for_each_entry_safe (lock, following, &set->locks, node) {
         if (lock->owner == owner && (lock->kind == FILE_LOCK_POSIX) == posix) {
             list_remove(&lock->node);
             kfree(lock);

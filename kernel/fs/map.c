@@ -62,8 +62,8 @@ static void file_area_name(struct vm_area *area, char *buffer, size_t size)
         memmove(buffer, text, strlen(text) + 1);
 }
 
-static void file_area_identity(struct vm_area *area, uint32_t *dev_major, uint32_t *dev_minor,
-    uint64_t *inode)
+static void file_area_identity(
+    struct vm_area *area, uint32_t *dev_major, uint32_t *dev_minor, uint64_t *inode)
 {
     vfs_identity(area->backing, dev_major, dev_minor, inode);
 }
@@ -84,7 +84,8 @@ static const struct vm_area_ops file_area_ops = {
 
 int file_map_cache(struct file *file, struct page_cache *cache, struct vm_map_request *request)
 {
-    if (request->flags & VM_EXEC && file->path.mount != NULL && file->path.mount->flags & MOUNT_NOEXEC)
+    if (request->flags & VM_EXEC && file->path.mount != NULL &&
+        file->path.mount->flags & MOUNT_NOEXEC)
         return -EPERM;
     request->cache = cache;
     request->backing = file;

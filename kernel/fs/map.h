@@ -7,9 +7,12 @@
 struct page_cache;
 struct vm_map_request;
 
-// lseek(2) of a file of a known size, without SEEK_DATA and SEEK_HOLE. The position is locked where it has to be.
+// lseek(2) of a file of a known size, without SEEK_DATA and SEEK_HOLE. The position is locked where
+// it has to be.
 int64_t file_seek_sized(struct file *file, int64_t offset, int whence, uint64_t size);
-// Completes a request to map `cache`, whose page numbers are those of the file; the area keeps the file open.
+// Completes a request to map `cache`, whose page numbers are those of the file; the area keeps the
+// file open.
 // -EPERM: execution from a mount that forbids it.
-[[nodiscard]] int file_map_cache(struct file *file, struct page_cache *cache, struct vm_map_request *request);
+[[nodiscard]] int file_map_cache(
+    struct file *file, struct page_cache *cache, struct vm_map_request *request);
 uint64_t process_limit_file_bytes(void); // RLIMIT_FSIZE

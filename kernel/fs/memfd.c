@@ -9,7 +9,8 @@
 #include "kernel/fs/tmpfs.h"
 #include "mm/address_space.h"
 
-#define SEALS_ALL ((uint32_t)(F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))
+#define SEALS_ALL                                                                                  \
+    ((uint32_t)(F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))
 
 static struct mount *unnamed_mount; // a tmpfs that is attached nowhere; written once at boot
 
@@ -29,7 +30,8 @@ struct file *tmpfs_unnamed_create(const char *name, uint64_t size_bytes, uint32_
 {
     int error;
     struct superblock *superblock = unnamed_mount->superblock;
-    struct inode *inode = tmpfs_inode_create(superblock, S_IFREG | 0777, (struct device_number){}, &error);
+    struct inode *inode =
+        tmpfs_inode_create(superblock, S_IFREG | 0777, (struct device_number){}, &error);
     if (inode == NULL)
         return NULL;
     inode->nlink = 0;
@@ -76,7 +78,7 @@ static bool memfd_is_mapped_writable(struct page_cache *cache)
     struct vm_area *area;
     bool found = false;
     spin_lock(&cache->lock);
-    list_for_each_entry(area, &cache->areas, cache_node) {
+    list_for_each_entry (area, &cache->areas, cache_node) {
         if ((area->flags & (VM_SHARED | VM_MAYWRITE)) == (VM_SHARED | VM_MAYWRITE)) {
             found = true;
             break;
@@ -103,7 +105,8 @@ int tmpfs_seals_add(struct file *file, uint32_t seals)
     int error = 0;
     if (tmpfs_file->seals & F_SEAL_SEAL)
         error = -EPERM;
-    else if (seals & F_SEAL_WRITE && !(tmpfs_file->seals & F_SEAL_WRITE) && memfd_is_mapped_writable(inode->cache))
+    else if (seals & F_SEAL_WRITE && !(tmpfs_file->seals & F_SEAL_WRITE) &&
+             memfd_is_mapped_writable(inode->cache))
         error = -EBUSY;
     else
         tmpfs_file->seals |= seals;

@@ -145,16 +145,14 @@ static int64_t kmsg_seek(struct file *file, int64_t offset, int whence)
     return 0;
 }
 
-static const struct file_ops null_ops = {
-    .read = null_read, .write = null_write, .seek = null_seek};
+static const struct file_ops null_ops = {.read = null_read, .write = null_write, .seek = null_seek};
 static const struct file_ops zero_ops = {
     .read = zero_read, .write = null_write, .seek = null_seek, .map = zero_map};
 static const struct file_ops full_ops = {
     .read = zero_read, .write = full_write, .seek = null_seek, .map = zero_map};
 static const struct file_ops random_ops = {
     .read = random_read, .write = random_write, .seek = null_seek};
-static const struct file_ops kmsg_ops = {
-    .read = kmsg_read, .write = kmsg_write, .seek = kmsg_seek};
+static const struct file_ops kmsg_ops = {.read = kmsg_read, .write = kmsg_write, .seek = kmsg_seek};
 
 void device_register_memory(void)
 {

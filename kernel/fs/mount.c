@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Mounts: the tree, its hash table, and mounting of file systems. Theory in mount.h; binding, moving and
-// unmounting are in mount_change.c.
+// Mounts: the tree, its hash table, and mounting of file systems. Theory in mount.h; binding,
+// moving and unmounting are in mount_change.c.
 #include "kernel/fs/mount.h"
 #include "kernel/base/assert.h"
 #include "kernel/base/string.h"
@@ -30,7 +30,8 @@ static struct hlist_head *mount_bucket(const struct mount *parent, const struct 
 struct mount *mount_lookup(const struct mount *parent, const struct dentry *mountpoint)
 {
     struct mount *mount;
-    hlist_for_each_entry_rcu(mount, mount_bucket(parent, mountpoint), hash_node) {
+    hlist_for_each_entry_rcu(mount, mount_bucket(parent, mountpoint), hash_node)
+    {
         if (mount->parent == parent && mount->mountpoint == mountpoint)
             return mount;
     }
@@ -61,8 +62,8 @@ bool mount_get_unless_dead(struct mount *mount)
 {
     uint32_t count = __atomic_load_n(&mount->refcount, __ATOMIC_RELAXED);
     while (count != 0)
-        if (__atomic_compare_exchange_n(&mount->refcount, &count, count + 1, false, __ATOMIC_ACQUIRE,
-                __ATOMIC_RELAXED))
+        if (__atomic_compare_exchange_n(
+                &mount->refcount, &count, count + 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
             return true;
     return false;
 }
@@ -140,8 +141,8 @@ bool mount_follow_up(struct path *path)
     return true;
 }
 
-struct mount *mount_create(struct superblock *superblock, struct dentry *root, uint32_t flags,
-    const char *source)
+struct mount *mount_create(
+    struct superblock *superblock, struct dentry *root, uint32_t flags, const char *source)
 {
     struct mount *mount = kzalloc(sizeof(*mount));
     if (mount == NULL)
@@ -198,8 +199,10 @@ void mount_detach_locked(struct mount *mount, struct path *was_at)
     preempt_enable();
     list_remove(&mount->sibling);
     list_remove(&mount->list_node);
-    // The flag stays if the same dentry is a mountpoint elsewhere too; a stale flag only costs a look.
-    if (mount_lookup(was_at->mount, was_at->dentry) == NULL && !mount_is_mountpoint(was_at->dentry)) {
+    // The flag stays if the same dentry is a mountpoint elsewhere too; a stale flag only costs a
+    // look.
+    if (mount_lookup(was_at->mount, was_at->dentry) == NULL &&
+        !mount_is_mountpoint(was_at->dentry)) {
         spin_lock(&was_at->dentry->lock);
         was_at->dentry->flags &= ~DENTRY_MOUNTED;
         spin_unlock(&was_at->dentry->lock);
@@ -209,7 +212,7 @@ void mount_detach_locked(struct mount *mount, struct path *was_at)
 bool mount_is_mountpoint(const struct dentry *dentry)
 {
     struct mount *mount;
-    list_for_each_entry(mount, &mount_list, list_node) {
+    list_for_each_entry (mount, &mount_list, list_node) {
         if (mount->mountpoint == dentry)
             return true;
     }
@@ -242,8 +245,8 @@ int mount_attach(struct mount *mount, const struct path *at)
     return error;
 }
 
-// The same file system on top of itself: -EBUSY; or 1 when it is there because the kernel put it there, which programs
-// that mount /proc for themselves need not know.
+// The same file system on top of itself: -EBUSY; or 1 when it is there because the kernel put it
+// there, which programs that mount /proc for themselves need not know.
 static int mount_check_same(const struct mount *mount, const struct path *at)
 {
     struct path top = *at;

@@ -20,7 +20,8 @@ static bool mount_is_below(const struct mount *mount, const struct mount *ancest
     }
 }
 
-static int mount_bind_one(const struct mount *from, struct dentry *root, const struct path *at, struct mount **result)
+static int mount_bind_one(
+    const struct mount *from, struct dentry *root, const struct path *at, struct mount **result)
 {
     struct mount *mount = mount_create(from->superblock, root, from->flags, from->source);
     if (mount == NULL)
@@ -30,12 +31,13 @@ static int mount_bind_one(const struct mount *from, struct dentry *root, const s
     return 0;
 }
 
-// Copies of the mounts below `from` that lie under `root`, onto the copy of `from`. Depth first, bounded by the tree itself.
-static int mount_bind_children(struct mount *from, const struct dentry *root, struct mount *copy,
-    const struct mount *top)
+// Copies of the mounts below `from` that lie under `root`, onto the copy of `from`. Depth first,
+// bounded by the tree itself.
+static int mount_bind_children(
+    struct mount *from, const struct dentry *root, struct mount *copy, const struct mount *top)
 {
     struct mount *child;
-    list_for_each_entry(child, &from->children, sibling) {
+    list_for_each_entry (child, &from->children, sibling) {
         struct path at = {.mount = copy, .dentry = child->mountpoint};
         struct mount *child_copy;
         if (child == top || !dentry_is_below(child->mountpoint, root))
@@ -60,7 +62,9 @@ int mount_bind(const struct path *from, const struct path *at, bool recursive)
     path_get(&top);
     mutex_lock(&mount_lock);
     mount_follow(&top);
-    int error = dentry_is_removed(top.dentry) ? -ENOENT : mount_bind_one(from->mount, from->dentry, &top, &mount);
+    int error = dentry_is_removed(top.dentry)
+                    ? -ENOENT
+                    : mount_bind_one(from->mount, from->dentry, &top, &mount);
     if (error == 0) {
         // A tree may be bound below itself: the copy is left out of what is copied.
         if (recursive)
@@ -72,7 +76,8 @@ int mount_bind(const struct path *from, const struct path *at, bool recursive)
     return error;
 }
 
-int mount_remount(const struct path *at, uint32_t flags, bool bind, bool read_only, const char *options)
+int mount_remount(
+    const struct path *at, uint32_t flags, bool bind, bool read_only, const char *options)
 {
     struct mount *mount = at->mount;
     struct superblock *superblock = mount->superblock;
@@ -82,7 +87,8 @@ int mount_remount(const struct path *at, uint32_t flags, bool bind, bool read_on
     mutex_lock(&mount_lock);
     if (bind) {
         if (flags & MOUNT_READ_ONLY && !(mount->flags & MOUNT_READ_ONLY)) {
-            // Announce it, then look for writers: mount_write_get() does the same the other way round.
+            // Announce it, then look for writers: mount_write_get() does the same the other way
+            // round.
             uint32_t old = mount->flags;
             __atomic_store_n(&mount->flags, old | MOUNT_READ_ONLY, __ATOMIC_SEQ_CST);
             if (__atomic_load_n(&mount->writers, __ATOMIC_SEQ_CST) != 0) {
@@ -159,7 +165,8 @@ int mount_unmount(struct mount *mount, bool lazy)
         error = mount == mount_root ? -EBUSY : -EINVAL;
     } else if (!lazy) {
         // One reference for being attached, one is the caller's.
-        if (!list_is_empty(&mount->children) || __atomic_load_n(&mount->refcount, __ATOMIC_SEQ_CST) > 2)
+        if (!list_is_empty(&mount->children) ||
+            __atomic_load_n(&mount->refcount, __ATOMIC_SEQ_CST) > 2)
             error = -EBUSY;
     }
     if (error == 0)
@@ -168,14 +175,16 @@ int mount_unmount(struct mount *mount, bool lazy)
     return error;
 }
 
-// Tasks whose root or working directory was the old root follow to the new one. The task list is walked by pid.
+// Tasks whose root or working directory was the old root follow to the new one. The task list is
+// walked by pid.
 static void mount_pivot_tasks(const struct path *old_root, const struct path *new_root)
 {
     struct process *process;
     for (int32_t pid = 0; (process = process_next_get(pid)) != NULL; process_put(process)) {
         pid = process->pid;
         struct task *task;
-        for (int32_t tid = 0; (task = process_thread_next_get(process, tid)) != NULL; task_put(task)) {
+        for (int32_t tid = 0; (task = process_thread_next_get(process, tid)) != NULL;
+            task_put(task)) {
             tid = task->tid;
             spin_lock(&task->alloc_lock);
             struct fs_context *fs = task->fs;
@@ -201,7 +210,8 @@ int mount_pivot(const struct path *new_root, const struct path *put_old)
     struct mount *new_mount = new_root->mount;
     struct mount *old_mount = old_root.mount;
     int error = 0;
-    if (new_root->dentry != new_mount->root || old_root.dentry != old_mount->root || !mount_is_attached(new_mount))
+    if (new_root->dentry != new_mount->root || old_root.dentry != old_mount->root ||
+        !mount_is_attached(new_mount))
         error = -EINVAL; // both must be mount points
     else if (new_mount == old_mount)
         error = -EBUSY;

@@ -40,13 +40,16 @@ static inline bool mount_option_is(const struct mount_option *option, const char
 }
 
 // A number with an optional k, m, g. 0 or -EINVAL.
-[[nodiscard]] static inline int mount_option_size(const struct mount_option *option, uint64_t *value)
+[[nodiscard]] static inline int mount_option_size(
+    const struct mount_option *option, uint64_t *value)
 {
-    return option->value_len != 0 && cmdline_parse_u64(option->value, option->value_len, value) == 0 ? 0
-                                                                                                     : -EINVAL;
+    return option->value_len != 0 && cmdline_parse_u64(option->value, option->value_len, value) == 0
+               ? 0
+               : -EINVAL;
 }
 
-[[nodiscard]] static inline int mount_option_u32(const struct mount_option *option, unsigned base, uint32_t *value)
+[[nodiscard]] static inline int mount_option_u32(
+    const struct mount_option *option, unsigned base, uint32_t *value)
 {
     uint64_t wide;
     if (parse_u64(option->value, option->value_len, base, &wide) != 0 || wide > UINT32_MAX)

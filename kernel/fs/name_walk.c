@@ -2,17 +2,19 @@
 // Path walking.
 //
 // A walk starts at the root or a directory and goes on component by component. It is done first in
-// RCU mode: inside one RCU read section, without a lock and without a reference. What was read of a dentry is
-// believed only while its sequence number stands: a step reads the child's number, then checks that
-// the parent's has not changed, so each link of the chain held at the moment the next one was read. Mounts are
-// covered by mount_sequence. At the end the place found is made durable: references are taken unless the
-// objects are dying, and the numbers are looked at once more. Whatever RCU mode can't do (an entry that is not
-// cached, a link whose text has to be made, deep nesting) or finds changed ends it with -ECHILD, and
-// the same walk is done again in reference mode, which holds a reference to where it stands and may sleep.
+// RCU mode: inside one RCU read section, without a lock and without a reference. What was read of a
+// dentry is believed only while its sequence number stands: a step reads the child's number, then
+// checks that the parent's has not changed, so each link of the chain held at the moment the next
+// one was read. Mounts are covered by mount_sequence. At the end the place found is made durable:
+// references are taken unless the objects are dying, and the numbers are looked at once more.
+// Whatever RCU mode can't do (an entry that is not cached, a link whose text has to be made, deep
+// nesting) or finds changed ends it with -ECHILD, and the same walk is done again in reference
+// mode, which holds a reference to where it stands and may sleep.
 //
-// Both modes share one loop (walk_run); they differ in the moves of name_walk_step.c and in how they finish. In RCU mode
-// most components are done by the tight loop of name_walk_fast.c, which stops before everything that is not plain. Texts of links are stacked: when one is used up, the walk continues
-// with the rest of the path that it stood in.
+// Both modes share one loop (walk_run); they differ in the moves of name_walk_step.c and in how
+// they finish. In RCU mode most components are done by the tight loop of name_walk_fast.c, which
+// stops before everything that is not plain. Texts of links are stacked: when one is used up, the
+// walk continues with the rest of the path that it stood in.
 #include "kernel/fs/name_walk.h"
 #include "kernel/base/assert.h"
 #include "kernel/base/string.h"
@@ -61,8 +63,8 @@ static int walk_stop(struct walk *walk, const struct path_component *component)
     return 0;
 }
 
-static int walk_component(struct walk *walk, struct path_walk *rest,
-    const struct path_component *component, bool *stop)
+static int walk_component(
+    struct walk *walk, struct path_walk *rest, const struct path_component *component, bool *stop)
 {
     bool final = component->is_last && walk->pending == 0;
     int error = walk_check_directory(walk);
@@ -133,7 +135,8 @@ static int walk_finish_rcu(struct walk *walk, int error)
     struct path *path = &walk->path;
     bool mount_held = false;
     bool dentry_held = false;
-    if (error == 0 && walk->visit != NULL && (walk->inode->ops == NULL || walk->inode->ops->refresh == NULL)) {
+    if (error == 0 && walk->visit != NULL &&
+        (walk->inode->ops == NULL || walk->inode->ops->refresh == NULL)) {
         walk->visit(path, walk->inode, walk->visit_context);
         walk->visited = true;
         if (seqcount_read_retry(&path->dentry->sequence, walk->sequence))
@@ -192,8 +195,8 @@ static struct fs_context *walk_context(void)
 }
 
 // The walk in both modes; `directory` NULL: from the working directory.
-static int walk_do(struct walk *walk, const struct file *directory, const char *name, size_t len,
-    uint32_t flags)
+static int walk_do(
+    struct walk *walk, const struct file *directory, const char *name, size_t len, uint32_t flags)
 {
     struct fs_context *fs = walk_context();
     bool absolute = len > 0 && name[0] == '/' && !(flags & WALK_IN_ROOT);
@@ -218,8 +221,8 @@ static int walk_do(struct walk *walk, const struct file *directory, const char *
     return walk_finish_reference(walk, error);
 }
 
-static int walk_from_descriptor(struct walk *walk, int dirfd, const char *name, size_t len,
-    uint32_t flags)
+static int walk_from_descriptor(
+    struct walk *walk, int dirfd, const char *name, size_t len, uint32_t flags)
 {
     if (dirfd == AT_FDCWD && (len != 0 || !(flags & WALK_EMPTY)))
         return walk_do(walk, NULL, name, len, flags);
@@ -251,7 +254,8 @@ static int walk_from_descriptor(struct walk *walk, int dirfd, const char *name, 
     return error;
 }
 
-int walk_visit(int dirfd, const char *name, size_t len, uint32_t flags, walk_visitor *visit, void *context)
+int walk_visit(
+    int dirfd, const char *name, size_t len, uint32_t flags, walk_visitor *visit, void *context)
 {
     struct walk walk __attribute__((uninitialized));
     walk.visit = visit;
@@ -275,7 +279,8 @@ int walk_path(int dirfd, const char *name, size_t len, uint32_t flags, struct pa
     return error;
 }
 
-int walk_parent(int dirfd, const char *name, size_t len, struct path *parent, struct walk_last *last)
+int walk_parent(
+    int dirfd, const char *name, size_t len, struct path *parent, struct walk_last *last)
 {
     struct walk walk __attribute__((uninitialized));
     walk.visit = NULL;

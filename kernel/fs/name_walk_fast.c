@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // The inner loop of a path walk in RCU mode: from directory to directory, everything in registers.
 //
-// One pass over a component's bytes finds its end and computes its hash, eight bytes at a time, reading nothing outside the
-// path. The loop stops, without having moved, before whatever the general code has to judge: "." and "..", links, names
-// that are not cached, permissions that are not everybody's, directories with rules of their own, a concurrent change.
+// One pass over a component's bytes finds its end and computes its hash, eight bytes at a time,
+// reading nothing outside the path. The loop stops, without having moved, before whatever the
+// general code has to judge: "." and "..", links, names that are not cached, permissions that are
+// not everybody's, directories with rules of their own, a concurrent change.
 #include "kernel/fs/name_walk_private.h"
 #include "kernel/fs/file.h"
 
@@ -33,8 +34,8 @@ static inline uint64_t load_tail(const char *at, size_t count)
     return word;
 }
 
-// End of the name that starts at `at`; *hash goes on from its present value. *tail: what lies behind its last whole word,
-// filled up with zeroes.
+// End of the name that starts at `at`; *hash goes on from its present value. *tail: what lies
+// behind its last whole word, filled up with zeroes.
 static inline const char *name_scan(const char *at, const char *end, uint64_t *hash, uint64_t *tail)
 {
     uint64_t value = *hash;
@@ -63,18 +64,20 @@ static inline const char *name_scan(const char *at, const char *end, uint64_t *h
 }
 
 // Short names lie in the dentry, filled up with zeroes: one word.
-static inline bool fast_name_equal(const struct dentry *dentry, const char *name, size_t len, uint64_t tail)
+static inline bool fast_name_equal(
+    const struct dentry *dentry, const char *name, size_t len, uint64_t tail)
 {
     const char *own = __atomic_load_n(&dentry->name, __ATOMIC_ACQUIRE);
     return likely(len < 8) ? hash_load_(own, 8) == tail : dentry_name_equal(own, name, len);
 }
 
 // The entry in the cache, or NULL for anything that needs a closer look.
-static inline struct dentry *fast_lookup(const struct dentry *parent, const char *name, size_t len, uint64_t tail,
-    uint32_t hash, uint32_t *sequence)
+static inline struct dentry *fast_lookup(const struct dentry *parent, const char *name, size_t len,
+    uint64_t tail, uint32_t hash, uint32_t *sequence)
 {
     struct dentry *dentry;
-    hlist_for_each_entry_rcu(dentry, dentry_bucket(hash), hash_node) {
+    hlist_for_each_entry_rcu(dentry, dentry_bucket(hash), hash_node)
+    {
         if (dentry->hash != hash || dentry->parent != parent)
             continue;
         if (!seqcount_try_read_begin(&dentry->sequence, sequence) || dentry->name_len != len ||
@@ -97,7 +100,8 @@ void walk_fast(struct walk *walk, struct path_walk *rest)
     const char *end = rest->end;
     // The last component of all may have to be kept for the caller.
     bool keep_last = walk->flags & WALK_PARENT && walk->pending == 0;
-    while (at != end && (inode->mode & (S_IFMT | 0111)) == (S_IFDIR | 0111) && inode->ops->permission == NULL) {
+    while (at != end && (inode->mode & (S_IFMT | 0111)) == (S_IFDIR | 0111) &&
+           inode->ops->permission == NULL) {
         uint64_t hash = dentry_hash_start(dentry);
         uint64_t tail;
         const char *name_end = name_scan(at, end, &hash, &tail);
@@ -105,10 +109,12 @@ void walk_fast(struct walk *walk, struct path_walk *rest)
         const char *next = name_end;
         while (next != end && *next == '/')
             next++;
-        if (*at == '.' || len > PATH_WALK_NAME_MAX || (next == end && (keep_last || next != name_end)))
+        if (*at == '.' || len > PATH_WALK_NAME_MAX ||
+            (next == end && (keep_last || next != name_end)))
             break;
         uint32_t child_sequence;
-        struct dentry *child = fast_lookup(dentry, at, len, tail, dentry_hash_finish(hash, len), &child_sequence);
+        struct dentry *child =
+            fast_lookup(dentry, at, len, tail, dentry_hash_finish(hash, len), &child_sequence);
         if (child == NULL)
             break;
         struct inode *child_inode = __atomic_load_n(&child->inode, __ATOMIC_ACQUIRE);

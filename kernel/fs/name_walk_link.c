@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Symbolic links in a path walk: the stack of texts, and links that lead to a place instead of a text.
+// Symbolic links in a path walk: the stack of texts, and links that lead to a place instead of a
+// text.
 #include "kernel/base/assert.h"
 #include "kernel/base/string.h"
 #include "kernel/core/errno.h"
@@ -41,8 +42,8 @@ void walk_pop(struct walk *walk, struct path_walk *rest)
 }
 
 // Room for one more entry on the stack.
-static int walk_push(struct walk *walk, const struct path_walk *rest, struct inode *inode,
-    const char *text)
+static int walk_push(
+    struct walk *walk, const struct path_walk *rest, struct inode *inode, const char *text)
 {
     if (walk->depth == WALK_RCU_DEPTH && walk->stack == walk->inline_stack) {
         if (walk->rcu)
@@ -78,7 +79,8 @@ static int walk_link_magic(struct walk *walk, const struct walk_entry *entry)
     return 0;
 }
 
-// Turns the walk into the link's text; *rest becomes the walk over it. In reference mode the entry's reference is used up.
+// Turns the walk into the link's text; *rest becomes the walk over it. In reference mode the
+// entry's reference is used up.
 int walk_link(struct walk *walk, const struct walk_entry *entry, struct path_walk *rest)
 {
     struct inode *inode = entry->inode;

@@ -15,20 +15,20 @@ struct walk_rest {
 };
 
 struct walk {
-    struct path path;        // where it stands; references in reference mode
-    struct path root;        // ".." stops here; references in reference mode
-    struct inode *inode;     // of path.dentry
-    uint32_t sequence;       // RCU mode: of path.dentry, mount_sequence and renames at the start
+    struct path path;    // where it stands; references in reference mode
+    struct path root;    // ".." stops here; references in reference mode
+    struct inode *inode; // of path.dentry
+    uint32_t sequence;   // RCU mode: of path.dentry, mount_sequence and renames at the start
     uint32_t mount_sequence;
     uint32_t rename_sequence;
-    uint32_t flags;          // WALK_*
+    uint32_t flags; // WALK_*
     bool rcu;
-    uint32_t links;          // followed so far
-    uint32_t depth;          // of stack
-    uint32_t pending;        // entries of stack with something left
-    bool must_be_directory;  // a slash follows the last component
-    struct walk_last last;   // WALK_PARENT, WALK_CREATE
-    walk_visitor *visit;     // walk_visit(): called with what was found, or NULL
+    uint32_t links;         // followed so far
+    uint32_t depth;         // of stack
+    uint32_t pending;       // entries of stack with something left
+    bool must_be_directory; // a slash follows the last component
+    struct walk_last last;  // WALK_PARENT, WALK_CREATE
+    walk_visitor *visit;    // walk_visit(): called with what was found, or NULL
     void *visit_context;
     bool visited;            // it was called: no references are held
     bool missing;            // WALK_CREATE: path is the directory, last what is missing
@@ -44,18 +44,25 @@ struct walk_entry {
 };
 
 // name_walk_step.c: the moves, in both modes. 0, or -errno; -ECHILD: RCU mode can't.
-[[nodiscard]] int walk_start_rcu(struct walk *walk, struct fs_context *fs, const struct file *directory, bool absolute);
-[[nodiscard]] int walk_start_reference(struct walk *walk, struct fs_context *fs, const struct file *directory, bool absolute);
+[[nodiscard]] int walk_start_rcu(
+    struct walk *walk, struct fs_context *fs, const struct file *directory, bool absolute);
+[[nodiscard]] int walk_start_reference(
+    struct walk *walk, struct fs_context *fs, const struct file *directory, bool absolute);
 [[nodiscard]] int walk_jump_root(struct walk *walk);
-// The entry of the directory, not yet entered; in reference mode with a reference to entry->dentry. -ENOENT.
-[[nodiscard]] int walk_step(struct walk *walk, const struct path_component *component, struct walk_entry *entry);
+// The entry of the directory, not yet entered; in reference mode with a reference to entry->dentry.
+// -ENOENT.
+[[nodiscard]] int walk_step(
+    struct walk *walk, const struct path_component *component, struct walk_entry *entry);
 void walk_enter(struct walk *walk, const struct walk_entry *entry);
 [[nodiscard]] int walk_mounts(struct walk *walk); // over to what is mounted here
 [[nodiscard]] int walk_up(struct walk *walk);     // ".."
 
-// name_walk_fast.c: goes down plain directories in RCU mode as far as nothing special comes up; walk and *rest then stand before that.
+// name_walk_fast.c: goes down plain directories in RCU mode as far as nothing special comes up;
+// walk and *rest then stand before that.
 void walk_fast(struct walk *walk, struct path_walk *rest);
 
-// name_walk_link.c: symbolic links. The entry's reference is used up; *rest becomes the walk over the link's text.
-[[nodiscard]] int walk_link(struct walk *walk, const struct walk_entry *entry, struct path_walk *rest);
+// name_walk_link.c: symbolic links. The entry's reference is used up; *rest becomes the walk over
+// the link's text.
+[[nodiscard]] int walk_link(
+    struct walk *walk, const struct walk_entry *entry, struct path_walk *rest);
 void walk_pop(struct walk *walk, struct path_walk *rest); // back to the path that the link stood in

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The moves of a path walk: start, one step down, over mounts, up. Each in RCU mode and in reference mode (see name_walk.c).
+// The moves of a path walk: start, one step down, over mounts, up. Each in RCU mode and in
+// reference mode (see name_walk.c).
 #include "kernel/base/assert.h"
 #include "kernel/core/errno.h"
 #include "kernel/fs/file.h"
@@ -7,8 +8,8 @@
 
 // ---- start ----
 
-int walk_start_rcu(struct walk *walk, struct fs_context *fs, const struct file *directory,
-    bool absolute)
+int walk_start_rcu(
+    struct walk *walk, struct fs_context *fs, const struct file *directory, bool absolute)
 {
     uint32_t sequence;
     do {
@@ -27,8 +28,8 @@ int walk_start_rcu(struct walk *walk, struct fs_context *fs, const struct file *
     return walk->inode != NULL ? 0 : -ECHILD;
 }
 
-int walk_start_reference(struct walk *walk, struct fs_context *fs,
-    const struct file *directory, bool absolute)
+int walk_start_reference(
+    struct walk *walk, struct fs_context *fs, const struct file *directory, bool absolute)
 {
     fs_context_path_get(fs, true, &walk->root);
     if (directory != NULL) {
@@ -86,8 +87,8 @@ static int walk_mounts_rcu(struct walk *walk)
     return 0;
 }
 
-static int walk_step_rcu(struct walk *walk, const struct path_component *component,
-    struct walk_entry *entry)
+static int walk_step_rcu(
+    struct walk *walk, const struct path_component *component, struct walk_entry *entry)
 {
     struct dentry *parent = walk->path.dentry;
     uint32_t sequence;
@@ -114,8 +115,10 @@ static int walk_step_rcu(struct walk *walk, const struct path_component *compone
     return 0;
 }
 
-// The entry of a directory: cached, or looked up under the directory's lock. With a reference, perhaps negative.
-static struct dentry *walk_lookup(struct dentry *directory, const char *name, size_t len, int *error)
+// The entry of a directory: cached, or looked up under the directory's lock. With a reference,
+// perhaps negative.
+static struct dentry *walk_lookup(
+    struct dentry *directory, const char *name, size_t len, int *error)
 {
     struct dentry *found = dentry_lookup(directory, name, len);
     struct inode *inode = directory->inode;
@@ -137,7 +140,8 @@ static struct dentry *walk_lookup(struct dentry *directory, const char *name, si
     return found;
 }
 
-struct dentry *walk_lookup_locked(struct dentry *directory, const char *name, size_t len, int *error)
+struct dentry *walk_lookup_locked(
+    struct dentry *directory, const char *name, size_t len, int *error)
 {
     *error = 0;
     struct dentry *found = dentry_lookup(directory, name, len);
@@ -161,8 +165,8 @@ struct dentry *walk_lookup_locked(struct dentry *directory, const char *name, si
     return found;
 }
 
-static int walk_step_reference(struct walk *walk, const struct path_component *component,
-    struct walk_entry *entry)
+static int walk_step_reference(
+    struct walk *walk, const struct path_component *component, struct walk_entry *entry)
 {
     int error;
     struct dentry *found = walk_lookup(walk->path.dentry, component->name, component->len, &error);
@@ -180,7 +184,8 @@ static int walk_step_reference(struct walk *walk, const struct path_component *c
 
 int walk_step(struct walk *walk, const struct path_component *component, struct walk_entry *entry)
 {
-    return walk->rcu ? walk_step_rcu(walk, component, entry) : walk_step_reference(walk, component, entry);
+    return walk->rcu ? walk_step_rcu(walk, component, entry)
+                     : walk_step_reference(walk, component, entry);
 }
 
 void walk_enter(struct walk *walk, const struct walk_entry *entry)

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Making and removing names.
 //
-// Each call finds the directory (walk_parent), locks it, looks the last component up under the lock, checks,
-// lets the file system change its side, and then changes the dentry cache. rename is in rename.c.
+// Each call finds the directory (walk_parent), locks it, looks the last component up under the
+// lock, checks, lets the file system change its side, and then changes the dentry cache. rename is
+// in rename.c.
 #include "kernel/fs/namei.h"
 #include "kernel/base/assert.h"
 #include "kernel/core/errno.h"
@@ -43,8 +44,8 @@ int namei_may_delete(struct inode *directory, const struct dentry *victim, bool 
     return 0;
 }
 
-int namei_create_locked(struct dentry *directory, struct dentry *dentry, uint32_t mode,
-    struct device_number device)
+int namei_create_locked(
+    struct dentry *directory, struct dentry *dentry, uint32_t mode, struct device_number device)
 {
     const struct inode_ops *ops = directory->inode->ops;
     if (ops->create == NULL)
@@ -62,8 +63,8 @@ void namei_enter(struct dentry *dentry)
 }
 
 // The directory of a name that is to be made, locked for writing, and the negative dentry.
-static int namei_create_begin(const struct name *name, bool directory_wanted, struct path *parent,
-    struct dentry **result)
+static int namei_create_begin(
+    const struct name *name, bool directory_wanted, struct path *parent, struct dentry **result)
 {
     struct walk_last last = {};
     int error = walk_parent(name->dirfd, name->text, name->len, parent, &last);
@@ -120,7 +121,8 @@ int namei_mknod(const struct name *name, uint32_t mode, struct device_number dev
     if ((type == S_IFCHR || type == S_IFBLK) && !capable(CAP_MKNOD))
         error = -EPERM;
     else
-        error = namei_create_locked(parent.dentry, dentry, type | namei_apply_umask(mode & 07777), device);
+        error = namei_create_locked(
+            parent.dentry, dentry, type | namei_apply_umask(mode & 07777), device);
     namei_create_end(&parent, dentry, error);
     return error;
 }
@@ -172,8 +174,8 @@ int namei_link(const struct path *old, const struct name *new_name)
 }
 
 // The directory of a name that is to be removed, locked, and the positive dentry.
-static int namei_remove_begin(const struct name *name, struct path *parent, struct walk_last *last,
-    struct dentry **result)
+static int namei_remove_begin(
+    const struct name *name, struct path *parent, struct walk_last *last, struct dentry **result)
 {
     int error = mount_write_get(parent->mount);
     if (error != 0)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Tells inotify (kernel/ipc) what happened to a file. Where no watch exists this is a look at two pointers.
+// Tells inotify (kernel/ipc) what happened to a file. Where no watch exists this is a look at two
+// pointers.
 #include "kernel/fs/dentry.h"
 #include "kernel/fs/file_private.h"
 #include "kernel/fs/inode.h"

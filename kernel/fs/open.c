@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Opening files.
 //
-// An open without O_CREAT is a walk and a few checks. With O_CREAT the walk says either what is there, or the
-// directory in which the last component is missing; then the file is made under the directory's lock, where the
-// name is looked for once more, as somebody else may have been faster.
+// An open without O_CREAT is a walk and a few checks. With O_CREAT the walk says either what is
+// there, or the directory in which the last component is missing; then the file is made under the
+// directory's lock, where the name is looked for once more, as somebody else may have been faster.
 #include "kernel/base/assert.h"
 #include "kernel/base/string.h"
 #include "kernel/core/errno.h"
@@ -28,7 +28,8 @@ uint32_t namei_apply_umask(uint32_t mode)
 // What the access mode asks of the inode.
 static uint32_t open_mask(uint32_t flags)
 {
-    static const uint8_t masks[4] = {MAY_READ, MAY_WRITE, MAY_READ | MAY_WRITE, MAY_READ | MAY_WRITE};
+    static const uint8_t masks[4] = {
+        MAY_READ, MAY_WRITE, MAY_READ | MAY_WRITE, MAY_READ | MAY_WRITE};
     return masks[flags & O_ACCMODE] | (flags & O_TRUNC ? MAY_WRITE : 0);
 }
 
@@ -48,7 +49,8 @@ static int open_check(const struct path *path, uint32_t flags, bool created)
         if (error != 0)
             return error;
     }
-    if (inode->flags & INODE_APPEND && ((mask & MAY_WRITE && !(flags & O_APPEND)) || flags & O_TRUNC))
+    if (inode->flags & INODE_APPEND &&
+        ((mask & MAY_WRITE && !(flags & O_APPEND)) || flags & O_TRUNC))
         return -EPERM;
     if (flags & O_NOATIME && !inode_owner_or_capable(inode))
         return -EPERM;
@@ -165,9 +167,10 @@ int namei_open_path(const struct path *path, uint32_t flags, bool created, struc
     return 0;
 }
 
-// Makes `last` in the directory `at`, or finds what somebody else has made: 0 and the entry in at->dentry; *created tells.
-static int open_create(struct path *at, const struct walk_last *last, const struct open_how_checked *how,
-    bool *created)
+// Makes `last` in the directory `at`, or finds what somebody else has made: 0 and the entry in
+// at->dentry; *created tells.
+static int open_create(struct path *at, const struct walk_last *last,
+    const struct open_how_checked *how, bool *created)
 {
     struct dentry *directory = at->dentry;
     if (last->must_be_directory)
@@ -200,8 +203,8 @@ static int open_create(struct path *at, const struct walk_last *last, const stru
     return 0;
 }
 
-static int open_tmpfile(const struct path *directory, const struct open_how_checked *how,
-    struct file **result)
+static int open_tmpfile(
+    const struct path *directory, const struct open_how_checked *how, struct file **result)
 {
     struct inode *inode = directory->dentry->inode;
     if (!(how->flags & (O_WRONLY | O_RDWR)))
@@ -215,7 +218,8 @@ static int open_tmpfile(const struct path *directory, const struct open_how_chec
     if (error != 0)
         return error;
     struct inode *file_inode;
-    error = inode->ops->tmpfile(inode, S_IFREG | (namei_apply_umask(how->mode) & 07777), &file_inode);
+    error =
+        inode->ops->tmpfile(inode, S_IFREG | (namei_apply_umask(how->mode) & 07777), &file_inode);
     if (error == 0 && !(how->flags & O_EXCL))
         file_inode->flags |= INODE_LINKABLE;
     if (error == 0) {
@@ -224,7 +228,8 @@ static int open_tmpfile(const struct path *directory, const struct open_how_chec
         path.dentry = dentry_create(inode->superblock, directory->dentry, "#tmpfile", 8);
         if (path.dentry != NULL) {
             dentry_attach(path.dentry, file_inode);
-            error = namei_open_path(&path, how->flags & ~(uint32_t)(O_DIRECTORY | O_TRUNC), true, result);
+            error = namei_open_path(
+                &path, how->flags & ~(uint32_t)(O_DIRECTORY | O_TRUNC), true, result);
             dentry_put(path.dentry);
         } else {
             inode_put(file_inode);
@@ -235,7 +240,8 @@ static int open_tmpfile(const struct path *directory, const struct open_how_chec
     return error;
 }
 
-// A link that dangles, found under the directory's lock just after the walk had seen nothing, is rare enough to start again.
+// A link that dangles, found under the directory's lock just after the walk had seen nothing, is
+// rare enough to start again.
 #define OPEN_TRIES 8
 
 static int open_creating(const struct name *name, const struct open_how_checked *how,
@@ -306,8 +312,8 @@ int vfs_open(int dirfd, const char *path, uint32_t open_flags, uint32_t mode, st
 
 int vfs_open_exec(int dirfd, const char *path, int flags, struct file **result)
 {
-    uint32_t walk_flags = (flags & AT_SYMLINK_NOFOLLOW ? 0 : WALK_FOLLOW) |
-                          (flags & AT_EMPTY_PATH ? WALK_EMPTY : 0);
+    uint32_t walk_flags =
+        (flags & AT_SYMLINK_NOFOLLOW ? 0 : WALK_FOLLOW) | (flags & AT_EMPTY_PATH ? WALK_EMPTY : 0);
     struct path place;
     int error = walk_path(dirfd, path, strlen(path), walk_flags, &place);
     if (error != 0)

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // From places to path names: getcwd, /proc, mount tables.
 //
-// The text is put together from its end, going up. That happens in an RCU section without references; a rename or a
-// change of mounts meanwhile shows in the two sequence counters, and it is done again.
+// The text is put together from its end, going up. That happens in an RCU section without
+// references; a rename or a change of mounts meanwhile shows in the two sequence counters, and it
+// is done again.
 #include "kernel/base/fmt.h"
 #include "kernel/base/string.h"
 #include "kernel/fs/dentry.h"
@@ -47,7 +48,8 @@ static char *path_text_try(const struct path *path, const struct path *root, cha
         }
         uint32_t len = dentry->name_len;
         const char *name = __atomic_load_n(&dentry->name, __ATOMIC_ACQUIRE);
-        if (!text_prepend(buffer, &at, name, strnlen(name, len)) || !text_prepend(buffer, &at, "/", 1))
+        if (!text_prepend(buffer, &at, name, strnlen(name, len)) ||
+            !text_prepend(buffer, &at, "/", 1))
             return NULL;
         any = true;
         dentry = dentry->parent;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// How poll, select and epoll learn of readiness: file_ops.poll calls poll_wait() for each wait queue that will be woken when the
-// answer changes, then returns the events that are ready now. Wakers pass the events in the wake key (0: look yourself).
+// How poll, select and epoll learn of readiness: file_ops.poll calls poll_wait() for each wait
+// queue that will be woken when the answer changes, then returns the events that are ready now.
+// Wakers pass the events in the wake key (0: look yourself).
 #pragma once
 
 #include "kernel/core/wait.h"
@@ -22,5 +23,6 @@ static inline void poll_wait(struct poll_table *table, struct file *file, struct
 // Ready events of a file; files without the operation are always readable and writable.
 uint32_t file_poll(struct file *file, struct poll_table *table);
 
-// Set by kernel/ipc's epoll: called when a file that has entries in poll_links loses its last reference, before its release operation.
+// Set by kernel/ipc's epoll: called when a file that has entries in poll_links loses its last
+// reference, before its release operation.
 extern void (*file_poll_links_release)(struct file *file);

@@ -18,8 +18,10 @@ struct proc_buffer {
     bool failed;
 };
 void proc_append(struct proc_buffer *buffer, const void *bytes, size_t len);
-void proc_append_escaped(struct proc_buffer *buffer, const char *text, const char *special); // \ooo for the characters of `special`
-// A file's text, made by `show` when the file is read from its beginning. file->private_data is the reader.
+void proc_append_escaped(struct proc_buffer *buffer, const char *text,
+    const char *special); // \ooo for the characters of `special`
+// A file's text, made by `show` when the file is read from its beginning. file->private_data is the
+// reader.
 struct proc_reader;
 typedef int proc_show_function(struct proc_buffer *buffer, struct inode *inode);
 [[nodiscard]] int proc_reader_open(struct file *file, proc_show_function *show);
@@ -27,15 +29,18 @@ int64_t proc_reader_read(struct file *file, struct io_iter *to, uint64_t *offset
 int64_t proc_reader_seek(struct file *file, int64_t offset, int whence);
 void proc_reader_release(struct file *file);
 extern const struct file_ops proc_reader_ops;
-// What one write(2) brought, NUL-terminated (at most a page): memory to be freed by kfree, or NULL with *error.
+// What one write(2) brought, NUL-terminated (at most a page): memory to be freed by kfree, or NULL
+// with *error.
 char *proc_copy_written(struct io_iter *from, size_t *len, int *error);
 
 // ---- trees of text files (proc_tree.c): /proc and /sys ----
 extern struct superblock *proc_superblock; // NULL before proc_init()
 struct superblock *proc_tree_create(const struct filesystem_type *type, uint64_t magic);
 // A link with fixed text, or (ops) one whose text is made.
-[[nodiscard]] int proc_tree_link(struct dentry *directory, const char *name, const char *target, const struct inode_ops *ops);
-void proc_tree_publish(struct superblock *superblock); // becomes proc_superblock, with all files registered before
+[[nodiscard]] int proc_tree_link(
+    struct dentry *directory, const char *name, const char *target, const struct inode_ops *ops);
+void proc_tree_publish(
+    struct superblock *superblock); // becomes proc_superblock, with all files registered before
 [[nodiscard]] int proc_tree_register(struct superblock *superblock, const struct proc_file *file);
 extern const struct inode_ops proc_directory_inode_ops, proc_file_inode_ops;
 extern const struct file_ops proc_directory_ops;
@@ -44,7 +49,8 @@ int proc_change_refused(struct inode *inode, const struct inode_change *change);
 // ---- processes (proc_pid.c) ----
 extern const struct inode_ops proc_root_inode_ops;
 extern const struct file_ops proc_root_ops;
-// An inode that stands for something of a task: holds a reference to it; owner and mode follow the task.
+// An inode that stands for something of a task: holds a reference to it; owner and mode follow the
+// task.
 struct inode *proc_task_inode(struct superblock *superblock, struct task *task, uint32_t mode);
 struct task *proc_inode_task(const struct inode *inode);
 void proc_task_evict(struct inode *inode);
@@ -55,10 +61,10 @@ void proc_task_refresh(struct inode *inode);
 // One name in /proc/PID.
 struct proc_task_entry {
     const char *name;
-    uint32_t mode;                    // with type
-    bool process_only;                // not in task/TID
-    proc_show_function *show;         // text; or
-    const struct file_ops *file_ops;  // its own, or of a directory
+    uint32_t mode;                     // with type
+    bool process_only;                 // not in task/TID
+    proc_show_function *show;          // text; or
+    const struct file_ops *file_ops;   // its own, or of a directory
     const struct inode_ops *inode_ops; // NULL: the usual
 };
 extern const struct proc_task_entry proc_task_entries[];
@@ -66,13 +72,16 @@ extern const size_t proc_task_entry_count;
 char proc_task_state(struct task *task);
 
 // proc_task_text.c
-proc_show_function proc_show_stat, proc_show_status, proc_show_statm, proc_show_comm, proc_show_limits, proc_show_io,
-    proc_show_oom_score_adj, proc_show_oom_score, proc_show_personality, proc_show_wchan, proc_show_cgroup,
-    proc_show_cpuset, proc_show_schedstat, proc_show_loginuid;
+proc_show_function proc_show_stat, proc_show_status, proc_show_statm, proc_show_comm,
+    proc_show_limits, proc_show_io, proc_show_oom_score_adj, proc_show_oom_score,
+    proc_show_personality, proc_show_wchan, proc_show_cgroup, proc_show_cpuset, proc_show_schedstat,
+    proc_show_loginuid;
 struct cpumask;
-void proc_show_cpu_list(struct proc_buffer *buffer, const struct cpumask *mask); // "0-3,8" and a line end
+void proc_show_cpu_list(
+    struct proc_buffer *buffer, const struct cpumask *mask); // "0-3,8" and a line end
 // proc_task_memory.c
-proc_show_function proc_show_cmdline, proc_show_environ, proc_show_auxv, proc_show_maps, proc_show_smaps, proc_show_smaps_rollup;
+proc_show_function proc_show_cmdline, proc_show_environ, proc_show_auxv, proc_show_maps,
+    proc_show_smaps, proc_show_smaps_rollup;
 extern const struct file_ops proc_mem_ops;
 // proc_mounts.c
 proc_show_function proc_show_mounts, proc_show_mountinfo, proc_show_mountstats;

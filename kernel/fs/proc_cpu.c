@@ -17,7 +17,8 @@ static void show_cpu_line(const char *key, const char *value, void *context)
 
 static int show_cpuinfo(struct proc_buffer *buffer, void *context)
 {
-    cpumask_for_each (cpu, &cpu_online) {
+    cpumask_for_each(cpu, &cpu_online)
+    {
         arch_cpuinfo_visit(cpu, show_cpu_line, buffer);
         proc_printf(buffer, "\n");
     }
@@ -65,7 +66,8 @@ int sysfs_register(const struct proc_file *file)
     return proc_tree_register(sysfs, file);
 }
 
-static int sysfs_mount(const struct filesystem_type *type, const char *options, struct superblock **result)
+static int sysfs_mount(
+    const struct filesystem_type *type, const char *options, struct superblock **result)
 {
     superblock_get(sysfs);
     *result = sysfs;
@@ -74,7 +76,8 @@ static int sysfs_mount(const struct filesystem_type *type, const char *options, 
 
 void sysfs_init(void)
 {
-    static struct filesystem_type type = {.name = "sysfs", .user_mountable = true, .mount = sysfs_mount};
+    static struct filesystem_type type = {
+        .name = "sysfs", .user_mountable = true, .mount = sysfs_mount};
     static const struct proc_file files[] = {
         {.path = "devices/system/cpu/possible", .mode = 0444, .show = show_possible},
         {.path = "devices/system/cpu/present", .mode = 0444, .show = show_possible},

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // /proc/PID/fd, /proc/PID/fdinfo, and the links exe, cwd and root.
 //
-// A link in fd leads to the open file's place, whatever its text says. A file without a place (a pipe) gets one
-// for the occasion: an inode that is in no directory, whose open operation joins the pipe.
+// A link in fd leads to the open file's place, whatever its text says. A file without a place (a
+// pipe) gets one for the occasion: an inode that is in no directory, whose open operation joins the
+// pipe.
 #include "kernel/base/fmt.h"
 #include "kernel/base/string.h"
 #include "kernel/core/errno.h"
@@ -64,9 +65,11 @@ static int proc_fd_lookup_common(struct inode *directory, struct dentry *dentry,
     if (file == NULL)
         return -ENOENT;
     // The permissions of the link say how the file is open.
-    uint32_t bits = 0100 | (file->mode & FILE_READ ? 0400 : 0) | (file->mode & FILE_WRITE ? 0200 : 0);
+    uint32_t bits =
+        0100 | (file->mode & FILE_READ ? 0400 : 0) | (file->mode & FILE_WRITE ? 0200 : 0);
     file_put(file);
-    struct inode *inode = proc_task_inode(directory->superblock, task, link ? S_IFLNK | bits : S_IFREG | 0444);
+    struct inode *inode =
+        proc_task_inode(directory->superblock, task, link ? S_IFLNK | bits : S_IFREG | 0444);
     if (inode == NULL)
         return -ENOMEM;
     inode->size_bytes = link ? 64 : 0;
@@ -89,7 +92,8 @@ static int proc_fdinfo_lookup(struct inode *directory, struct dentry *dentry)
     return proc_fd_lookup_common(directory, dentry, false);
 }
 
-static int proc_fd_iterate_common(struct file *file, struct directory_emitter *emitter, uint32_t type)
+static int proc_fd_iterate_common(
+    struct file *file, struct directory_emitter *emitter, uint32_t type)
 {
     struct fd_table *table = task_files_get(proc_inode_task(file->inode));
     if (table == NULL)
@@ -99,7 +103,8 @@ static int proc_fd_iterate_common(struct file *file, struct directory_emitter *e
         while ((fd = fd_table_next(table, fd)) >= 0) {
             char name[16];
             int len = fmt_snprintf(name, sizeof(name), "%d", fd);
-            if (!directory_emit(emitter, name, (size_t)len, (uint64_t)fd + 2, file->inode->number + (uint64_t)fd + 1, type))
+            if (!directory_emit(emitter, name, (size_t)len, (uint64_t)fd + 2,
+                    file->inode->number + (uint64_t)fd + 1, type))
                 break;
             fd++;
         }
@@ -118,7 +123,8 @@ static int proc_fdinfo_iterate(struct file *file, struct directory_emitter *emit
     return proc_fd_iterate_common(file, emitter, DT_REG);
 }
 
-// Only who may look into the task may look into these directories, whatever the mode bits say of its own threads.
+// Only who may look into the task may look into these directories, whatever the mode bits say of
+// its own threads.
 static int proc_fd_permission(struct inode *inode, uint32_t mask)
 {
     return mask & MAY_WRITE ? -EACCES : proc_may_access(proc_inode_task(inode));
@@ -185,8 +191,10 @@ static void proc_pipe_evict(struct inode *inode)
     file_put(inode->private_data);
 }
 
-static const struct inode_ops proc_pipe_inode_ops = {.open = proc_pipe_open, .evict = proc_pipe_evict};
-static const struct inode_ops proc_nothing_inode_ops = {.open = proc_nothing_open, .evict = proc_pipe_evict};
+static const struct inode_ops proc_pipe_inode_ops = {
+    .open = proc_pipe_open, .evict = proc_pipe_evict};
+static const struct inode_ops proc_nothing_inode_ops = {
+    .open = proc_nothing_open, .evict = proc_pipe_evict};
 
 // A place for a file that has none. Takes the file's reference over.
 static int proc_anonymous_place(struct file *file, struct path *result)
@@ -202,7 +210,8 @@ static int proc_anonymous_place(struct file *file, struct path *result)
     inode->gid = file->cred->fsgid;
     inode->private_data = file;
     inode->ops = pipe ? &proc_pipe_inode_ops : &proc_nothing_inode_ops;
-    return tmpfs_unnamed_place(file->anonymous_name != NULL ? file->anonymous_name : "file", inode, result);
+    return tmpfs_unnamed_place(
+        file->anonymous_name != NULL ? file->anonymous_name : "file", inode, result);
 }
 
 static int proc_fd_follow(struct inode *inode, struct path *result)
@@ -247,9 +256,9 @@ static int proc_show_fdinfo(struct proc_buffer *buffer, struct inode *inode)
     fd_table_put(table);
     if (file == NULL)
         return -ENOENT;
-    proc_printf(buffer, "pos:\t%lu\nflags:\t0%o\nmnt_id:\t%u\nino:\t%lu\n", (unsigned long)file->offset,
-        file->flags | (close_on_exec ? O_CLOEXEC : 0), file->path.mount != NULL ? file->path.mount->id : 0,
-        (unsigned long)file_number(file));
+    proc_printf(buffer, "pos:\t%lu\nflags:\t0%o\nmnt_id:\t%u\nino:\t%lu\n",
+        (unsigned long)file->offset, file->flags | (close_on_exec ? O_CLOEXEC : 0),
+        file->path.mount != NULL ? file->path.mount->id : 0, (unsigned long)file_number(file));
     if (file->ops->show_fdinfo != NULL)
         file->ops->show_fdinfo(file, proc_fdinfo_print, buffer);
     file_put(file);
@@ -319,7 +328,11 @@ static int proc_root_follow(struct inode *inode, struct path *result)
     return proc_context_follow(inode, result, true);
 }
 
-#define PROC_LINK_OPS(follow) {.follow_link = follow, .change = proc_change_refused, .refresh = proc_task_refresh, .evict = proc_task_evict}
+#define PROC_LINK_OPS(follow)                                                                      \
+    {.follow_link = follow,                                                                        \
+        .change = proc_change_refused,                                                             \
+        .refresh = proc_task_refresh,                                                              \
+        .evict = proc_task_evict}
 const struct inode_ops proc_exe_inode_ops = PROC_LINK_OPS(proc_exe_follow);
 const struct inode_ops proc_cwd_inode_ops = PROC_LINK_OPS(proc_cwd_follow);
 const struct inode_ops proc_root_link_inode_ops = PROC_LINK_OPS(proc_root_follow);

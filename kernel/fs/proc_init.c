@@ -26,11 +26,13 @@ static int64_t thread_self_read_link(struct inode *inode, char *buffer, size_t s
     return fmt_snprintf(buffer, size, "%d/task/%d", process_current()->pid, task_current()->tid);
 }
 
-static const struct inode_ops self_inode_ops = {.read_link = self_read_link, .change = proc_change_refused};
+static const struct inode_ops self_inode_ops = {
+    .read_link = self_read_link, .change = proc_change_refused};
 static const struct inode_ops thread_self_inode_ops = {
     .read_link = thread_self_read_link, .change = proc_change_refused};
 
-static int proc_mount(const struct filesystem_type *type, const char *options, struct superblock **result)
+static int proc_mount(
+    const struct filesystem_type *type, const char *options, struct superblock **result)
 {
     superblock_get(proc_superblock);
     *result = proc_superblock;
@@ -39,7 +41,8 @@ static int proc_mount(const struct filesystem_type *type, const char *options, s
 
 void proc_init(void)
 {
-    static struct filesystem_type type = {.name = "proc", .user_mountable = true, .mount = proc_mount};
+    static struct filesystem_type type = {
+        .name = "proc", .user_mountable = true, .mount = proc_mount};
     struct superblock *superblock = proc_tree_create(&type, PROC_SUPER_MAGIC);
     assert(superblock != NULL); // at boot
     superblock->root->inode->ops = &proc_root_inode_ops;

@@ -30,7 +30,8 @@ static void mounts_show_flags(struct proc_buffer *buffer, uint32_t flags)
             proc_printf(buffer, "%s", names[i].text);
 }
 
-static void mounts_show_options(struct proc_buffer *buffer, struct superblock *superblock, char *scratch)
+static void mounts_show_options(
+    struct proc_buffer *buffer, struct superblock *superblock, char *scratch)
 {
     scratch[0] = 0;
     if (superblock->ops != NULL && superblock->ops->show_options != NULL)
@@ -38,9 +39,11 @@ static void mounts_show_options(struct proc_buffer *buffer, struct superblock *s
     proc_printf(buffer, "%s", scratch);
 }
 
-static void mounts_show_line(struct proc_buffer *buffer, struct mount *mount, const char *at, char *scratch)
+static void mounts_show_line(
+    struct proc_buffer *buffer, struct mount *mount, const char *at, char *scratch)
 {
-    bool read_only = mount->flags & MOUNT_READ_ONLY || mount->superblock->flags & SUPERBLOCK_READ_ONLY;
+    bool read_only =
+        mount->flags & MOUNT_READ_ONLY || mount->superblock->flags & SUPERBLOCK_READ_ONLY;
     proc_append_escaped(buffer, mount->source, ESCAPED);
     proc_printf(buffer, " ");
     proc_append_escaped(buffer, at, ESCAPED);
@@ -50,11 +53,13 @@ static void mounts_show_line(struct proc_buffer *buffer, struct mount *mount, co
     proc_printf(buffer, " 0 0\n");
 }
 
-static void mounts_show_info_line(struct proc_buffer *buffer, struct mount *mount, const char *at, char *scratch)
+static void mounts_show_info_line(
+    struct proc_buffer *buffer, struct mount *mount, const char *at, char *scratch)
 {
     const struct superblock *superblock = mount->superblock;
     struct path root = {.mount = mount_root, .dentry = mount->root};
-    proc_printf(buffer, "%u %u %u:%u ", mount->id, mount->parent->id, superblock->device.major, superblock->device.minor);
+    proc_printf(buffer, "%u %u %u:%u ", mount->id, mount->parent->id, superblock->device.major,
+        superblock->device.minor);
     // The part of the file system that is mounted: the way from its root.
     if (dentry_is_root(mount->root)) {
         proc_printf(buffer, "/");
@@ -73,7 +78,8 @@ static void mounts_show_info_line(struct proc_buffer *buffer, struct mount *moun
     proc_printf(buffer, "\n");
 }
 
-static void mounts_show_stats_line(struct proc_buffer *buffer, struct mount *mount, const char *at, char *scratch)
+static void mounts_show_stats_line(
+    struct proc_buffer *buffer, struct mount *mount, const char *at, char *scratch)
 {
     proc_printf(buffer, "device ");
     proc_append_escaped(buffer, mount->source, ESCAPED);
@@ -82,7 +88,8 @@ static void mounts_show_stats_line(struct proc_buffer *buffer, struct mount *mou
     proc_printf(buffer, " with fstype %s\n", mount->superblock->type->name);
 }
 
-typedef void mounts_line(struct proc_buffer *buffer, struct mount *mount, const char *at, char *scratch);
+typedef void mounts_line(
+    struct proc_buffer *buffer, struct mount *mount, const char *at, char *scratch);
 
 static int mounts_show_all(struct proc_buffer *buffer, struct inode *inode, mounts_line *line)
 {
@@ -101,7 +108,7 @@ static int mounts_show_all(struct proc_buffer *buffer, struct inode *inode, moun
     if (memory != NULL) {
         struct mount *mount;
         mutex_lock(&mount_lock);
-        list_for_each_entry(mount, &mount_list, list_node) {
+        list_for_each_entry (mount, &mount_list, list_node) {
             struct path place = {.mount = mount, .dentry = mount->root};
             struct path_text info;
             const char *at = path_to_text(&place, &root, memory, PAGE_SIZE, &info);

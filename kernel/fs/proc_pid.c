@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // /proc/PID and /proc/PID/task/TID: directories that stand for tasks.
 //
-// Their dentries are a cache: looked up by number, checked at each use (is the task still there?), and forgotten when
-// nobody uses them. An inode below such a directory holds a reference to its task; what it shows is looked at when it is read. Listings
-// of the root go through the fixed files first and then through the processes, whose positions are their numbers above them.
+// Their dentries are a cache: looked up by number, checked at each use (is the task still there?),
+// and forgotten when nobody uses them. An inode below such a directory holds a reference to its
+// task; what it shows is looked at when it is read. Listings of the root go through the fixed files
+// first and then through the processes, whose positions are their numbers above them.
 #include "kernel/base/assert.h"
 #include "kernel/base/fmt.h"
 #include "kernel/base/string.h"
@@ -17,17 +18,19 @@
 
 #define PID_POSITION (DENTRY_COOKIE_LAST + 1)
 #define PID_INODE    (UINT64_C(1) << 32)
-#define DT_DIR 4u
+#define DT_DIR       4u
 
 // inode->private_data of everything below /proc/PID.
 struct proc_task {
-    struct task *task;                    // with a reference
-    const struct proc_task_entry *entry;  // NULL: the directory itself, or one of its lists
-    bool thread;                          // task/TID
+    struct task *task;                   // with a reference
+    const struct proc_task_entry *entry; // NULL: the directory itself, or one of its lists
+    bool thread;                         // task/TID
 };
 
-static const struct inode_ops proc_task_dir_inode_ops, proc_task_file_inode_ops, proc_threads_inode_ops;
-static const struct file_ops proc_task_dir_ops, proc_threads_ops, proc_task_file_ops, proc_oom_ops, proc_comm_ops;
+static const struct inode_ops proc_task_dir_inode_ops, proc_task_file_inode_ops,
+    proc_threads_inode_ops;
+static const struct file_ops proc_task_dir_ops, proc_threads_ops, proc_task_file_ops, proc_oom_ops,
+    proc_comm_ops;
 
 struct task *proc_inode_task(const struct inode *inode)
 {
@@ -76,9 +79,9 @@ int proc_may_access(struct task *task)
         return 0;
     rcu_read_lock();
     const struct credentials *cred = rcu_load(task->cred);
-    bool same = cred != NULL && self->fsuid == cred->euid && self->fsuid == cred->suid && self->fsuid == cred->uid &&
-                self->fsgid == cred->egid && self->fsgid == cred->sgid && self->fsgid == cred->gid &&
-                task->process->dumpable;
+    bool same = cred != NULL && self->fsuid == cred->euid && self->fsuid == cred->suid &&
+                self->fsuid == cred->uid && self->fsgid == cred->egid &&
+                self->fsgid == cred->sgid && self->fsgid == cred->gid && task->process->dumpable;
     rcu_read_unlock();
     return same || capable(CAP_SYS_PTRACE) ? 0 : -EACCES;
 }
@@ -110,7 +113,8 @@ static int32_t proc_parse_number(const struct dentry *dentry)
     return (int32_t)number;
 }
 
-static int proc_attach_task(struct inode *directory, struct dentry *dentry, struct task *task, bool thread)
+static int proc_attach_task(
+    struct inode *directory, struct dentry *dentry, struct task *task, bool thread)
 {
     struct inode *inode = proc_task_inode(directory->superblock, task, S_IFDIR | 0555);
     if (inode == NULL)
@@ -132,7 +136,8 @@ static int proc_root_lookup(struct inode *directory, struct dentry *dentry)
     struct task *task = number > 0 ? task_find_get(number) : NULL;
     if (task == NULL)
         return -ENOENT; // no negative entry: numbers come and go
-    int error = proc_task_is_there(task, false) ? proc_attach_task(directory, dentry, task, false) : -ENOENT;
+    int error = proc_task_is_there(task, false) ? proc_attach_task(directory, dentry, task, false)
+                                                : -ENOENT;
     task_put(task);
     return error;
 }
@@ -153,8 +158,8 @@ static int proc_root_iterate(struct file *file, struct directory_emitter *emitte
         int len = fmt_snprintf(name, sizeof(name), "%d", process->pid);
         after = process->pid;
         process_put(process);
-        if (!directory_emit(emitter, name, (size_t)len, PID_POSITION + (uint64_t)after, PID_INODE + (uint64_t)after,
-                DT_DIR))
+        if (!directory_emit(emitter, name, (size_t)len, PID_POSITION + (uint64_t)after,
+                PID_INODE + (uint64_t)after, DT_DIR))
             break;
     }
     return 0;
@@ -214,7 +219,8 @@ static const struct inode_ops proc_task_dir_inode_ops = {
     .refresh = proc_task_refresh,
     .evict = proc_task_evict,
 };
-static const struct file_ops proc_task_dir_ops = {.seek = directory_seek, .iterate = proc_task_dir_iterate};
+static const struct file_ops proc_task_dir_ops = {
+    .seek = directory_seek, .iterate = proc_task_dir_iterate};
 
 static int proc_task_file_open(struct inode *inode, struct file *file)
 {
@@ -247,8 +253,10 @@ static int64_t proc_comm_write(struct file *file, struct io_iter *from, uint64_t
     return (int64_t)len;
 }
 
-static const struct file_ops proc_comm_ops = {
-    .read = proc_reader_read, .write = proc_comm_write, .seek = proc_reader_seek, .release = proc_reader_release};
+static const struct file_ops proc_comm_ops = {.read = proc_reader_read,
+    .write = proc_comm_write,
+    .seek = proc_reader_seek,
+    .release = proc_reader_release};
 
 static int64_t proc_oom_write(struct file *file, struct io_iter *from, uint64_t *offset)
 {
@@ -270,8 +278,10 @@ static int64_t proc_oom_write(struct file *file, struct io_iter *from, uint64_t 
     return (int64_t)len;
 }
 
-static const struct file_ops proc_oom_ops = {
-    .read = proc_reader_read, .write = proc_oom_write, .seek = proc_reader_seek, .release = proc_reader_release};
+static const struct file_ops proc_oom_ops = {.read = proc_reader_read,
+    .write = proc_oom_write,
+    .seek = proc_reader_seek,
+    .release = proc_reader_release};
 
 // ---- /proc/PID/task ----
 
@@ -300,7 +310,8 @@ static int proc_threads_iterate(struct file *file, struct directory_emitter *emi
         int len = fmt_snprintf(name, sizeof(name), "%d", task->tid);
         after = task->tid;
         task_put(task);
-        if (!directory_emit(emitter, name, (size_t)len, (uint64_t)after + 2, PID_INODE + (uint64_t)after, DT_DIR))
+        if (!directory_emit(emitter, name, (size_t)len, (uint64_t)after + 2,
+                PID_INODE + (uint64_t)after, DT_DIR))
             break;
     }
     return 0;
@@ -313,11 +324,13 @@ static const struct inode_ops proc_threads_inode_ops = {
     .refresh = proc_task_refresh,
     .evict = proc_task_evict,
 };
-static const struct file_ops proc_threads_ops = {.seek = directory_seek, .iterate = proc_threads_iterate};
+static const struct file_ops proc_threads_ops = {
+    .seek = directory_seek, .iterate = proc_threads_iterate};
 
 // What is in /proc/PID, in the order of the listing.
 const struct proc_task_entry proc_task_entries[] = {
-    {"task", S_IFDIR | 0555, true, .file_ops = &proc_threads_ops, .inode_ops = &proc_threads_inode_ops},
+    {"task", S_IFDIR | 0555, true, .file_ops = &proc_threads_ops,
+        .inode_ops = &proc_threads_inode_ops},
     {"fd", S_IFDIR | 0500, .file_ops = &proc_fd_ops, .inode_ops = &proc_fd_inode_ops},
     {"fdinfo", S_IFDIR | 0555, .file_ops = &proc_fdinfo_ops, .inode_ops = &proc_fdinfo_inode_ops},
     {"environ", S_IFREG | 0400, .show = proc_show_environ},

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// /proc/sys: values that programs read, and a few that they may set. The names of the system (hostname, release) are
-// registered by kernel/syscall, which owns them.
+// /proc/sys: values that programs read, and a few that they may set. The names of the system
+// (hostname, release) are registered by kernel/syscall, which owns them.
 #include "kernel/base/assert.h"
 #include "kernel/base/string.h"
 #include "kernel/core/errno.h"
@@ -124,7 +124,8 @@ static int show_file_max(struct proc_buffer *buffer, void *context)
 {
     struct page_statistics pages;
     page_statistics_read(&pages);
-    proc_printf(buffer, "%lu\n", (unsigned long)MAX(pages.total_pages * (PAGE_SIZE / 1024) / 10, UINT64_C(8192)));
+    proc_printf(buffer, "%lu\n",
+        (unsigned long)MAX(pages.total_pages * (PAGE_SIZE / 1024) / 10, UINT64_C(8192)));
     return 0;
 }
 
@@ -141,7 +142,8 @@ static int show_threads_max(struct proc_buffer *buffer, void *context)
 {
     struct page_statistics pages;
     page_statistics_read(&pages);
-    proc_printf(buffer, "%lu\n", (unsigned long)CLAMP(pages.total_pages / 8, UINT64_C(20), UINT64_C(32768)));
+    proc_printf(buffer, "%lu\n",
+        (unsigned long)CLAMP(pages.total_pages / 8, UINT64_C(20), UINT64_C(32768)));
     return 0;
 }
 
@@ -173,10 +175,15 @@ void proc_sys_register(void)
     for (size_t i = 0; i < ARRAY_SIZE(files) && error == 0; i++)
         error = proc_register(&files[i]);
     for (size_t i = 0; i < ARRAY_SIZE(texts) && error == 0; i++)
-        error = proc_register(&(struct proc_file){.path = texts[i].path, .mode = 0444, .show = show_text,
+        error = proc_register(&(struct proc_file){.path = texts[i].path,
+            .mode = 0444,
+            .show = show_text,
             .context = (void *)(uintptr_t)texts[i].text});
     for (size_t i = 0; i < ARRAY_SIZE(numbers) && error == 0; i++)
-        error = proc_register(&(struct proc_file){.path = numbers[i].path, .mode = 0644, .show = show_number,
-            .store = store_number, .context = &numbers[i]});
+        error = proc_register(&(struct proc_file){.path = numbers[i].path,
+            .mode = 0644,
+            .show = show_number,
+            .store = store_number,
+            .context = &numbers[i]});
     assert(error == 0); // at boot
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The files of /proc that show the machine: meminfo, stat, uptime, loadavg, version, filesystems, ...
+// The files of /proc that show the machine: meminfo, stat, uptime, loadavg, version, filesystems,
+// ...
 #include "kernel/base/assert.h"
 #include "kernel/base/string.h"
 #include "kernel/core/counter.h"
@@ -23,7 +24,8 @@ static int show_meminfo(struct proc_buffer *buffer, void *context)
     page_statistics_read(&pages);
     const uint64_t kilo = PAGE_SIZE / 1024;
     uint64_t cached = pages.cache_pages;
-    uint64_t available = pages.free_pages > pages.reserve_pages ? pages.free_pages - pages.reserve_pages : 0;
+    uint64_t available =
+        pages.free_pages > pages.reserve_pages ? pages.free_pages - pages.reserve_pages : 0;
     const struct {
         const char *name;
         uint64_t pages;
@@ -64,7 +66,8 @@ static int show_meminfo(struct proc_buffer *buffer, void *context)
         int width = 24 - (int)(buffer->len - before);
         proc_printf(buffer, "%*lu kB\n", MAX(width, 1), (unsigned long)(lines[i].pages * kilo));
     }
-    proc_printf(buffer, "HugePages_Total:       0\nHugePages_Free:        0\nHugePages_Rsvd:        0\nHugePages_Surp:        0\n"
+    proc_printf(buffer, "HugePages_Total:       0\nHugePages_Free:        0\nHugePages_Rsvd:       "
+                        " 0\nHugePages_Surp:        0\n"
                         "Hugepagesize:       2048 kB\n");
     proc_printf(buffer, "VmallocTotal:   34359738367 kB\nVmallocUsed:           0 kB\n");
     return 0;
@@ -105,16 +108,16 @@ static void show_stat_cpu(struct proc_buffer *buffer, const char *name, uint32_t
 {
     struct sched_statistics statistics;
     sched_statistics_read(cpu, &statistics);
-    proc_printf(buffer, "%s %lu 0 %lu %lu 0 %lu 0 %lu 0 0\n", name, statistics.user_ns / CLOCK_TICKS_NS,
-        statistics.system_ns / CLOCK_TICKS_NS, statistics.idle_ns / CLOCK_TICKS_NS,
-        statistics.interrupt_ns / CLOCK_TICKS_NS, statistics.steal_ns / CLOCK_TICKS_NS);
+    proc_printf(buffer, "%s %lu 0 %lu %lu 0 %lu 0 %lu 0 0\n", name,
+        statistics.user_ns / CLOCK_TICKS_NS, statistics.system_ns / CLOCK_TICKS_NS,
+        statistics.idle_ns / CLOCK_TICKS_NS, statistics.interrupt_ns / CLOCK_TICKS_NS,
+        statistics.steal_ns / CLOCK_TICKS_NS);
 }
 
 static uint64_t interrupts_of(uint32_t vector)
 {
     uint64_t count = 0;
-    cpumask_for_each (cpu, &cpu_online)
-        count += irq_count(vector, cpu);
+    cpumask_for_each(cpu, &cpu_online) count += irq_count(vector, cpu);
     return count;
 }
 
@@ -128,15 +131,18 @@ static int show_stat(struct proc_buffer *buffer, void *context)
     struct sched_statistics statistics;
     uint64_t interrupts = 0;
     show_stat_cpu(buffer, "cpu ", UINT32_MAX);
-    cpumask_for_each (cpu, &cpu_online) {
+    cpumask_for_each(cpu, &cpu_online)
+    {
         char name[16];
         fmt_snprintf(name, sizeof(name), "cpu%u", cpu);
         show_stat_cpu(buffer, name, cpu);
     }
     irq_for_each(add_interrupts, &interrupts);
     sched_statistics_read(UINT32_MAX, &statistics);
-    proc_printf(buffer, "intr %lu\nctxt %lu\nbtime %lu\nprocesses %lu\nprocs_running %lu\nprocs_blocked 0\n", interrupts,
-        statistics.context_switches, time_boot_realtime_seconds, statistics.forks, statistics.running);
+    proc_printf(buffer,
+        "intr %lu\nctxt %lu\nbtime %lu\nprocesses %lu\nprocs_running %lu\nprocs_blocked 0\n",
+        interrupts, statistics.context_switches, time_boot_realtime_seconds, statistics.forks,
+        statistics.running);
     proc_printf(buffer, "softirq 0 0 0 0 0 0 0 0 0 0 0\n");
     return 0;
 }
@@ -145,7 +151,7 @@ static void show_interrupt(uint32_t vector, const char *name, void *context)
 {
     struct proc_buffer *buffer = context;
     proc_printf(buffer, "%3u: ", vector);
-    cpumask_for_each (cpu, &cpu_online)
+    cpumask_for_each(cpu, &cpu_online)
         proc_printf(buffer, "%10lu ", (unsigned long)irq_count(vector, cpu));
     proc_printf(buffer, "  %s\n", name);
 }
@@ -153,8 +159,7 @@ static void show_interrupt(uint32_t vector, const char *name, void *context)
 static int show_interrupts(struct proc_buffer *buffer, void *context)
 {
     proc_printf(buffer, "     ");
-    cpumask_for_each (cpu, &cpu_online)
-        proc_printf(buffer, "      CPU%-2u ", cpu);
+    cpumask_for_each(cpu, &cpu_online) proc_printf(buffer, "      CPU%-2u ", cpu);
     proc_printf(buffer, "\n");
     irq_for_each(show_interrupt, buffer);
     return 0;
@@ -162,7 +167,8 @@ static int show_interrupts(struct proc_buffer *buffer, void *context)
 
 static int show_filesystems(struct proc_buffer *buffer, void *context)
 {
-    for (const struct filesystem_type *type = filesystem_next(NULL); type != NULL; type = filesystem_next(type))
+    for (const struct filesystem_type *type = filesystem_next(NULL); type != NULL;
+        type = filesystem_next(type))
         if (type->user_mountable)
             proc_printf(buffer, "%s\t%s\n", type->needs_device ? "" : "nodev", type->name);
     return 0;
@@ -207,18 +213,23 @@ static int show_cmdline(struct proc_buffer *buffer, void *context)
     return 0;
 }
 
-static void show_slab(const char *name, uint64_t active, uint64_t total, size_t object_size, void *context)
+static void show_slab(
+    const char *name, uint64_t active, uint64_t total, size_t object_size, void *context)
 {
     uint64_t per_slab = MAX(PAGE_SIZE / MAX(object_size, (size_t)1), UINT64_C(1));
-    proc_printf(context, "%-17s %6lu %6lu %6lu %4lu %4u : tunables %4u %4u %4u : slabdata %6lu %6lu %6u\n", name,
-        (unsigned long)active, (unsigned long)total, object_size, (unsigned long)per_slab, 1, 0, 0, 0,
-        (unsigned long)DIV_ROUND_UP(active, per_slab), (unsigned long)DIV_ROUND_UP(total, per_slab), 0);
+    proc_printf(context,
+        "%-17s %6lu %6lu %6lu %4lu %4u : tunables %4u %4u %4u : slabdata %6lu %6lu %6u\n", name,
+        (unsigned long)active, (unsigned long)total, object_size, (unsigned long)per_slab, 1, 0, 0,
+        0, (unsigned long)DIV_ROUND_UP(active, per_slab),
+        (unsigned long)DIV_ROUND_UP(total, per_slab), 0);
 }
 
 static int show_slabinfo(struct proc_buffer *buffer, void *context)
 {
-    proc_printf(buffer, "slabinfo - version: 2.1\n# name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab> : "
-                        "tunables <limit> <batchcount> <sharedfactor> : slabdata <active_slabs> <num_slabs> <sharedavail>\n");
+    proc_printf(buffer, "slabinfo - version: 2.1\n# name            <active_objs> <num_objs> "
+                        "<objsize> <objperslab> <pagesperslab> : "
+                        "tunables <limit> <batchcount> <sharedfactor> : slabdata <active_slabs> "
+                        "<num_slabs> <sharedavail>\n");
     slab_statistics_visit(show_slab, buffer);
     return 0;
 }
@@ -233,10 +244,13 @@ static int show_vmstat(struct proc_buffer *buffer, void *context)
 {
     struct page_statistics pages;
     page_statistics_read(&pages);
-    proc_printf(buffer, "nr_free_pages %lu\nnr_anon_pages %lu\nnr_mapped %lu\nnr_file_pages %lu\nnr_dirty %lu\nnr_writeback 0\n",
-        pages.free_pages, pages.anonymous_pages, pages.mapped_pages, pages.cache_pages, pages.dirty_pages);
-    proc_printf(buffer, "nr_shmem %lu\nnr_page_table_pages %lu\nnr_slab_unreclaimable %lu\n", pages.shared_pages,
-        pages.page_table_pages, pages.slab_pages);
+    proc_printf(buffer,
+        "nr_free_pages %lu\nnr_anon_pages %lu\nnr_mapped %lu\nnr_file_pages %lu\nnr_dirty "
+        "%lu\nnr_writeback 0\n",
+        pages.free_pages, pages.anonymous_pages, pages.mapped_pages, pages.cache_pages,
+        pages.dirty_pages);
+    proc_printf(buffer, "nr_shmem %lu\nnr_page_table_pages %lu\nnr_slab_unreclaimable %lu\n",
+        pages.shared_pages, pages.page_table_pages, pages.slab_pages);
     uint64_t faults = 0;
     counter_for_each(add_fault, &faults);
     proc_printf(buffer, "pgfault %lu\npgmajfault 0\n", (unsigned long)faults);

@@ -11,7 +11,8 @@
 
 #define TEXT_AREA_MAX ((size_t)2 << 20) // arguments or environment that are shown at most
 
-// The space of the inode's task, which the reader may look into, with a reference; NULL with *error (0: it has none).
+// The space of the inode's task, which the reader may look into, with a reference; NULL with *error
+// (0: it has none).
 static struct address_space *memory_space_get(struct inode *inode, int *error)
 {
     struct task *task = proc_inode_task(inode);
@@ -19,7 +20,8 @@ static struct address_space *memory_space_get(struct inode *inode, int *error)
     return *error == 0 ? task_space_get(task) : NULL;
 }
 
-static void memory_append_range(struct proc_buffer *buffer, struct address_space *space, uintptr_t start, uintptr_t end)
+static void memory_append_range(
+    struct proc_buffer *buffer, struct address_space *space, uintptr_t start, uintptr_t end)
 {
     char piece[512];
     if (start >= end)
@@ -35,7 +37,8 @@ static void memory_append_range(struct proc_buffer *buffer, struct address_space
     }
 }
 
-// A program may have written over its arguments (setproctitle): without a NUL at their end the text goes on into the environment.
+// A program may have written over its arguments (setproctitle): without a NUL at their end the text
+// goes on into the environment.
 int proc_show_cmdline(struct proc_buffer *buffer, struct inode *inode)
 {
     struct address_space *space = task_space_get(proc_inode_task(inode));
@@ -77,7 +80,8 @@ int proc_show_auxv(struct proc_buffer *buffer, struct inode *inode)
     return 0;
 }
 
-static void memory_show_area(struct proc_buffer *buffer, struct vm_area *area, char *name, size_t size)
+static void memory_show_area(
+    struct proc_buffer *buffer, struct vm_area *area, char *name, size_t size)
 {
     uint32_t dev_major = 0, dev_minor = 0;
     uint64_t inode = 0;
@@ -92,8 +96,9 @@ static void memory_show_area(struct proc_buffer *buffer, struct vm_area *area, c
     else if (area->ops != NULL && area->ops->name != NULL)
         area->ops->name(area, name, size);
     size_t before = buffer->len;
-    proc_printf(buffer, "%08lx-%08lx %c%c%c%c %08lx %02x:%02x %lu ", area->start, area->end, area->flags & VM_READ ? 'r' : '-',
-        area->flags & VM_WRITE ? 'w' : '-', area->flags & VM_EXEC ? 'x' : '-', area->flags & VM_SHARED ? 's' : 'p',
+    proc_printf(buffer, "%08lx-%08lx %c%c%c%c %08lx %02x:%02x %lu ", area->start, area->end,
+        area->flags & VM_READ ? 'r' : '-', area->flags & VM_WRITE ? 'w' : '-',
+        area->flags & VM_EXEC ? 'x' : '-', area->flags & VM_SHARED ? 's' : 'p',
         (unsigned long)offset, dev_major, dev_minor, (unsigned long)inode);
     if (name[0] != 0) {
         int width = 73 - (int)(buffer->len - before);
@@ -106,7 +111,9 @@ static void memory_show_area(struct proc_buffer *buffer, struct vm_area *area, c
 static void memory_show_usage(struct proc_buffer *buffer, const struct vm_area *area)
 {
     unsigned long kilo = (area->end - area->start) / 1024;
-    proc_printf(buffer, "Size:           %8lu kB\nKernelPageSize:        4 kB\nMMUPageSize:           4 kB\n", kilo);
+    proc_printf(buffer,
+        "Size:           %8lu kB\nKernelPageSize:        4 kB\nMMUPageSize:           4 kB\n",
+        kilo);
 }
 
 static int memory_show_areas(struct proc_buffer *buffer, struct inode *inode, bool usage)
@@ -148,11 +155,14 @@ int proc_show_smaps_rollup(struct proc_buffer *buffer, struct inode *inode)
     struct address_space *space = memory_space_get(inode, &error);
     if (space == NULL)
         return error;
-    unsigned long anonymous = (unsigned long)MAX(space->resident_anonymous, INT64_C(0)) * (PAGE_SIZE / 1024);
+    unsigned long anonymous =
+        (unsigned long)MAX(space->resident_anonymous, INT64_C(0)) * (PAGE_SIZE / 1024);
     unsigned long file = (unsigned long)MAX(space->resident_file, INT64_C(0)) * (PAGE_SIZE / 1024);
-    proc_printf(buffer, "%08lx-%08lx ---p 00000000 00:00 0                          [rollup]\n", 0ul, space->stack_top);
-    proc_printf(buffer, "Rss:            %8lu kB\nPss:            %8lu kB\nAnonymous:      %8lu kB\n", anonymous + file, anonymous + file,
-        anonymous);
+    proc_printf(buffer, "%08lx-%08lx ---p 00000000 00:00 0                          [rollup]\n",
+        0ul, space->stack_top);
+    proc_printf(buffer,
+        "Rss:            %8lu kB\nPss:            %8lu kB\nAnonymous:      %8lu kB\n",
+        anonymous + file, anonymous + file, anonymous);
     address_space_put(space);
     return 0;
 }
@@ -161,7 +171,8 @@ int proc_show_smaps_rollup(struct proc_buffer *buffer, struct inode *inode)
 
 enum memory_direction { MEMORY_READ, MEMORY_WRITE };
 
-static int64_t memory_transfer(struct file *file, struct io_iter *iter, uint64_t *offset, enum memory_direction direction)
+static int64_t memory_transfer(
+    struct file *file, struct io_iter *iter, uint64_t *offset, enum memory_direction direction)
 {
     int error;
     struct address_space *space = memory_space_get(file->inode, &error);
@@ -212,4 +223,5 @@ static int64_t proc_mem_seek(struct file *file, int64_t offset, int whence)
     return (int64_t)file->offset;
 }
 
-const struct file_ops proc_mem_ops = {.read = proc_mem_read, .write = proc_mem_write, .seek = proc_mem_seek};
+const struct file_ops proc_mem_ops = {
+    .read = proc_mem_read, .write = proc_mem_write, .seek = proc_mem_seek};

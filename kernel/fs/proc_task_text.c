@@ -37,7 +37,8 @@ char proc_task_state(struct task *task)
         return task == process->leader ? 'Z' : 'X';
     if (state & THREAD_DEAD)
         return 'Z';
-    // Whoever was told of the stop finds it here, though the thread may still be on its way to sleep.
+    // Whoever was told of the stop finds it here, though the thread may still be on its way to
+    // sleep.
     if (state & THREAD_STOPPED || (process->stopped && process->stop_pending == 0))
         return 'T';
     if (state & THREAD_INTERRUPTIBLE)
@@ -130,26 +131,34 @@ int proc_show_stat(struct proc_buffer *buffer, struct inode *inode)
         process_cpu_times(view.process, &view.user_ns, &view.system_ns);
     sched_parameters_read(&task->thread, &sched);
     const struct address_space *space = view.space;
-    proc_printf(buffer, "%d (%s) %c %d %d %d %d %d %u ", task->tid, task->thread.name, view.state, view.parent,
-        view.group, view.session, (int)view.tty_device, -1, 0x400000u);
-    proc_printf(buffer, "%lu %lu %lu %lu %lu %lu %ld %ld ", (unsigned long)task->thread.minor_faults,
-        (unsigned long)process->children_usage.minor_faults, (unsigned long)task->thread.major_faults,
-        (unsigned long)process->children_usage.major_faults, (unsigned long)(view.user_ns / CLOCK_TICKS_NS),
-        (unsigned long)(view.system_ns / CLOCK_TICKS_NS), (long)(process->children_usage.user_ns / CLOCK_TICKS_NS),
+    proc_printf(buffer, "%d (%s) %c %d %d %d %d %d %u ", task->tid, task->thread.name, view.state,
+        view.parent, view.group, view.session, (int)view.tty_device, -1, 0x400000u);
+    proc_printf(buffer, "%lu %lu %lu %lu %lu %lu %ld %ld ",
+        (unsigned long)task->thread.minor_faults,
+        (unsigned long)process->children_usage.minor_faults,
+        (unsigned long)task->thread.major_faults,
+        (unsigned long)process->children_usage.major_faults,
+        (unsigned long)(view.user_ns / CLOCK_TICKS_NS),
+        (unsigned long)(view.system_ns / CLOCK_TICKS_NS),
+        (long)(process->children_usage.user_ns / CLOCK_TICKS_NS),
         (long)(process->children_usage.system_ns / CLOCK_TICKS_NS));
-    proc_printf(buffer, "%ld %ld %u 0 %lu %lu %lu %lu ", (long)(sched.rt_priority ? -1 - (long)sched.rt_priority : 20 + sched.nice),
+    proc_printf(buffer, "%ld %ld %u 0 %lu %lu %lu %lu ",
+        (long)(sched.rt_priority ? -1 - (long)sched.rt_priority : 20 + sched.nice),
         (long)sched.nice, view.thread_count, (unsigned long)(task->start_ns / CLOCK_TICKS_NS),
-        (unsigned long)(space ? space->mapped_pages * PAGE_SIZE : 0), (unsigned long)(space ? space_resident(space) : 0),
-        ~0ul);
+        (unsigned long)(space ? space->mapped_pages * PAGE_SIZE : 0),
+        (unsigned long)(space ? space_resident(space) : 0), ~0ul);
     bool layout = space != NULL && may_see;
-    proc_printf(buffer, "%lu %lu %lu 0 0 ", layout ? space->code_start : 0ul, layout ? space->code_end : 0ul,
-        layout ? space->stack_top : 0ul);
-    proc_printf(buffer, "%lu %lu %lu %lu 0 0 0 %d %u %u %u 0 0 0 ", view.pending & 0x7fffffff, view.blocked & 0x7fffffff,
-        view.ignored & 0x7fffffff, view.caught & 0x7fffffff, inode_is_thread(inode, task) ? -1 : (int)task->exit_signal,
-        task->thread.cpu, sched.rt_priority, sched.policy);
-    proc_printf(buffer, "%lu %lu %lu %lu %lu %lu %lu %u\n", layout ? space->data_start : 0ul, layout ? space->data_end : 0ul,
-        layout ? space->brk_start : 0ul, layout ? space->arg_start : 0ul, layout ? space->arg_end : 0ul,
-        layout ? space->env_start : 0ul, layout ? space->env_end : 0ul, may_see ? task->exit_code : 0);
+    proc_printf(buffer, "%lu %lu %lu 0 0 ", layout ? space->code_start : 0ul,
+        layout ? space->code_end : 0ul, layout ? space->stack_top : 0ul);
+    proc_printf(buffer, "%lu %lu %lu %lu 0 0 0 %d %u %u %u 0 0 0 ", view.pending & 0x7fffffff,
+        view.blocked & 0x7fffffff, view.ignored & 0x7fffffff, view.caught & 0x7fffffff,
+        inode_is_thread(inode, task) ? -1 : (int)task->exit_signal, task->thread.cpu,
+        sched.rt_priority, sched.policy);
+    proc_printf(buffer, "%lu %lu %lu %lu %lu %lu %lu %u\n", layout ? space->data_start : 0ul,
+        layout ? space->data_end : 0ul, layout ? space->brk_start : 0ul,
+        layout ? space->arg_start : 0ul, layout ? space->arg_end : 0ul,
+        layout ? space->env_start : 0ul, layout ? space->env_end : 0ul,
+        may_see ? task->exit_code : 0);
     task_view_put(&view);
     return 0;
 }
@@ -159,8 +168,8 @@ static void status_show_ids(struct proc_buffer *buffer, struct task *task)
     rcu_read_lock();
     const struct credentials *cred = credentials_get(rcu_load(task->cred));
     rcu_read_unlock();
-    proc_printf(buffer, "Uid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\n", cred->uid, cred->euid, cred->suid, cred->fsuid,
-        cred->gid, cred->egid, cred->sgid, cred->fsgid);
+    proc_printf(buffer, "Uid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\n", cred->uid, cred->euid,
+        cred->suid, cred->fsuid, cred->gid, cred->egid, cred->sgid, cred->fsgid);
     struct fd_table *files = task_files_get(task);
     proc_printf(buffer, "FDSize:\t%u\nGroups:\t", files != NULL ? fd_table_capacity(files) : 0);
     if (files != NULL)
@@ -176,11 +185,17 @@ static void status_show_memory(struct proc_buffer *buffer, const struct address_
     const unsigned long kilo = PAGE_SIZE / 1024;
     uint64_t resident = space_resident(space);
     uint64_t peak = address_space_resident_peak(space);
-    proc_printf(buffer, "VmPeak:\t%8lu kB\nVmSize:\t%8lu kB\nVmLck:\t%8lu kB\nVmPin:\t%8u kB\nVmHWM:\t%8lu kB\nVmRSS:\t%8lu kB\n",
-        space->mapped_pages * kilo, space->mapped_pages * kilo, space->locked_pages * kilo, 0, peak * kilo, resident * kilo);
-    proc_printf(buffer, "RssAnon:\t%8lu kB\nRssFile:\t%8lu kB\nRssShmem:\t%8u kB\n", (unsigned long)space->resident_anonymous * kilo,
-        (unsigned long)space->resident_file * kilo, 0);
-    proc_printf(buffer, "VmData:\t%8lu kB\nVmStk:\t%8lu kB\nVmExe:\t%8lu kB\nVmLib:\t%8u kB\nVmPTE:\t%8lu kB\nVmSwap:\t%8u kB\n",
+    proc_printf(buffer,
+        "VmPeak:\t%8lu kB\nVmSize:\t%8lu kB\nVmLck:\t%8lu kB\nVmPin:\t%8u kB\nVmHWM:\t%8lu "
+        "kB\nVmRSS:\t%8lu kB\n",
+        space->mapped_pages * kilo, space->mapped_pages * kilo, space->locked_pages * kilo, 0,
+        peak * kilo, resident * kilo);
+    proc_printf(buffer, "RssAnon:\t%8lu kB\nRssFile:\t%8lu kB\nRssShmem:\t%8u kB\n",
+        (unsigned long)space->resident_anonymous * kilo, (unsigned long)space->resident_file * kilo,
+        0);
+    proc_printf(buffer,
+        "VmData:\t%8lu kB\nVmStk:\t%8lu kB\nVmExe:\t%8lu kB\nVmLib:\t%8u kB\nVmPTE:\t%8lu "
+        "kB\nVmSwap:\t%8u kB\n",
         (space->data_end - space->data_start + space->brk_end - space->brk_start) / 1024, 132ul,
         (space->code_end - space->code_start) / 1024, 0, space->table_pages * kilo, 0);
 }
@@ -196,8 +211,8 @@ static void status_show_cpus(struct proc_buffer *buffer, struct task *task)
     uint32_t words = DIV_ROUND_UP(cpus, 32u);
     for (uint32_t i = words; i-- > 0;) {
         uint32_t bits = MIN(cpus - i * 32, UINT32_C(32));
-        proc_printf(buffer, "%0*x%s", (int)DIV_ROUND_UP(bits, 4u), (uint32_t)(mask.words[i / 2] >> (i % 2 * 32)),
-            i != 0 ? "," : "\n");
+        proc_printf(buffer, "%0*x%s", (int)DIV_ROUND_UP(bits, 4u),
+            (uint32_t)(mask.words[i / 2] >> (i % 2 * 32)), i != 0 ? "," : "\n");
     }
     proc_printf(buffer, "Cpus_allowed_list:\t");
     proc_show_cpu_list(buffer, &mask);
@@ -232,25 +247,33 @@ int proc_show_status(struct proc_buffer *buffer, struct inode *inode)
     spin_unlock(&task->alloc_lock);
     proc_printf(buffer, "Name:\t");
     proc_append_escaped(buffer, task->thread.name, "\n\\");
-    proc_printf(buffer, "\nUmask:\t%04o\nState:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\n", umask,
-        state_name(view.state), view.process->pid, task->tid, view.parent);
+    proc_printf(buffer,
+        "\nUmask:\t%04o\nState:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\n",
+        umask, state_name(view.state), view.process->pid, task->tid, view.parent);
     status_show_ids(buffer, task);
-    proc_printf(buffer, "NStgid:\t%d\nNSpid:\t%d\nNSpgid:\t%d\nNSsid:\t%d\n", view.process->pid, task->tid, view.group, view.session);
+    proc_printf(buffer, "NStgid:\t%d\nNSpid:\t%d\nNSpgid:\t%d\nNSsid:\t%d\n", view.process->pid,
+        task->tid, view.group, view.session);
     if (view.space != NULL)
         status_show_memory(buffer, view.space);
-    proc_printf(buffer, "CoreDumping:\t0\nTHP_enabled:\t0\nThreads:\t%u\nSigQ:\t0/%lu\n", view.thread_count,
-        (unsigned long)view.process->limits[RLIMIT_SIGPENDING].rlim_cur);
-    proc_printf(buffer, "SigPnd:\t%016lx\nShdPnd:\t%016lx\nSigBlk:\t%016lx\nSigIgn:\t%016lx\nSigCgt:\t%016lx\n", view.pending,
-        view.shared_pending, view.blocked, view.ignored, view.caught);
+    proc_printf(buffer, "CoreDumping:\t0\nTHP_enabled:\t0\nThreads:\t%u\nSigQ:\t0/%lu\n",
+        view.thread_count, (unsigned long)view.process->limits[RLIMIT_SIGPENDING].rlim_cur);
+    proc_printf(buffer,
+        "SigPnd:\t%016lx\nShdPnd:\t%016lx\nSigBlk:\t%016lx\nSigIgn:\t%016lx\nSigCgt:\t%016lx\n",
+        view.pending, view.shared_pending, view.blocked, view.ignored, view.caught);
     rcu_read_lock();
     const struct credentials *cred = rcu_load(task->cred);
-    uint64_t caps[] = {cred->cap_inheritable, cred->cap_permitted, cred->cap_effective, cred->cap_bounding, cred->cap_ambient};
+    uint64_t caps[] = {cred->cap_inheritable, cred->cap_permitted, cred->cap_effective,
+        cred->cap_bounding, cred->cap_ambient};
     rcu_read_unlock();
-    proc_printf(buffer, "CapInh:\t%016lx\nCapPrm:\t%016lx\nCapEff:\t%016lx\nCapBnd:\t%016lx\nCapAmb:\t%016lx\n", caps[0], caps[1],
-        caps[2], caps[3], caps[4]);
-    proc_printf(buffer, "NoNewPrivs:\t%d\nSeccomp:\t0\nSeccomp_filters:\t0\n", task->no_new_privileges);
+    proc_printf(buffer,
+        "CapInh:\t%016lx\nCapPrm:\t%016lx\nCapEff:\t%016lx\nCapBnd:\t%016lx\nCapAmb:\t%016lx\n",
+        caps[0], caps[1], caps[2], caps[3], caps[4]);
+    proc_printf(
+        buffer, "NoNewPrivs:\t%d\nSeccomp:\t0\nSeccomp_filters:\t0\n", task->no_new_privileges);
     status_show_cpus(buffer, task);
-    proc_printf(buffer, "Mems_allowed:\t1\nMems_allowed_list:\t0\nvoluntary_ctxt_switches:\t%lu\nnonvoluntary_ctxt_switches:\t%lu\n",
+    proc_printf(buffer,
+        "Mems_allowed:\t1\nMems_allowed_list:\t0\nvoluntary_ctxt_switches:\t%lu\nnonvoluntary_ctxt_"
+        "switches:\t%lu\n",
         task->thread.sched.switches_voluntary, task->thread.sched.switches_involuntary);
     task_view_put(&view);
     return 0;
@@ -264,7 +287,8 @@ int proc_show_statm(struct proc_buffer *buffer, struct inode *inode)
         return 0;
     }
     uint64_t code = DIV_ROUND_UP(space->code_end - space->code_start, PAGE_SIZE);
-    uint64_t data = (space->data_end - space->data_start + space->brk_end - space->brk_start) / PAGE_SIZE;
+    uint64_t data =
+        (space->data_end - space->data_start + space->brk_end - space->brk_start) / PAGE_SIZE;
     proc_printf(buffer, "%lu %lu %lu %lu 0 %lu 0\n", space->mapped_pages, space_resident(space),
         (unsigned long)MAX(space->resident_file, INT64_C(0)), code, data);
     address_space_put(space);
@@ -322,7 +346,8 @@ int proc_show_io(struct proc_buffer *buffer, struct inode *inode)
 {
     if (proc_may_access(proc_inode_task(inode)) != 0)
         return -EACCES;
-    proc_printf(buffer, "rchar: 0\nwchar: 0\nsyscr: 0\nsyscw: 0\nread_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n");
+    proc_printf(buffer, "rchar: 0\nwchar: 0\nsyscr: 0\nsyscw: 0\nread_bytes: 0\nwrite_bytes: "
+                        "0\ncancelled_write_bytes: 0\n");
     return 0;
 }
 
@@ -341,7 +366,8 @@ int proc_show_oom_score(struct proc_buffer *buffer, struct inode *inode)
     uint64_t resident = space != NULL ? space_resident(space) : 0;
     if (space != NULL)
         address_space_put(space);
-    int64_t score = (int64_t)(resident * 1000 / MAX(statistics.total_pages, UINT64_C(1))) + task->process->oom_score_adjust;
+    int64_t score = (int64_t)(resident * 1000 / MAX(statistics.total_pages, UINT64_C(1))) +
+                    task->process->oom_score_adjust;
     proc_printf(buffer, "%ld\n", (long)CLAMP((1000 + score) * 2 / 3, INT64_C(0), INT64_C(1333)));
     return 0;
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Files whose content is made when they are read.
 //
-// The text is made when a read starts at offset 0 (or there is none yet) and kept with the open file, so that a program which
-// reads in small pieces gets one consistent text, and one that rewinds gets a new one.
+// The text is made when a read starts at offset 0 (or there is none yet) and kept with the open
+// file, so that a program which reads in small pieces gets one consistent text, and one that
+// rewinds gets a new one.
 #include "kernel/base/assert.h"
 #include "kernel/base/fmt.h"
 #include "kernel/base/string.h"
@@ -58,7 +59,8 @@ void proc_printf(struct proc_buffer *buffer, const char *format, ...)
     for (int attempt = 0; attempt < 2; attempt++) {
         size_t room = buffer->capacity - buffer->len;
         va_start(arguments, format);
-        int len = fmt_vsnprintf(room != 0 ? buffer->data + buffer->len : NULL, room, format, arguments);
+        int len =
+            fmt_vsnprintf(room != 0 ? buffer->data + buffer->len : NULL, room, format, arguments);
         va_end(arguments);
         if ((size_t)len < room) {
             buffer->len += (size_t)len;

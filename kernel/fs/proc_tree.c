@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// File systems that consist of directories and generated text files which the kernel registers: /proc (its fixed part)
-// and /sys. Names are persistent dentries; programs can't make or remove any.
+// File systems that consist of directories and generated text files which the kernel registers:
+// /proc (its fixed part) and /sys. Names are persistent dentries; programs can't make or remove
+// any.
 #include "kernel/base/assert.h"
 #include "kernel/base/string.h"
 #include "kernel/core/errno.h"
@@ -17,7 +18,8 @@ struct proc_waiting {
     struct proc_file file;
 };
 static struct list_node waiting = LIST_INIT(waiting);
-static struct mutex waiting_lock = MUTEX_INIT(waiting_lock, "proc: waiting"); // waiting, and proc_superblock's first store
+static struct mutex waiting_lock =
+    MUTEX_INIT(waiting_lock, "proc: waiting"); // waiting, and proc_superblock's first store
 
 int proc_change_refused(struct inode *inode, const struct inode_change *change)
 {
@@ -27,7 +29,8 @@ int proc_change_refused(struct inode *inode, const struct inode_change *change)
                : -EPERM;
 }
 
-static int proc_tree_make(struct inode *directory, struct dentry *dentry, uint32_t mode, struct device_number device)
+static int proc_tree_make(
+    struct inode *directory, struct dentry *dentry, uint32_t mode, struct device_number device)
 {
     struct inode *inode = inode_create(directory->superblock, mode);
     if (inode == NULL)
@@ -47,7 +50,8 @@ static int proc_tree_make(struct inode *directory, struct dentry *dentry, uint32
     return 0;
 }
 
-static int proc_tree_symlink(struct inode *directory, struct dentry *dentry, const char *target, size_t len)
+static int proc_tree_symlink(
+    struct inode *directory, struct dentry *dentry, const char *target, size_t len)
 {
     struct inode *inode = inode_create(directory->superblock, S_IFLNK | 0777);
     if (inode == NULL)
@@ -64,7 +68,8 @@ static int proc_tree_symlink(struct inode *directory, struct dentry *dentry, con
     return 0;
 }
 
-int proc_tree_link(struct dentry *directory, const char *name, const char *target, const struct inode_ops *ops)
+int proc_tree_link(
+    struct dentry *directory, const char *name, const char *target, const struct inode_ops *ops)
 {
     int error;
     rwlock_write_lock(&directory->inode->lock);
@@ -123,8 +128,10 @@ static int proc_tree_open(struct inode *inode, struct file *file)
 }
 
 const struct inode_ops proc_directory_inode_ops = {.change = proc_change_refused};
-const struct inode_ops proc_file_inode_ops = {.change = proc_change_refused, .open = proc_tree_open};
-const struct file_ops proc_directory_ops = {.seek = directory_seek, .iterate = directory_iterate_children};
+const struct inode_ops proc_file_inode_ops = {
+    .change = proc_change_refused, .open = proc_tree_open};
+const struct file_ops proc_directory_ops = {
+    .seek = directory_seek, .iterate = directory_iterate_children};
 
 int proc_tree_register(struct superblock *superblock, const struct proc_file *file)
 {
@@ -142,7 +149,8 @@ int proc_tree_register(struct superblock *superblock, const struct proc_file *fi
     rwlock_write_lock(&directory->inode->lock);
     struct dentry *dentry = kernel_tree_new(directory, name, strlen(name), NULL, &error);
     if (dentry != NULL) {
-        error = proc_tree_make(directory->inode, dentry, S_IFREG | (file->mode & 0777), (struct device_number){});
+        error = proc_tree_make(
+            directory->inode, dentry, S_IFREG | (file->mode & 0777), (struct device_number){});
         if (error == 0) {
             dentry->inode->private_data = copy; // files are never removed
             dentry->inode->file_ops = &proc_tree_file_ops;
@@ -202,7 +210,7 @@ void proc_tree_publish(struct superblock *superblock)
 {
     struct proc_waiting *entry, *following;
     mutex_lock(&waiting_lock);
-    list_for_each_entry_safe(entry, following, &waiting, node) {
+    list_for_each_entry_safe (entry, following, &waiting, node) {
         int error = proc_tree_register(superblock, &entry->file);
         assert(error == 0); // at boot
         list_remove(&entry->node);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // rename(2), renameat2(2).
 //
-// Locks: a rename between two directories holds the superblock's rename_lock, so that the shape of the tree stands
-// still while it is asked who lies below whom. Then both directories, the one that lies above the other first, else the
-// one with the lower address; then, if an existing directory is replaced, that one.
+// Locks: a rename between two directories holds the superblock's rename_lock, so that the shape of
+// the tree stands still while it is asked who lies below whom. Then both directories, the one that
+// lies above the other first, else the one with the lower address; then, if an existing directory
+// is replaced, that one.
 #include "kernel/base/string.h"
 #include "kernel/core/errno.h"
 #include "kernel/fs/file_private.h"
@@ -48,12 +49,14 @@ static int rename_lookup(struct rename *rename)
     int error;
     struct dentry *old_directory = rename->old_parent.dentry;
     struct dentry *new_directory = rename->new_parent.dentry;
-    rename->old = walk_lookup_locked(old_directory, rename->old_last.name, rename->old_last.len, &error);
+    rename->old =
+        walk_lookup_locked(old_directory, rename->old_last.name, rename->old_last.len, &error);
     if (rename->old == NULL)
         return error;
     if (rename->old->inode == NULL)
         return -ENOENT;
-    rename->new = walk_lookup_locked(new_directory, rename->new_last.name, rename->new_last.len, &error);
+    rename->new =
+        walk_lookup_locked(new_directory, rename->new_last.name, rename->new_last.len, &error);
     if (rename->new == NULL)
         return error;
     bool exchange = rename->flags & RENAME_EXCHANGE;
@@ -104,7 +107,7 @@ static int rename_check(struct rename *rename)
         error = rename_check_parent_change(rename, rename->new);
     if (error == 0 && old_directory->ops->rename == NULL)
         error = -EPERM;
-    if (error == 0 && (rename->old->flags & DENTRY_MOUNTED || rename->new->flags & DENTRY_MOUNTED))
+    if (error == 0 && (rename->old->flags & DENTRY_MOUNTED || rename->new->flags &DENTRY_MOUNTED))
         error = -EBUSY;
     return error;
 }
@@ -123,8 +126,8 @@ static int rename_commit(struct rename *rename)
             error = -ENOTEMPTY;
     }
     if (error == 0)
-        error = old_directory->ops->rename(old_directory, rename->old, new_directory, rename->new,
-            exchange);
+        error = old_directory->ops->rename(
+            old_directory, rename->old, new_directory, rename->new, exchange);
     if (error == 0)
         error = exchange ? dentry_exchange(rename->old, rename->new)
                          : dentry_move(rename->old, rename->new);
@@ -181,12 +184,12 @@ int namei_rename(const struct name *old_name, const struct name *new_name, uint3
     if (flags & ~(uint32_t)(RENAME_NOREPLACE | RENAME_EXCHANGE) ||
         flags == (RENAME_NOREPLACE | RENAME_EXCHANGE))
         return -EINVAL;
-    int error = walk_parent(old_name->dirfd, old_name->text, old_name->len, &rename.old_parent,
-        &rename.old_last);
+    int error = walk_parent(
+        old_name->dirfd, old_name->text, old_name->len, &rename.old_parent, &rename.old_last);
     if (error != 0)
         return error;
-    error = walk_parent(new_name->dirfd, new_name->text, new_name->len, &rename.new_parent,
-        &rename.new_last);
+    error = walk_parent(
+        new_name->dirfd, new_name->text, new_name->len, &rename.new_parent, &rename.new_last);
     if (error == 0) {
         error = rename_between(&rename);
         path_put(&rename.new_parent);

@@ -42,8 +42,8 @@ struct filesystem_type *filesystem_next(const struct filesystem_type *type)
     return next == &types ? NULL : list_entry(next, struct filesystem_type, node);
 }
 
-struct superblock *superblock_create(const struct filesystem_type *type,
-    const struct superblock_ops *ops, uint64_t magic)
+struct superblock *superblock_create(
+    const struct filesystem_type *type, const struct superblock_ops *ops, uint64_t magic)
 {
     struct superblock_entry *entry = kzalloc(sizeof(*entry));
     if (entry == NULL)

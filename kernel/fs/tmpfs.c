@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // tmpfs: superblocks, directories and inodes. Files are in tmpfs_file.c.
 //
-// Directories have no form of their own: the persistent dentries (see dentry.h) are their content. What remains is
-// to make inodes, count links and keep to the limits that were given at mounting (size=, nr_blocks=, nr_inodes=).
+// Directories have no form of their own: the persistent dentries (see dentry.h) are their content.
+// What remains is to make inodes, count links and keep to the limits that were given at mounting
+// (size=, nr_blocks=, nr_inodes=).
 #include "kernel/fs/tmpfs.h"
 #include "kernel/base/assert.h"
 #include "kernel/base/fmt.h"
@@ -42,8 +43,8 @@ static void tmpfs_inode_uncharge(struct tmpfs *tmpfs)
     spin_unlock(&tmpfs->lock);
 }
 
-struct inode *tmpfs_inode_create(struct superblock *superblock, uint32_t mode,
-    struct device_number device, int *error)
+struct inode *tmpfs_inode_create(
+    struct superblock *superblock, uint32_t mode, struct device_number device, int *error)
 {
     struct tmpfs *tmpfs = superblock->private_data;
     *error = tmpfs_inode_charge(tmpfs);
@@ -101,8 +102,8 @@ void tmpfs_evict(struct inode *inode)
     tmpfs_inode_uncharge(inode->superblock->private_data);
 }
 
-static int tmpfs_create(struct inode *directory, struct dentry *dentry, uint32_t mode,
-    struct device_number device)
+static int tmpfs_create(
+    struct inode *directory, struct dentry *dentry, uint32_t mode, struct device_number device)
 {
     int error;
     struct inode *inode = tmpfs_inode_create(directory->superblock, mode, device, &error);
@@ -116,7 +117,8 @@ static int tmpfs_create(struct inode *directory, struct dentry *dentry, uint32_t
     return 0;
 }
 
-static int tmpfs_symlink(struct inode *directory, struct dentry *dentry, const char *target, size_t len)
+static int tmpfs_symlink(
+    struct inode *directory, struct dentry *dentry, const char *target, size_t len)
 {
     int error;
     struct inode *inode =
@@ -340,8 +342,8 @@ static int tmpfs_mount_with(const struct filesystem_type *type, struct tmpfs *tm
     }
     superblock->private_data = tmpfs;
     superblock->flags |= SUPERBLOCK_PERSISTENT | SUPERBLOCK_XATTR;
-    struct inode *root = tmpfs_inode_create(superblock, S_IFDIR | (tmpfs->root_mode & 07777),
-        (struct device_number){}, &error);
+    struct inode *root = tmpfs_inode_create(
+        superblock, S_IFDIR | (tmpfs->root_mode & 07777), (struct device_number){}, &error);
     if (root != NULL) {
         root->uid = tmpfs->root_uid;
         root->gid = tmpfs->root_gid;
@@ -365,8 +367,8 @@ static struct tmpfs *tmpfs_create_limits(void)
 }
 
 // As Linux: half of memory, unless the options say otherwise.
-static int tmpfs_mount(const struct filesystem_type *type, const char *options,
-    struct superblock **result)
+static int tmpfs_mount(
+    const struct filesystem_type *type, const char *options, struct superblock **result)
 {
     struct page_statistics statistics;
     struct tmpfs *tmpfs = tmpfs_create_limits();
@@ -379,8 +381,8 @@ static int tmpfs_mount(const struct filesystem_type *type, const char *options,
 }
 
 // The initial root: without limits.
-static int rootfs_mount(const struct filesystem_type *type, const char *options,
-    struct superblock **result)
+static int rootfs_mount(
+    const struct filesystem_type *type, const char *options, struct superblock **result)
 {
     struct tmpfs *tmpfs = tmpfs_create_limits();
     if (tmpfs == NULL)
@@ -391,7 +393,8 @@ static int rootfs_mount(const struct filesystem_type *type, const char *options,
 
 void tmpfs_init(void)
 {
-    static struct filesystem_type tmpfs = {.name = "tmpfs", .user_mountable = true, .mount = tmpfs_mount};
+    static struct filesystem_type tmpfs = {
+        .name = "tmpfs", .user_mountable = true, .mount = tmpfs_mount};
     static struct filesystem_type rootfs = {.name = "rootfs", .mount = rootfs_mount};
     filesystem_register(&rootfs);
     filesystem_register(&tmpfs);

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
 // Regular files of tmpfs.
 //
-// Content lies in a page cache; a page that is not there is a hole and reads as zeroes. Files of the initial archive
-// have no pages at first: their bytes stay in the archive, and a page is made from it when it is first touched, so that
-// unpacking costs nothing per byte. For such a file a missing page inside the archived part is
-// not a hole: holes are punched there by writing zeroes.
+// Content lies in a page cache; a page that is not there is a hole and reads as zeroes. Files of
+// the initial archive have no pages at first: their bytes stay in the archive, and a page is made
+// from it when it is first touched, so that unpacking costs nothing per byte. For such a file a
+// missing page inside the archived part is not a hole: holes are punched there by writing zeroes.
 //
-// Locks: inode->lock is held for writing by write, truncate and fallocate; reads hold nothing and take pages by
-// reference. No lock of the page cache is held while user memory is accessed, because that may fault on this
-// very file. The size grows under inode->lock alone (a fault that sees the old size was earlier); it shrinks through
-// page_cache_truncate().
+// Locks: inode->lock is held for writing by write, truncate and fallocate; reads hold nothing and
+// take pages by reference. No lock of the page cache is held while user memory is accessed, because
+// that may fault on this very file. The size grows under inode->lock alone (a fault that sees the
+// old size was earlier); it shrinks through page_cache_truncate().
 #include "kernel/arch/x86/arch.h"
 #include "kernel/base/assert.h"
 #include "kernel/base/string.h"
@@ -200,7 +200,8 @@ static int64_t tmpfs_write(struct file *open_file, struct io_iter *from, uint64_
     int64_t done = file_write_limit(open_file, from, at);
     if (done == 0 && unlikely(file->seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)))
         done = -EPERM;
-    if (done == 0 && unlikely(file->seals & F_SEAL_GROW) && at + from->count > inode->cache->size_bytes) {
+    if (done == 0 && unlikely(file->seals & F_SEAL_GROW) &&
+        at + from->count > inode->cache->size_bytes) {
         if (at >= inode->cache->size_bytes)
             done = -EPERM;
         else

@@ -25,7 +25,8 @@ static int xattr_check_class(const struct inode *inode, const char *name, bool w
 {
     bool trusted = xattr_is_trusted(name);
     bool security = string_starts_with(name, XATTR_SECURITY_PREFIX);
-    if (inode->superblock == NULL || !(inode->superblock->flags & SUPERBLOCK_XATTR) || (!trusted && !security))
+    if (inode->superblock == NULL || !(inode->superblock->flags & SUPERBLOCK_XATTR) ||
+        (!trusted && !security))
         return -EOPNOTSUPP;
     if (trusted && name[XATTR_TRUSTED_PREFIX_LEN] == 0)
         return -EINVAL;
@@ -39,7 +40,7 @@ static struct xattr *xattr_find(const struct inode *inode, const char *name)
     struct xattr *xattr;
     if (inode->xattrs == NULL)
         return NULL;
-    list_for_each_entry(xattr, inode->xattrs, node) {
+    list_for_each_entry (xattr, inode->xattrs, node) {
         if (strcmp(xattr->name, name) == 0)
             return xattr;
     }
@@ -140,7 +141,7 @@ int64_t xattr_list(struct inode *inode, char *buffer, size_t size)
     rwlock_read_lock(&inode->lock);
     struct xattr *xattr;
     if (inode->xattrs != NULL) {
-        list_for_each_entry(xattr, inode->xattrs, node) {
+        list_for_each_entry (xattr, inode->xattrs, node) {
             size_t len = strlen(xattr->name) + 1;
             if (!all && xattr_is_trusted(xattr->name))
                 continue;
@@ -160,7 +161,7 @@ int64_t xattr_list(struct inode *inode, char *buffer, size_t size)
 void xattrs_destroy(struct list_node *xattrs)
 {
     struct xattr *xattr, *following;
-    list_for_each_entry_safe(xattr, following, xattrs, node) {
+    list_for_each_entry_safe (xattr, following, xattrs, node) {
         list_remove(&xattr->node);
         kfree(xattr);
     }

@@ -1,31 +1,36 @@
 // SPDX-License-Identifier: MIT
 // epoll(7).
 //
-// An epoll object has one item for each (file, descriptor) of interest, in a tree, and a list of the items that
-// may be ready. Each item sits on its file's wait queues; their wake-ups put it on the ready list, in any
-// context. epoll_wait() takes items off the ready list, asks their files, and reports those that are ready; a
-// level-triggered item that was reported goes back to the end of the list, to be asked again by the next
-// call, and leaves it when its file has nothing to say. So a call costs as much as there are
-// items to report, however many are watched.
+// An epoll object has one item for each (file, descriptor) of interest, in a tree, and a list of
+// the items that may be ready. Each item sits on its file's wait queues; their wake-ups put it on
+// the ready list, in any context. epoll_wait() takes items off the ready list, asks their files,
+// and reports those that are ready; a level-triggered item that was reported goes back to the end
+// of the list, to be asked again by the next call, and leaves it when its file has nothing to say.
+// So a call costs as much as there are items to report, however many are watched.
 //
 // Locks, in this order:
-//   release_lock    global; a watched file or an epoll object goes away (not for files that nobody watches)
-//   nesting_lock    global; an epoll object is added to another: the graph of epolls stays free of cycles and shallow
-//   epoll->mutex    the tree, the items' events, and being the one who collects; may be held over user copies
-//   file->lock      file->poll_links (one file's watchers)
-//   a source's wait queue lock → epoll->lock   the ready list; interrupts off. poll_wait (epolls that watch this
+//   release_lock    global; a watched file or an epoll object goes away (not for files that nobody
+//   watches) nesting_lock    global; an epoll object is added to another: the graph of epolls stays
+//   free of cycles and shallow epoll->mutex    the tree, the items' events, and being the one who
+//   collects; may be held over user copies file->lock      file->poll_links (one file's watchers)
+//   a source's wait queue lock → epoll->lock   the ready list; interrupts off. poll_wait (epolls
+//   that watch this
 //                   one) is woken outside epoll->lock.
 //
-//   I1  item->queued says whether the item is on the ready list; both change under epoll->lock. Only the holder of the mutex
-//       takes items off.
-//   I2  An item that may be ready is on the list, or its file's next wake-up puts it there: a collector clears queued
-//       before it asks the file, so a wake-up that comes after the answer queues it again.
-//   I3  An item lives while it is in the tree; it is removed under the mutex, after it left all wait queues.
-//   I4  An item holds no reference to its file (closing the last descriptor ends the watch). The file's last
-//       reference calls epoll_file_released() before anything of the file goes away; that needs the mutex of each epoll that watches it, so
-//       who holds the mutex may use the files of the epoll's items.
-//   I5  A chain of epolls that watch each other has at most EPOLL_CHAIN_MAX members, so wake-ups through it are bounded. `above` is
-//       the longest chain that ever ended in an epoll, itself included; it never shrinks.
+//   I1  item->queued says whether the item is on the ready list; both change under epoll->lock.
+//       Only the holder of the mutex takes items off.
+//   I2  An item that may be ready is on the list, or its file's next wake-up puts it there: a
+//       collector clears queued before it asks the file, so a wake-up that comes after the answer
+//       queues it again.
+//   I3  An item lives while it is in the tree; it is removed under the mutex, after it left all
+//       wait queues.
+//   I4  An item holds no reference to its file (closing the last descriptor ends the watch). The
+//       file's last reference calls epoll_file_released() before anything of the file goes away;
+//       that needs the mutex of each epoll that watches it, so who holds the mutex may use the
+//       files of the epoll's items.
+//   I5  A chain of epolls that watch each other has at most EPOLL_CHAIN_MAX members, so wake-ups
+//       through it are bounded. `above` is the longest chain that ever ended in an epoll, itself
+//       included; it never shrinks.
 #include "kernel/ipc/epoll.h"
 
 #include "kernel/base/rbtree.h"
@@ -38,16 +43,17 @@
 
 #define EPOLL_CHAIN_MAX    5
 #define EPOLL_PRIVATE_BITS (EPOLLWAKEUP | EPOLLONESHOT | EPOLLET | EPOLLEXCLUSIVE)
-#define EPOLL_EXCLUSIVE_OK (EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE)
+#define EPOLL_EXCLUSIVE_OK                                                                         \
+    (EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE)
 
 struct epoll {
     struct mutex mutex;
-    struct rbtree items;          // by (file, fd); under mutex
+    struct rbtree items; // by (file, fd); under mutex
     struct spinlock lock;
-    struct list_node ready;        // epoll_item.ready_node; under lock
-    struct wait_queue wait;        // tasks in epoll_wait
-    struct wait_queue poll_wait;   // who polls this epoll file
-    uint32_t above;                // I5; under nesting_lock
+    struct list_node ready;      // epoll_item.ready_node; under lock
+    struct wait_queue wait;      // tasks in epoll_wait
+    struct wait_queue poll_wait; // who polls this epoll file
+    uint32_t above;              // I5; under nesting_lock
 };
 
 // One wait queue that an item is on.
@@ -59,9 +65,9 @@ struct epoll_link {
 };
 
 struct epoll_item {
-    struct rbtree_node node;           // in epoll->items
-    struct list_node ready_node;   // in epoll->ready or a collector's list
-    struct list_node file_node;    // in file->poll_links, under file->lock
+    struct rbtree_node node;     // in epoll->items
+    struct list_node ready_node; // in epoll->ready or a collector's list
+    struct list_node file_node;  // in file->poll_links, under file->lock
     struct epoll *epoll;
     struct file *file;
     int fd;
@@ -92,7 +98,8 @@ static void epoll_wake_waiters(struct epoll *epoll)
     wait_wake(&epoll->poll_wait, UINT32_MAX, EPOLLIN | EPOLLRDNORM);
 }
 
-// Puts the item on the ready list. Returns whether it was not there. Interrupts off or task context.
+// Puts the item on the ready list. Returns whether it was not there. Interrupts off or task
+// context.
 static bool epoll_item_queue(struct epoll_item *item)
 {
     struct epoll *epoll = item->epoll;
@@ -192,7 +199,8 @@ static void epoll_item_destroy(struct epoll_item *item)
         if (link != &item->inline_link)
             kfree(link);
     }
-    // A file that sees its list empty is freed after an RCU grace period, i.e. not before this unlock.
+    // A file that sees its list empty is freed after an RCU grace period, i.e. not before this
+    // unlock.
     spin_lock(&item->file->lock);
     list_remove(&item->file_node);
     spin_unlock(&item->file->lock);
@@ -208,7 +216,8 @@ static void epoll_file_released(struct file *file)
 {
     mutex_lock(&release_lock);
     struct epoll_item *item;
-    while ((item = list_first_entry_or_null(&file->poll_links, struct epoll_item, file_node)) != NULL) {
+    while ((item = list_first_entry_or_null(&file->poll_links, struct epoll_item, file_node)) !=
+           NULL) {
         struct epoll *epoll = item->epoll;
         mutex_lock(&epoll->mutex);
         // Only release_lock's holder removes items of a file without references.
@@ -249,15 +258,16 @@ static void epoll_set_above(struct epoll *epoll, uint32_t above)
 #endif
 }
 
-// Calls itself for the epolls that `epoll` watches. Length of the longest chain from `epoll` down, or -ELOOP if `forbidden` is on
-// it or it has more than `limit` members. Under nesting_lock.
+// Calls itself for the epolls that `epoll` watches. Length of the longest chain from `epoll` down,
+// or -ELOOP if `forbidden` is on it or it has more than `limit` members. Under nesting_lock.
 static int epoll_chain_below(struct epoll *epoll, const struct epoll *forbidden, int limit)
 {
     int longest = 0;
     if (epoll == forbidden || limit == 0)
         return -ELOOP;
     mutex_lock(&epoll->mutex);
-    for (struct rbtree_node *node = rbtree_first(&epoll->items); node != NULL && longest >= 0; node = rbtree_next(node)) {
+    for (struct rbtree_node *node = rbtree_first(&epoll->items); node != NULL && longest >= 0;
+        node = rbtree_next(node)) {
         struct epoll_item *item = container_of(node, struct epoll_item, node);
         if (!file_is_epoll(item->file))
             continue;
@@ -274,7 +284,8 @@ static void epoll_chain_set_above(struct epoll *epoll, uint32_t above)
         return;
     epoll_set_above(epoll, above);
     mutex_lock(&epoll->mutex);
-    for (struct rbtree_node *node = rbtree_first(&epoll->items); node != NULL; node = rbtree_next(node)) {
+    for (struct rbtree_node *node = rbtree_first(&epoll->items); node != NULL;
+        node = rbtree_next(node)) {
         struct epoll_item *item = container_of(node, struct epoll_item, node);
         if (file_is_epoll(item->file))
             epoll_chain_set_above(item->file->private_data, above + 1);
@@ -299,7 +310,8 @@ static int epoll_nest(struct epoll *epoll, struct epoll *target)
 // Asks the file and, when it is ready already, behaves as a wake-up would. Under the mutex.
 static void epoll_item_check(struct epoll_item *item, uint32_t events)
 {
-    if ((events & (item->events | EPOLLERR | EPOLLHUP) & ~EPOLL_PRIVATE_BITS) != 0 && epoll_item_queue(item))
+    if ((events & (item->events | EPOLLERR | EPOLLHUP) & ~EPOLL_PRIVATE_BITS) != 0 &&
+        epoll_item_queue(item))
         epoll_wake_waiters(item->epoll);
 }
 
@@ -358,7 +370,8 @@ static int epoll_control_locked(
     return error;
 }
 
-int epoll_control(struct file *epoll_file, int operation, struct file *target, int fd, struct epoll_event event)
+int epoll_control(
+    struct file *epoll_file, int operation, struct file *target, int fd, struct epoll_event event)
 {
     bool nested = file_is_epoll(target);
     if (target->ops->poll == NULL)
@@ -406,8 +419,8 @@ static void epoll_item_unqueue(struct epoll_item *item)
     spin_unlock_irqrestore(&epoll->lock, flags);
 }
 
-// What an item on the ready list has to report, 0 for nothing. A level-triggered one with events stays on the
-// list; every other leaves it, before its file is asked for the last time (I2).
+// What an item on the ready list has to report, 0 for nothing. A level-triggered one with events
+// stays on the list; every other leaves it, before its file is asked for the last time (I2).
 static uint32_t epoll_item_take(struct epoll_item *item)
 {
     if ((item->events & EPOLLET) == 0) {
@@ -431,7 +444,8 @@ static void epoll_item_settle(struct epoll_item *item)
     }
 }
 
-// Lets the next call begin behind `last`: who has much to say does not starve the others. Moves the head, not the items.
+// Lets the next call begin behind `last`: who has much to say does not starve the others. Moves the
+// head, not the items.
 static void epoll_rotate(struct epoll *epoll, struct list_node *last)
 {
     uint64_t flags = spin_lock_irqsave(&epoll->lock);
@@ -440,10 +454,12 @@ static void epoll_rotate(struct epoll *epoll, struct list_node *last)
     spin_unlock_irqrestore(&epoll->lock, flags);
 }
 
-// Goes through the ready list once. user 0: only looks whether anything is ready. Number of events, or -EFAULT.
+// Goes through the ready list once. user 0: only looks whether anything is ready. Number of events,
+// or -EFAULT.
 //
-// Wake-ups append to the list at any time, but only the holder of the mutex takes items off it, so it is walked without the lock
-// up to what was its end. In the usual case, level-triggered items that are ready, no lock is taken at all.
+// Wake-ups append to the list at any time, but only the holder of the mutex takes items off it, so
+// it is walked without the lock up to what was its end. In the usual case, level-triggered items
+// that are ready, no lock is taken at all.
 static int64_t epoll_collect(struct epoll *epoll, uintptr_t user, int maximum)
 {
     int64_t count = 0;
@@ -459,7 +475,8 @@ static int64_t epoll_collect(struct epoll *epoll, uintptr_t user, int maximum)
         uint32_t found = epoll_item_take(item);
         if (found == 0)
             continue;
-        if (user != 0 && !epoll_report(item, found, user + (uintptr_t)count * sizeof(struct epoll_event))) {
+        if (user != 0 &&
+            !epoll_report(item, found, user + (uintptr_t)count * sizeof(struct epoll_event))) {
             (void)epoll_item_queue(item);
             count = count != 0 ? count : -EFAULT; // what was reported is not lost
             break;
@@ -488,7 +505,8 @@ static int64_t epoll_collect(struct epoll *epoll, uintptr_t user, int maximum)
         &epoll->wait, epoll_may_have_events(epoll), THREAD_INTERRUPTIBLE, true, deadline_ns);
 }
 
-int64_t epoll_wait_events(struct file *epoll_file, uintptr_t events, int maximum, uint64_t deadline_ns)
+int64_t epoll_wait_events(
+    struct file *epoll_file, uintptr_t events, int maximum, uint64_t deadline_ns)
 {
     struct epoll *epoll = epoll_file->private_data;
     bool last = deadline_ns == 0;
@@ -516,11 +534,13 @@ static uint32_t epoll_poll(struct file *file, struct poll_table *table)
     return epoll_collect(epoll, 0, 1) > 0 ? EPOLLIN | EPOLLRDNORM : 0;
 }
 
-static void epoll_show(struct file *file, void (*print)(void *context, const char *format, ...), void *context)
+static void epoll_show(
+    struct file *file, void (*print)(void *context, const char *format, ...), void *context)
 {
     struct epoll *epoll = file->private_data;
     mutex_lock(&epoll->mutex);
-    for (struct rbtree_node *node = rbtree_first(&epoll->items); node != NULL; node = rbtree_next(node)) {
+    for (struct rbtree_node *node = rbtree_first(&epoll->items); node != NULL;
+        node = rbtree_next(node)) {
         struct epoll_item *item = container_of(node, struct epoll_item, node);
         print(context, "tfd: %8d events: %8x data: %16llx\n", item->fd, item->events,
             (unsigned long long)item->data);

@@ -10,11 +10,11 @@
 #define EVENTFD_MAX (UINT64_MAX - 1)
 
 struct eventfd {
-    uint64_t count;          // under lock; racy reads for polling
-    bool semaphore;          // reads take one at a time
+    uint64_t count; // under lock; racy reads for polling
+    bool semaphore; // reads take one at a time
     struct wait_queue read_wait;
     struct wait_queue write_wait;
-    struct spinlock lock;    // count
+    struct spinlock lock; // count
 };
 
 // Takes from the counter; 0 when there was nothing.
@@ -51,13 +51,15 @@ static int64_t eventfd_read(struct file *file, struct io_iter *to, uint64_t *off
     if (value == 0) {
         if ((file->flags & O_NONBLOCK) != 0)
             return -EAGAIN;
-        if (wait_event_interruptible_exclusive(&event->read_wait, (value = eventfd_take(event)) != 0) != 0)
+        if (wait_event_interruptible_exclusive(
+                &event->read_wait, (value = eventfd_take(event)) != 0) != 0)
             return -ERESTARTSYS;
     }
     wait_wake_sync(&event->write_wait, 1, EPOLLOUT | EPOLLWRNORM);
     if (atomic_load_relaxed(&event->count) != 0) // a semaphore has more for the next reader
         wait_wake(&event->read_wait, 1, EPOLLIN | EPOLLRDNORM);
-    return iter_copy_to(to, &value, sizeof(value)) == sizeof(value) ? (int64_t)sizeof(value) : -EFAULT;
+    return iter_copy_to(to, &value, sizeof(value)) == sizeof(value) ? (int64_t)sizeof(value)
+                                                                    : -EFAULT;
 }
 
 static int64_t eventfd_write(struct file *file, struct io_iter *from, uint64_t *offset)
@@ -97,10 +99,12 @@ static uint32_t eventfd_poll(struct file *file, struct poll_table *table)
     return events;
 }
 
-static void eventfd_show(struct file *file, void (*print)(void *context, const char *format, ...), void *context)
+static void eventfd_show(
+    struct file *file, void (*print)(void *context, const char *format, ...), void *context)
 {
     struct eventfd *event = file->private_data;
-    print(context, "eventfd-count: %16llx\n", (unsigned long long)atomic_load_relaxed(&event->count));
+    print(
+        context, "eventfd-count: %16llx\n", (unsigned long long)atomic_load_relaxed(&event->count));
 }
 
 static void eventfd_release(struct file *file)

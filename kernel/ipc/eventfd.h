@@ -5,7 +5,8 @@
 #include "kernel/base/types.h"
 #include <linux/fcntl.h>
 
-// Flags of eventfd2(2). Debian 12's linux-libc-dev has no header with them (sys/eventfd.h is the C library's).
+// Flags of eventfd2(2). Debian 12's linux-libc-dev has no header with them (sys/eventfd.h is the C
+// library's).
 #define EFD_SEMAPHORE 1
 #define EFD_CLOEXEC   O_CLOEXEC
 #define EFD_NONBLOCK  O_NONBLOCK

@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: MIT
 // inotify(7).
 //
-// A watch joins an inode and an inotify object; it is in the inode's list and in the object's table. The file system tells
-// what happens to an inode that has a list (kernel/fs/notify.c); that costs nobody anything who is not watched.
+// A watch joins an inode and an inotify object; it is in the inode's list and in the object's
+// table. The file system tells what happens to an inode that has a list (kernel/fs/notify.c); that
+// costs nobody anything who is not watched.
 //
 // Locks, in this order:
 //   inotify->mutex          the table of watches, adding and removing
 //   inode->attribute_lock   inode->watches and its list, the watches' masks
 //   inotify->lock           the queue of events
-// A notification takes the second and third. A watch that it ends (IN_ONESHOT, the inode's last name is gone) is only marked
-// there and is removed after the lock is given back, by whoever takes it out of the table first.
+// A notification takes the second and third. A watch that it ends (IN_ONESHOT, the inode's last
+// name is gone) is only marked there and is removed after the lock is given back, by whoever takes
+// it out of the table first.
 //
-// A watch holds a reference to its inode, and is itself counted: by the table, and by a notification that is about to
-// remove it. The object is counted by its file and by such notifications.
+// A watch holds a reference to its inode, and is itself counted: by the table, and by a
+// notification that is about to remove it. The object is counted by its file and by such
+// notifications.
 #include "kernel/ipc/inotify.h"
 
 #include "kernel/base/rbtree.h"
@@ -27,20 +30,20 @@
 #include "mm/slab.h"
 #include <asm/ioctls.h>
 
-#define INOTIFY_EVENTS_MAX  16384 // queued; then IN_Q_OVERFLOW
-#define INOTIFY_WATCHES_MAX 65536 // of one object
+#define INOTIFY_EVENTS_MAX  16384                         // queued; then IN_Q_OVERFLOW
+#define INOTIFY_WATCHES_MAX 65536                         // of one object
 #define INOTIFY_FLAGS       (IN_EXCL_UNLINK | IN_ONESHOT) // kept in a watch's mask
 
 struct inotify {
     struct mutex mutex;
-    struct rbtree watches;      // by descriptor; under mutex
-    uint32_t watch_count;       // under mutex
-    int32_t last_descriptor;    // descriptors are not reused; under mutex
+    struct rbtree watches;   // by descriptor; under mutex
+    uint32_t watch_count;    // under mutex
+    int32_t last_descriptor; // descriptors are not reused; under mutex
     struct spinlock lock;
-    struct list_node events;    // under lock
-    uint32_t event_count;       // under lock
+    struct list_node events; // under lock
+    uint32_t event_count;    // under lock
     struct wait_queue wait;
-    uint32_t refcount;          // atomic
+    uint32_t refcount; // atomic
 };
 
 struct watch {
@@ -48,12 +51,12 @@ struct watch {
     struct list_node inode_node; // in the inode's list
     struct list_node ending;     // a notification's list of watches to remove
     struct inotify *inotify;
-    struct inode *inode;         // with a reference
+    struct inode *inode; // with a reference
     int32_t descriptor;
-    uint32_t mask;               // under inode->attribute_lock
-    bool ended;                  // no more events; under inode->attribute_lock
-    bool listed;                 // in the table; under inotify->mutex
-    uint32_t refcount;           // atomic
+    uint32_t mask;     // under inode->attribute_lock
+    bool ended;        // no more events; under inode->attribute_lock
+    bool listed;       // in the table; under inotify->mutex
+    uint32_t refcount; // atomic
 };
 
 // What inode->watches points to while the inode has watches.
@@ -63,8 +66,8 @@ struct inode_watches {
 
 struct inotify_queued {
     struct list_node node;
-    size_t name_len;             // 0: no name
-    struct inotify_event event;  // as the program gets it, then the name
+    size_t name_len;            // 0: no name
+    struct inotify_event event; // as the program gets it, then the name
     char name[];
 };
 
@@ -80,7 +83,8 @@ static void inotify_put(struct inotify *inotify)
     if (__atomic_sub_fetch(&inotify->refcount, 1, __ATOMIC_ACQ_REL) != 0)
         return;
     while (!list_is_empty(&inotify->events)) {
-        struct inotify_queued *queued = list_first_entry(&inotify->events, struct inotify_queued, node);
+        struct inotify_queued *queued =
+            list_first_entry(&inotify->events, struct inotify_queued, node);
         list_remove(&queued->node);
         kfree(queued);
     }
@@ -98,24 +102,27 @@ static void watch_put(struct watch *watch)
 
 // ---- events ----
 
-static bool same_event(const struct inotify_queued *queued, int32_t descriptor, uint32_t mask, uint32_t cookie,
-    const char *name, size_t name_len)
+static bool same_event(const struct inotify_queued *queued, int32_t descriptor, uint32_t mask,
+    uint32_t cookie, const char *name, size_t name_len)
 {
-    return queued->event.wd == descriptor && queued->event.mask == mask && queued->event.cookie == cookie &&
-           queued->name_len == name_len && memcmp(queued->name, name, name_len) == 0;
+    return queued->event.wd == descriptor && queued->event.mask == mask &&
+           queued->event.cookie == cookie && queued->name_len == name_len &&
+           memcmp(queued->name, name, name_len) == 0;
 }
 
-// Queues an event; one that repeats the newest is merged into it. Without memory or room the queue overflows, which
-// the program is told. Spin locks may be held.
+// Queues an event; one that repeats the newest is merged into it. Without memory or room the queue
+// overflows, which the program is told. Spin locks may be held.
 static void inotify_queue(
     struct inotify *inotify, int32_t descriptor, uint32_t mask, uint32_t cookie, const char *name)
 {
     size_t name_len = name != NULL ? strlen(name) : 0;
     // The name's room is a multiple of the header, with at least one NUL.
     size_t room = name != NULL ? ALIGN_UP(name_len + 1, sizeof(struct inotify_event)) : 0;
-    struct inotify_queued *queued = kmalloc(sizeof(*queued) + room, PAGE_ALLOC_ATOMIC | PAGE_ALLOC_ZERO);
+    struct inotify_queued *queued =
+        kmalloc(sizeof(*queued) + room, PAGE_ALLOC_ATOMIC | PAGE_ALLOC_ZERO);
     uint64_t flags = spin_lock_irqsave(&inotify->lock);
-    struct inotify_queued *newest = list_last_entry_or_null(&inotify->events, struct inotify_queued, node);
+    struct inotify_queued *newest =
+        list_last_entry_or_null(&inotify->events, struct inotify_queued, node);
     bool merged = newest != NULL && same_event(newest, descriptor, mask, cookie, name, name_len);
     if (!merged && queued != NULL && inotify->event_count <= INOTIFY_EVENTS_MAX) {
         bool overflow = inotify->event_count == INOTIFY_EVENTS_MAX;
@@ -179,7 +186,7 @@ static void inotify_notify(struct inode *inode, uint32_t mask, uint32_t cookie, 
     struct inode_watches *watches = inode->watches;
     if (watches != NULL) {
         struct watch *watch;
-        list_for_each_entry(watch, &watches->list, inode_node) {
+        list_for_each_entry (watch, &watches->list, inode_node) {
             bool gone = (mask & IN_DELETE_SELF) != 0;
             bool wanted = (mask & watch->mask & IN_ALL_EVENTS) != 0;
             if (watch->ended || (!wanted && !gone))
@@ -202,14 +209,15 @@ static void inotify_notify(struct inode *inode, uint32_t mask, uint32_t cookie, 
     }
 }
 
-// The object's watch of the inode, or NULL. Under inotify->mutex, which keeps it there, and inode->attribute_lock.
+// The object's watch of the inode, or NULL. Under inotify->mutex, which keeps it there, and
+// inode->attribute_lock.
 static struct watch *watch_find(const struct inotify *inotify, const struct inode *inode)
 {
     struct inode_watches *watches = inode->watches;
     struct watch *watch;
     if (watches == NULL)
         return NULL;
-    list_for_each_entry(watch, &watches->list, inode_node) {
+    list_for_each_entry (watch, &watches->list, inode_node) {
         if (watch->inotify == inotify && !watch->ended)
             return watch;
     }
@@ -235,7 +243,8 @@ static int watch_update(struct inotify *inotify, struct inode *inode, uint32_t m
 
 static bool watch_less(const struct rbtree_node *a, const struct rbtree_node *b)
 {
-    return container_of(a, struct watch, node)->descriptor < container_of(b, struct watch, node)->descriptor;
+    return container_of(a, struct watch, node)->descriptor <
+           container_of(b, struct watch, node)->descriptor;
 }
 
 // Under inotify->mutex. The new watch's descriptor, or -errno.
@@ -307,11 +316,13 @@ int inotify_watch_remove(struct file *file, int descriptor)
 
 // ---- the file ----
 
-// The oldest event if it fits into `room` bytes, taken off. *too_small: there is one that does not fit.
+// The oldest event if it fits into `room` bytes, taken off. *too_small: there is one that does not
+// fit.
 static struct inotify_queued *inotify_take(struct inotify *inotify, size_t room, bool *too_small)
 {
     uint64_t flags = spin_lock_irqsave(&inotify->lock);
-    struct inotify_queued *oldest = list_first_entry_or_null(&inotify->events, struct inotify_queued, node);
+    struct inotify_queued *oldest =
+        list_first_entry_or_null(&inotify->events, struct inotify_queued, node);
     *too_small = oldest != NULL && sizeof(oldest->event) + oldest->event.len > room;
     if (*too_small)
         oldest = NULL;
@@ -371,7 +382,7 @@ static int64_t inotify_ioctl(struct file *file, uint32_t command, uintptr_t argu
     if (command != FIONREAD)
         return -ENOTTY;
     uint64_t flags = spin_lock_irqsave(&inotify->lock);
-    list_for_each_entry(queued, &inotify->events, node)
+    list_for_each_entry (queued, &inotify->events, node)
         len_bytes += (uint32_t)sizeof(queued->event) + queued->event.len;
     spin_unlock_irqrestore(&inotify->lock, flags);
     return user_put_u32(argument, len_bytes);
@@ -407,9 +418,11 @@ struct file *inotify_create(uint32_t open_flags)
     list_init(&inotify->events);
     wait_queue_init(&inotify->wait);
     inotify->refcount = 1;
-    // From now on the file system tells what happens: until the first program asks, it costs nothing.
+    // From now on the file system tells what happens: until the first program asks, it costs
+    // nothing.
     vfs_notify = inotify_notify;
-    struct file *file = file_create_anonymous("inotify", &inotify_ops, inotify, O_RDONLY | open_flags);
+    struct file *file =
+        file_create_anonymous("inotify", &inotify_ops, inotify, O_RDONLY | open_flags);
     if (file == NULL)
         kfree(inotify);
     return file;

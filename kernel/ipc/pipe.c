@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: MIT
 // Pipes (pipe(7)).
 //
-// A pipe is a ring of slots, each a stretch of a page. A write appends to the newest page where its last,
-// partial page fits there whole, else it takes new slots; so a write of at most PIPE_BUF bytes needs
-// at most one slot and is never interleaved with another.
+// A pipe is a ring of slots, each a stretch of a page. A write appends to the newest page where its
+// last, partial page fits there whole, else it takes new slots; so a write of at most PIPE_BUF
+// bytes needs at most one slot and is never interleaved with another.
 //
 // The mutex is held over the copies, which may fault; the mm locks nest inside it. Who has to wait
-// drops it. Waiters are exclusive: a wake-up goes to one reader or writer, and one that leaves something
-// for others (data, room) passes the wake-up on, so none is lost:
+// drops it. Waiters are exclusive: a wake-up goes to one reader or writer, and one that leaves
+// something for others (data, room) passes the wake-up on, so none is lost:
 //   I1  head, tail and the counts change only under the lock;
 //   I2  each change that can end a wait is followed by a wake-up of the queue in question;
-//   I3  who was woken (that is, has waited) and does not use all of what it was woken for wakes the next. Who has
-//       not waited took nobody's wake-up, and must not pretend an event to edge-triggered watchers.
+//   I3  who was woken (that is, has waited) and does not use all of what it was woken for wakes the
+//       next. Who has not waited took nobody's wake-up, and must not pretend an event to
+//       edge-triggered watchers.
 // One drained page is kept for the next write: a ping-pong of small messages allocates nothing.
 #include "kernel/ipc/pipe.h"
 
@@ -67,7 +68,8 @@ static bool pipe_is_full(const struct pipe *pipe)
     return pipe_used(pipe) >= __atomic_load_n(&pipe->slot_count, __ATOMIC_RELAXED);
 }
 
-void pipe_push(struct pipe *pipe, struct page *page, uint32_t offset, uint32_t len_bytes, uint32_t flags)
+void pipe_push(
+    struct pipe *pipe, struct page *page, uint32_t offset, uint32_t len_bytes, uint32_t flags)
 {
     debug_assert(mutex_is_held(&pipe->lock));
     debug_assert(!pipe_is_full(pipe));
@@ -148,7 +150,8 @@ static int64_t pipe_read(struct file *file, struct io_iter *to, uint64_t *offset
             struct pipe_buffer *buffer = pipe_slot(pipe, pipe->tail);
             bool packet = (buffer->flags & PIPE_BUFFER_PACKET) != 0;
             size_t wanted = MIN((size_t)buffer->len_bytes, to->count);
-            size_t copied = iter_copy_to(to, (char *)page_to_virt(buffer->page) + buffer->offset, wanted);
+            size_t copied =
+                iter_copy_to(to, (char *)page_to_virt(buffer->page) + buffer->offset, wanted);
             done += (int64_t)copied;
             pipe_consume(pipe, packet && copied == wanted ? buffer->len_bytes : (uint32_t)copied);
             if (copied < wanted) {
@@ -177,7 +180,8 @@ static int64_t pipe_read(struct file *file, struct io_iter *to, uint64_t *offset
     return done;
 }
 
-// Appends the partial page of a write to the newest buffer if it fits there whole. Bytes, or -EFAULT.
+// Appends the partial page of a write to the newest buffer if it fits there whole. Bytes, or
+// -EFAULT.
 static int64_t pipe_write_merge(struct pipe *pipe, struct io_iter *from)
 {
     size_t partial = from->count % PAGE_SIZE;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 // Waiting for several files at once.
 //
-// The files' poll operations queue one entry on each wait queue that may tell of a change. A wake-up sets
-// `triggered` and wakes the task; the task then asks all files again.
-// No wake-up is lost: the waker stores triggered, then (sched_wake: full fence) reads the task's state; the
-// task publishes its state (full fence), then reads triggered. One of them sees the other.
+// The files' poll operations queue one entry on each wait queue that may tell of a change. A
+// wake-up sets `triggered` and wakes the task; the task then asks all files again.
+// No wake-up is lost: the waker stores triggered, then (sched_wake: full fence) reads the task's
+// state; the task publishes its state (full fence), then reads triggered. One of them sees the
+// other.
 #include "kernel/ipc/poll_waiter.h"
 
 #include "kernel/core/errno.h"

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // signalfd(2): pending signals as records that can be read.
 //
-// Which signals a reader or poller sees depends on who it is (its own and its process's), so they wait on the queue of
-// the running task's signal handlers. A wait entry may stay there longer than the task lives (an epoll that
-// was inherited), so the file keeps a reference to each handlers object that somebody polled it from.
+// Which signals a reader or poller sees depends on who it is (its own and its process's), so they
+// wait on the queue of the running task's signal handlers. A wait entry may stay there longer than
+// the task lives (an epoll that was inherited), so the file keeps a reference to each handlers
+// object that somebody polled it from.
 #include "kernel/ipc/signalfd.h"
 
 #include "kernel/base/string.h"
@@ -32,7 +33,8 @@ bool file_is_signalfd(const struct file *file)
     return file->ops == &signalfd_ops;
 }
 
-// The record for one signal: which members are meant depends on si_code (signalfd(2), sigaction(2)).
+// The record for one signal: which members are meant depends on si_code (signalfd(2),
+// sigaction(2)).
 static void signalfd_fill(struct signalfd_siginfo *record, const siginfo_t *info)
 {
     memset(record, 0, sizeof(*record));
@@ -46,8 +48,9 @@ static void signalfd_fill(struct signalfd_siginfo *record, const siginfo_t *info
         record->ssi_int = info->si_int;
         return;
     }
-    if (info->si_code > 0 && (info->si_signo == SIGSEGV || info->si_signo == SIGBUS || info->si_signo == SIGILL ||
-                                 info->si_signo == SIGFPE || info->si_signo == SIGTRAP)) {
+    if (info->si_code > 0 &&
+        (info->si_signo == SIGSEGV || info->si_signo == SIGBUS || info->si_signo == SIGILL ||
+            info->si_signo == SIGFPE || info->si_signo == SIGTRAP)) {
         record->ssi_addr = (uint64_t)(uintptr_t)info->si_addr;
         return;
     }
@@ -81,7 +84,8 @@ static int64_t signalfd_read(struct file *file, struct io_iter *to, uint64_t *of
                 break;
             if (nonblocking)
                 return -EAGAIN;
-            if (wait_event_interruptible(&handlers->signalfd_wait, (signal = signal_dequeue(mask, &info)) != 0) != 0)
+            if (wait_event_interruptible(
+                    &handlers->signalfd_wait, (signal = signal_dequeue(mask, &info)) != 0) != 0)
                 return -ERESTARTSYS;
         }
         struct signalfd_siginfo record;
@@ -94,12 +98,14 @@ static int64_t signalfd_read(struct file *file, struct io_iter *to, uint64_t *of
 }
 
 // Makes sure that the running task's handlers, and so their wait queue, live as long as the file.
-static bool signalfd_keep_handlers(struct file *file, struct signalfd *signalfd, struct signal_handlers *handlers)
+static bool signalfd_keep_handlers(
+    struct file *file, struct signalfd *signalfd, struct signal_handlers *handlers)
 {
     struct polled_handlers *new = kmalloc(sizeof(*new), 0);
     bool kept = false;
     spin_lock(&file->lock);
-    for (struct polled_handlers *polled = signalfd->polled; polled != NULL && !kept; polled = polled->next)
+    for (struct polled_handlers *polled = signalfd->polled; polled != NULL && !kept;
+        polled = polled->next)
         kept = polled->handlers == handlers;
     if (!kept && new != NULL) {
         signal_handlers_get(handlers);
@@ -122,10 +128,13 @@ static uint32_t signalfd_poll(struct file *file, struct poll_table *table)
             return EPOLLERR; // no memory: the caller must not sleep on a queue that may go away
         poll_wait(table, file, &handlers->signalfd_wait);
     }
-    return (signal_pending_set() & atomic_load_relaxed(&signalfd->mask)) != 0 ? EPOLLIN | EPOLLRDNORM : 0;
+    return (signal_pending_set() & atomic_load_relaxed(&signalfd->mask)) != 0
+               ? EPOLLIN | EPOLLRDNORM
+               : 0;
 }
 
-static void signalfd_show(struct file *file, void (*print)(void *context, const char *format, ...), void *context)
+static void signalfd_show(
+    struct file *file, void (*print)(void *context, const char *format, ...), void *context)
 {
     struct signalfd *signalfd = file->private_data;
     print(context, "sigmask:\t%016llx\n", (unsigned long long)atomic_load_relaxed(&signalfd->mask));
@@ -163,7 +172,8 @@ struct file *signalfd_create(uint64_t mask, uint32_t open_flags)
     if (signalfd == NULL)
         return NULL;
     signalfd->mask = mask & ~(SIGNAL_BIT(SIGKILL) | SIGNAL_BIT(SIGSTOP));
-    struct file *file = file_create_anonymous("signalfd", &signalfd_ops, signalfd, O_RDWR | open_flags);
+    struct file *file =
+        file_create_anonymous("signalfd", &signalfd_ops, signalfd, O_RDWR | open_flags);
     if (file == NULL)
         kfree(signalfd);
     return file;

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
 // splice, tee and vmsplice.
 //
-// Between two pipes whole buffers change hands by reference: no byte is copied. A file is read into fresh pages that
-// then become the pipe's (one copy, from the page cache); the other way, the pipe's pages are the source of the file's
-// own write. vmsplice copies: a page that the program can still write to must not change in the pipe.
+// Between two pipes whole buffers change hands by reference: no byte is copied. A file is read into
+// fresh pages that then become the pipe's (one copy, from the page cache); the other way, the
+// pipe's pages are the source of the file's own write. vmsplice copies: a page that the program can
+// still write to must not change in the pipe.
 //
-// File operations are never called with the pipe's lock held: they may sleep for long. Data on its way to a file stays
-// in the pipe, with its page referenced, until the file took it; the pipe's single consumer at that time is assured by
-// taking the buffer out first and putting the rest back.
+// File operations are never called with the pipe's lock held: they may sleep for long. Data on its
+// way to a file stays in the pipe, with its page referenced, until the file took it; the pipe's
+// single consumer at that time is assured by taking the buffer out first and putting the rest back.
 #include "kernel/ipc/splice.h"
 
 #include "kernel/core/errno.h"
@@ -44,7 +45,8 @@ static int splice_push(struct pipe *pipe, struct page *page, uint32_t len_bytes,
     return error;
 }
 
-// Is there room, waiting for it if asked? Looked at before data is taken from a source that can't be put back.
+// Is there room, waiting for it if asked? Looked at before data is taken from a source that can't
+// be put back.
 static int splice_ensure_room(struct pipe *pipe, bool nonblocking)
 {
     mutex_lock(&pipe->lock);
@@ -76,8 +78,8 @@ static int64_t splice_page_from_file(
     return count;
 }
 
-int64_t splice_from_file(
-    struct file *file, uint64_t *offset, struct pipe *pipe, size_t len_bytes, uint32_t flags, bool nonblocking)
+int64_t splice_from_file(struct file *file, uint64_t *offset, struct pipe *pipe, size_t len_bytes,
+    uint32_t flags, bool nonblocking)
 {
     int64_t done = 0;
     (void)flags;
@@ -85,7 +87,8 @@ int64_t splice_from_file(
         return -EINVAL;
     while ((size_t)done < len_bytes) {
         // What has been moved is reported rather than waiting for more room.
-        int64_t count = splice_page_from_file(file, offset, pipe, len_bytes - (size_t)done, nonblocking || done != 0);
+        int64_t count = splice_page_from_file(
+            file, offset, pipe, len_bytes - (size_t)done, nonblocking || done != 0);
         if (count <= 0)
             return done != 0 ? done : count;
         done += count;
@@ -95,8 +98,10 @@ int64_t splice_from_file(
     return done;
 }
 
-// Takes a reference to up to len_bytes of the oldest buffer, out of the pipe. 0 bytes: no data and no writer.
-static int splice_take(struct pipe *pipe, size_t len_bytes, bool nonblocking, struct pipe_buffer *taken)
+// Takes a reference to up to len_bytes of the oldest buffer, out of the pipe. 0 bytes: no data and
+// no writer.
+static int splice_take(
+    struct pipe *pipe, size_t len_bytes, bool nonblocking, struct pipe_buffer *taken)
 {
     int error = 0;
     mutex_lock(&pipe->lock);
@@ -115,14 +120,15 @@ static int splice_take(struct pipe *pipe, size_t len_bytes, bool nonblocking, st
     return error;
 }
 
-// Gives back, at the front, what a file did not take. There is always room at the front: a slot more is made by
-// going back over the one that was consumed, unless a writer filled it meanwhile; then the data goes into the newest free
-// room by waiting, as a late write would.
+// Gives back, at the front, what a file did not take. There is always room at the front: a slot
+// more is made by going back over the one that was consumed, unless a writer filled it meanwhile;
+// then the data goes into the newest free room by waiting, as a late write would.
 static void splice_give_back(struct pipe *pipe, struct pipe_buffer rest)
 {
     mutex_lock(&pipe->lock);
     struct pipe_buffer *front = pipe_slot(pipe, pipe->tail);
-    if (pipe_used(pipe) != 0 && front->page == rest.page && front->offset == rest.offset + rest.len_bytes) {
+    if (pipe_used(pipe) != 0 && front->page == rest.page &&
+        front->offset == rest.offset + rest.len_bytes) {
         front->offset = rest.offset;
         front->len_bytes += rest.len_bytes;
         page_put(rest.page);
@@ -136,7 +142,8 @@ static void splice_give_back(struct pipe *pipe, struct pipe_buffer rest)
     pipe_wake_readers(pipe);
 }
 
-int64_t splice_to_file(struct pipe *pipe, struct file *file, uint64_t *offset, size_t len_bytes, bool nonblocking)
+int64_t splice_to_file(
+    struct pipe *pipe, struct file *file, uint64_t *offset, size_t len_bytes, bool nonblocking)
 {
     int64_t done = 0;
     if (file->ops->write == NULL)
@@ -200,7 +207,8 @@ static int64_t splice_transfer(struct pipe *from, struct pipe *to, size_t len_by
     return done;
 }
 
-int64_t splice_pipe_to_pipe(struct pipe *from, struct pipe *to, size_t len_bytes, bool consume, bool nonblocking)
+int64_t splice_pipe_to_pipe(
+    struct pipe *from, struct pipe *to, size_t len_bytes, bool consume, bool nonblocking)
 {
     if (from == to)
         return -EINVAL;

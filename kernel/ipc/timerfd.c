@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 // timerfd(2): expirations of a timer as a readable counter.
 //
-// An interval timer is re-armed by its own function, from the deadline and not from "now", so it does not
-// drift; a reader that comes late gets the number of intervals that have passed, computed, not counted one by one.
-// A timer on the wall clock keeps the offset of that clock at which it was set. When the clock is set (time_on_change), absolute
-// timers move with it, and those with TFD_TIMER_CANCEL_ON_SET wake their readers, who see that the offset is another one.
+// An interval timer is re-armed by its own function, from the deadline and not from "now", so it
+// does not drift; a reader that comes late gets the number of intervals that have passed, computed,
+// not counted one by one. A timer on the wall clock keeps the offset of that clock at which it was
+// set. When the clock is set (time_on_change), absolute timers move with it, and those with
+// TFD_TIMER_CANCEL_ON_SET wake their readers, who see that the offset is another one.
 #include "kernel/ipc/timerfd.h"
 
 #include "kernel/core/errno.h"
@@ -18,12 +19,12 @@
 #include <linux/timerfd.h>
 
 struct timerfd {
-    struct spinlock lock;      // everything below; interrupts off
+    struct spinlock lock; // everything below; interrupts off
     int clock;
-    uint64_t deadline_ns;      // monotonic, of the next expiration; 0: disarmed
+    uint64_t deadline_ns; // monotonic, of the next expiration; 0: disarmed
     uint64_t interval_ns;
-    uint64_t expirations;      // since the last read, up to deadline_ns
-    int64_t realtime_offset;   // realtime - monotonic when it was set: has the clock been set since?
+    uint64_t expirations;    // since the last read, up to deadline_ns
+    int64_t realtime_offset; // realtime - monotonic when it was set: has the clock been set since?
     bool cancel_on_set;
     bool absolute;
     struct timer timer;
@@ -31,7 +32,8 @@ struct timerfd {
     struct list_node realtime_node; // on a wall clock: in realtime_timers, under realtime_lock
 };
 
-static struct mutex realtime_lock = MUTEX_INIT(realtime_lock, "timerfd: wall-clock timers"); // before a timer's lock
+static struct mutex realtime_lock =
+    MUTEX_INIT(realtime_lock, "timerfd: wall-clock timers"); // before a timer's lock
 static struct list_node realtime_timers = LIST_INIT(realtime_timers);
 static bool realtime_registered; // with time_on_change; under realtime_lock
 
@@ -66,7 +68,8 @@ static void timerfd_expire(struct timer *timer)
     wait_wake(&timerfd->wait, UINT32_MAX, EPOLLIN | EPOLLRDNORM);
 }
 
-// Was the wall clock set since a TFD_TIMER_CANCEL_ON_SET timer was armed? Reports it once. Under the lock.
+// Was the wall clock set since a TFD_TIMER_CANCEL_ON_SET timer was armed? Reports it once. Under
+// the lock.
 static bool timerfd_take_cancel(struct timerfd *timerfd)
 {
     int64_t offset = time_realtime_offset_ns();
@@ -109,7 +112,8 @@ static int64_t timerfd_read(struct file *file, struct io_iter *to, uint64_t *off
     if (taken < 0)
         return taken;
     uint64_t count = (uint64_t)taken;
-    return iter_copy_to(to, &count, sizeof(count)) == sizeof(count) ? (int64_t)sizeof(count) : -EFAULT;
+    return iter_copy_to(to, &count, sizeof(count)) == sizeof(count) ? (int64_t)sizeof(count)
+                                                                    : -EFAULT;
 }
 
 static uint32_t timerfd_poll(struct file *file, struct poll_table *table)
@@ -130,7 +134,7 @@ static void timerfd_clock_changed(void)
     int64_t offset = time_realtime_offset_ns();
     struct timerfd *timerfd;
     mutex_lock(&realtime_lock);
-    list_for_each_entry(timerfd, &realtime_timers, realtime_node) {
+    list_for_each_entry (timerfd, &realtime_timers, realtime_node) {
         uint64_t flags = spin_lock_irqsave(&timerfd->lock);
         bool cancelled = timerfd->cancel_on_set;
         if (timerfd->absolute && !cancelled && timerfd->deadline_ns != 0) {
@@ -178,7 +182,8 @@ struct file *timerfd_create(int clock, uint32_t open_flags)
     timerfd->clock = clock;
     timer_init(&timerfd->timer, timerfd_expire);
     wait_queue_init(&timerfd->wait);
-    struct file *file = file_create_anonymous("timerfd", &timerfd_ops, timerfd, O_RDWR | open_flags);
+    struct file *file =
+        file_create_anonymous("timerfd", &timerfd_ops, timerfd, O_RDWR | open_flags);
     if (file == NULL) {
         kfree(timerfd);
         return NULL;
@@ -194,7 +199,8 @@ struct file *timerfd_create(int clock, uint32_t open_flags)
     return file;
 }
 
-static void timerfd_read_setting(struct timerfd *timerfd, uint64_t now_ns, struct timerfd_setting *setting)
+static void timerfd_read_setting(
+    struct timerfd *timerfd, uint64_t now_ns, struct timerfd_setting *setting)
 {
     timerfd_advance(timerfd, now_ns);
     setting->value_ns = timerfd->deadline_ns == 0 ? 0 : timerfd->deadline_ns - now_ns;
@@ -210,20 +216,25 @@ void timerfd_get(struct file *file, struct timerfd_setting *setting)
 }
 
 // The monotonic deadline of a first expiration; never 0, which means disarmed.
-static uint64_t timerfd_first_deadline(const struct timerfd *timerfd, uint64_t now_ns, uint64_t value_ns)
+static uint64_t timerfd_first_deadline(
+    const struct timerfd *timerfd, uint64_t now_ns, uint64_t value_ns)
 {
     uint64_t deadline_ns = value_ns;
     if (!timerfd->absolute)
         deadline_ns = value_ns > INT64_MAX - now_ns ? INT64_MAX : now_ns + value_ns;
     else if (timerfd_is_realtime(timerfd))
-        deadline_ns = (int64_t)value_ns > timerfd->realtime_offset ? value_ns - (uint64_t)timerfd->realtime_offset : 1;
+        deadline_ns = (int64_t)value_ns > timerfd->realtime_offset
+                          ? value_ns - (uint64_t)timerfd->realtime_offset
+                          : 1;
     return MAX(deadline_ns, UINT64_C(1));
 }
 
-void timerfd_set(struct file *file, int flags, const struct timerfd_setting *setting, struct timerfd_setting *old)
+void timerfd_set(struct file *file, int flags, const struct timerfd_setting *setting,
+    struct timerfd_setting *old)
 {
     struct timerfd *timerfd = file->private_data;
-    // Not under the lock, which the function takes. Two concurrent settings: the last one to arm wins.
+    // Not under the lock, which the function takes. Two concurrent settings: the last one to arm
+    // wins.
     (void)timer_cancel_sync(&timerfd->timer);
     uint64_t irq = spin_lock_irqsave(&timerfd->lock);
     uint64_t now_ns = time_monotonic_ns();
@@ -232,7 +243,8 @@ void timerfd_set(struct file *file, int flags, const struct timerfd_setting *set
     timerfd->interval_ns = setting->interval_ns;
     timerfd->absolute = (flags & TFD_TIMER_ABSTIME) != 0;
     timerfd->realtime_offset = time_realtime_offset_ns();
-    timerfd->cancel_on_set = timerfd->absolute && timerfd_is_realtime(timerfd) && (flags & TFD_TIMER_CANCEL_ON_SET) != 0;
+    timerfd->cancel_on_set =
+        timerfd->absolute && timerfd_is_realtime(timerfd) && (flags & TFD_TIMER_CANCEL_ON_SET) != 0;
     timerfd->deadline_ns = 0;
     if (setting->value_ns != 0) {
         timerfd->deadline_ns = timerfd_first_deadline(timerfd, now_ns, setting->value_ns);

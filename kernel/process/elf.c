@@ -259,8 +259,8 @@ int elf_map(struct exec_program *program, uint64_t stack_limit_bytes, size_t sta
     return error == -EEXIST ? -ENOMEM : error;
 }
 
-// The last page of a segment's file content is zero behind it to its end: the dynamic linker's first allocations come from there
-// and count on it.
+// The last page of a segment's file content is zero behind it to its end: the dynamic linker's
+// first allocations come from there and count on it.
 static int clear_tails_of(const struct elf_image *image, uintptr_t bias)
 {
     for (uint32_t i = 0; i < image->segment_count; i++) {

@@ -325,7 +325,8 @@ static int replace(struct exec_program *program, struct exec_arguments *argument
     return error;
 }
 
-// What a program that was named relative to a descriptor is called: /dev/fd/N or /dev/fd/N/path. NULL: no memory.
+// What a program that was named relative to a descriptor is called: /dev/fd/N or /dev/fd/N/path.
+// NULL: no memory.
 static char *path_of_descriptor(int dirfd, const char *path)
 {
     size_t size = strlen(path) + 32;

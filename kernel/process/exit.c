@@ -262,8 +262,8 @@ static void begin_exit(struct task *task, uint32_t status)
         process_notify_stop(process, CLD_STOPPED);
 }
 
-// The task holds nothing any more: who waits for the process finds its files closed and its memory free. True when it is
-// the last of its process.
+// The task holds nothing any more: who waits for the process finds its files closed and its memory
+// free. True when it is the last of its process.
 static bool leave_process(struct task *task)
 {
     struct process *process = task->process;

@@ -120,8 +120,8 @@ void posix_timer_dequeued(struct posix_timer *posix, siginfo_t *info)
     info->si_overrun = posix->overrun_last;
 }
 
-// The clock was set: timers for a certain time of it wait for another moment now. All processes are looked at, which
-// is what makes setting the clock the slow side.
+// The clock was set: timers for a certain time of it wait for another moment now. All processes are
+// looked at, which is what makes setting the clock the slow side.
 void posix_timers_realtime_changed(void)
 {
     uint64_t flags = spin_lock_irqsave(&task_list_lock);
@@ -167,7 +167,8 @@ static bool clock_has_timers(int32_t clock)
     }
 }
 
-// CPU-time clocks by number (clock.c), as C libraries ask for them: the own process's and those of its tasks. *tid: which task,
+// CPU-time clocks by number (clock.c), as C libraries ask for them: the own process's and those of
+// its tasks. *tid: which task,
 // 0: the running one. What can't be timed stays as it is.
 static int32_t own_cpu_clock(int32_t clock, int32_t *tid)
 {
@@ -194,7 +195,8 @@ static struct task *own_task_get(int32_t tid)
     return task;
 }
 
-// The task that a timer is bound to, with a reference: whom it signals, or whose time it counts. 0 or -EINVAL.
+// The task that a timer is bound to, with a reference: whom it signals, or whose time it counts. 0
+// or -EINVAL.
 static int find_task(
     const struct posix_timer_request *request, int32_t counted_tid, struct task **result)
 {

@@ -139,7 +139,8 @@ int signal_send_locked(
 // Locks the handlers that the process uses (exec may replace them at any time); undone by
 // spin_unlock_irqrestore().
 struct signal_handlers *process_signals_lock(struct process *process, uint64_t *flags);
-// raise(3): a signal of the running task to itself that a handler waits for. False: it is another case, nothing was done.
+// raise(3): a signal of the running task to itself that a handler waits for. False: it is another
+// case, nothing was done.
 bool signal_raise_handled(int signal, const siginfo_t *info);
 // Is this pid 1, which dies of no signal that it does not handle?
 bool process_is_protected(const struct process *process);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// `#!` lines: what Linux takes for interpreter and argument, at all the edges of its 256-byte window.
+// `#!` lines: what Linux takes for interpreter and argument, at all the edges of its 256-byte
+// window.
 #include "kernel/process/script.h"
 #include "kernel/base/string.h"
 #include <linux/errno.h>

@@ -23,7 +23,8 @@ struct signal_info {
     siginfo_t info;
 };
 
-// An entry with its owner: `owned` ones are part of a POSIX timer or of a task and not freed when they are taken.
+// An entry with its owner: `owned` ones are part of a POSIX timer or of a task and not freed when
+// they are taken.
 struct user_account;
 struct posix_timer;
 struct queued_signal {

@@ -55,8 +55,8 @@ static int64_t do_access(int dirfd, uintptr_t user, uint32_t mode, uint32_t flag
     if (mode & ~(uint32_t)(R_OK | W_OK | X_OK) ||
         flags & ~(uint32_t)(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
         return -EINVAL;
-    uint32_t walk_flags = (flags & AT_SYMLINK_NOFOLLOW ? 0 : WALK_FOLLOW) |
-                          (flags & AT_EMPTY_PATH ? WALK_EMPTY : 0);
+    uint32_t walk_flags =
+        (flags & AT_SYMLINK_NOFOLLOW ? 0 : WALK_FOLLOW) | (flags & AT_EMPTY_PATH ? WALK_EMPTY : 0);
     int error = user_path_walk(dirfd, user, walk_flags, &path);
     if (error != 0)
         return error;
@@ -95,7 +95,8 @@ static int64_t change_path(const struct path *path, struct inode_change *change)
     return error;
 }
 
-static int64_t change_user_path(int dirfd, uintptr_t user, uint32_t walk_flags, struct inode_change *change)
+static int64_t change_user_path(
+    int dirfd, uintptr_t user, uint32_t walk_flags, struct inode_change *change)
 {
     struct path path;
     int64_t error = user_path_walk(dirfd, user, walk_flags, &path);
@@ -142,7 +143,8 @@ SYSCALL2(fchmod, int, fd, uint32_t, mode)
 static struct inode_change change_owner(uint32_t uid, uint32_t gid)
 {
     struct inode_change change = {.uid = uid, .gid = gid};
-    change.valid = (uid != UINT32_MAX ? INODE_CHANGE_UID : 0) | (gid != UINT32_MAX ? INODE_CHANGE_GID : 0);
+    change.valid =
+        (uid != UINT32_MAX ? INODE_CHANGE_UID : 0) | (gid != UINT32_MAX ? INODE_CHANGE_GID : 0);
     return change;
 }
 
@@ -169,8 +171,8 @@ SYSCALL5(fchownat, int, dirfd, uintptr_t, path, uint32_t, uid, uint32_t, gid, in
     struct inode_change change = change_owner(uid, gid);
     if (flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
         return -EINVAL;
-    uint32_t walk_flags = (flags & AT_SYMLINK_NOFOLLOW ? 0 : WALK_FOLLOW) |
-                          (flags & AT_EMPTY_PATH ? WALK_EMPTY : 0);
+    uint32_t walk_flags =
+        (flags & AT_SYMLINK_NOFOLLOW ? 0 : WALK_FOLLOW) | (flags & AT_EMPTY_PATH ? WALK_EMPTY : 0);
     return change_user_path(dirfd, path, walk_flags, &change);
 }
 
@@ -179,7 +181,8 @@ SYSCALL5(fchownat, int, dirfd, uintptr_t, path, uint32_t, uid, uint32_t, gid, in
 #define UTIME_NOW  0x3fffffff
 #define UTIME_OMIT 0x3ffffffe
 
-// What utimensat was asked for. Each time is ns since 1970, or its tv_nsec is one of the special values.
+// What utimensat was asked for. Each time is ns since 1970, or its tv_nsec is one of the special
+// values.
 struct times_request {
     struct __kernel_timespec times[2]; // access, modification
 };
@@ -203,10 +206,12 @@ static int64_t times_value(const struct __kernel_timespec *time, int64_t now)
 }
 
 // Setting both times to now needs no more than the right to write; all else is the owner's.
-static int64_t times_change(struct inode *inode, const struct times_request *request, struct inode_change *change)
+static int64_t times_change(
+    struct inode *inode, const struct times_request *request, struct inode_change *change)
 {
     int64_t now = time_realtime_ns();
-    bool both_now = request->times[0].tv_nsec == UTIME_NOW && request->times[1].tv_nsec == UTIME_NOW;
+    bool both_now =
+        request->times[0].tv_nsec == UTIME_NOW && request->times[1].tv_nsec == UTIME_NOW;
     *change = (struct inode_change){};
     if (request->times[0].tv_nsec != UTIME_OMIT) {
         change->valid |= INODE_CHANGE_ATIME;
@@ -250,8 +255,8 @@ static int64_t do_utimes(int dirfd, uintptr_t user, const struct times_request *
         file_fd_put(file, borrowed);
         return result;
     }
-    uint32_t walk_flags = (flags & AT_SYMLINK_NOFOLLOW ? 0 : WALK_FOLLOW) |
-                          (flags & AT_EMPTY_PATH ? WALK_EMPTY : 0);
+    uint32_t walk_flags =
+        (flags & AT_SYMLINK_NOFOLLOW ? 0 : WALK_FOLLOW) | (flags & AT_EMPTY_PATH ? WALK_EMPTY : 0);
     int64_t error = user_path_walk(dirfd, user, walk_flags, &path);
     if (error == 0) {
         error = times_path(&path, request);
@@ -260,7 +265,8 @@ static int64_t do_utimes(int dirfd, uintptr_t user, const struct times_request *
     return error;
 }
 
-static const struct times_request times_now = {.times = {{.tv_nsec = UTIME_NOW}, {.tv_nsec = UTIME_NOW}}};
+static const struct times_request times_now = {
+    .times = {{.tv_nsec = UTIME_NOW}, {.tv_nsec = UTIME_NOW}}};
 
 SYSCALL4(utimensat, int, dirfd, uintptr_t, path, uintptr_t, user_times, int, flags)
 {

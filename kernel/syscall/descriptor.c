@@ -108,7 +108,8 @@ static int64_t ioctl_common(struct file *file, int fd, uint32_t command, uintptr
     case FIGETBSZ:
         return file->path.dentry != NULL ? user_put_u32(argument, PAGE_SIZE) : -EINVAL;
     case FIOQSIZE:
-        return file->path.dentry != NULL ? user_put_u64(argument, inode_size(file->inode)) : -ENOTTY;
+        return file->path.dentry != NULL ? user_put_u64(argument, inode_size(file->inode))
+                                         : -ENOTTY;
     case FIONREAD:
         return regular ? ioctl_bytes_left(file, argument) : 1;
     default:

@@ -46,7 +46,8 @@ static bool getdents_emit(struct directory_emitter *emitter, const char *name, s
         struct dirent_old old;
         char bytes[288];
     } record __attribute__((uninitialized));
-    size_t header = call->old_form ? offsetof(struct dirent_old, name) : offsetof(struct dirent64, name);
+    size_t header =
+        call->old_form ? offsetof(struct dirent_old, name) : offsetof(struct dirent64, name);
     size_t size = ALIGN_UP(header + len + (call->old_form ? 2 : 1), (size_t)8);
     if (size > call->left) {
         call->error = -EINVAL;
@@ -89,7 +90,8 @@ static int64_t do_getdents(int fd, uintptr_t buffer, uint32_t size, bool old_for
         bool locked = file_position_lock(file);
         rwlock_read_lock(&file->inode->lock);
         call.emitter.position = file->offset;
-        result = file->inode->flags & INODE_DEAD ? -ENOENT : file->ops->iterate(file, &call.emitter);
+        result =
+            file->inode->flags & INODE_DEAD ? -ENOENT : file->ops->iterate(file, &call.emitter);
         file->offset = call.emitter.position;
         rwlock_read_unlock(&file->inode->lock);
         file_position_unlock(file, locked);

@@ -59,8 +59,8 @@ static int64_t epoll_wait_fd(int epoll_fd, uintptr_t events, int maximum, uint64
 }
 
 // With the signal mask of the p-calls.
-[[gnu::noinline]] static int64_t epoll_wait_masked(int epoll_fd, uintptr_t events, int maximum, uint64_t deadline_ns, uintptr_t mask,
-    size_t mask_size)
+[[gnu::noinline]] static int64_t epoll_wait_masked(int epoll_fd, uintptr_t events, int maximum,
+    uint64_t deadline_ns, uintptr_t mask, size_t mask_size)
 {
     uint64_t new_mask;
     int error = signal_mask_from_user(&new_mask, mask, mask_size);
@@ -84,7 +84,8 @@ SYSCALL4(epoll_wait, int, epoll_fd, uintptr_t, events, int, maximum, int, timeou
     return epoll_wait_fd(epoll_fd, events, maximum, epoll_deadline(timeout_ms));
 }
 
-SYSCALL6(epoll_pwait, int, epoll_fd, uintptr_t, events, int, maximum, int, timeout_ms, uintptr_t, mask, size_t, mask_size)
+SYSCALL6(epoll_pwait, int, epoll_fd, uintptr_t, events, int, maximum, int, timeout_ms, uintptr_t,
+    mask, size_t, mask_size)
 {
     uint64_t deadline_ns = epoll_deadline(timeout_ms);
     if (mask == 0)
@@ -92,7 +93,8 @@ SYSCALL6(epoll_pwait, int, epoll_fd, uintptr_t, events, int, maximum, int, timeo
     return epoll_wait_masked(epoll_fd, events, maximum, deadline_ns, mask, mask_size);
 }
 
-SYSCALL6(epoll_pwait2, int, epoll_fd, uintptr_t, events, int, maximum, uintptr_t, timeout, uintptr_t, mask, size_t, mask_size)
+SYSCALL6(epoll_pwait2, int, epoll_fd, uintptr_t, events, int, maximum, uintptr_t, timeout,
+    uintptr_t, mask, size_t, mask_size)
 {
     uint64_t deadline_ns = UINT64_MAX;
     if (timeout != 0) {

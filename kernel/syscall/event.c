@@ -58,7 +58,8 @@ static int64_t eventfd_fd(uint32_t count, int flags)
 {
     if ((flags & ~(EFD_SEMAPHORE | EFD_CLOEXEC | EFD_NONBLOCK)) != 0)
         return -EINVAL;
-    struct file *file = eventfd_create(count, (flags & EFD_SEMAPHORE) != 0, (uint32_t)flags & EFD_NONBLOCK);
+    struct file *file =
+        eventfd_create(count, (flags & EFD_SEMAPHORE) != 0, (uint32_t)flags & EFD_NONBLOCK);
     return file == NULL ? -ENOMEM : file_fd_add(file, (flags & EFD_CLOEXEC) != 0);
 }
 
@@ -89,9 +90,11 @@ SYSCALL2(timerfd_create, int, clock, int, flags)
 
 static int timerfd_setting_to_user(uintptr_t user, const struct timerfd_setting *setting)
 {
-    int error = timespec_to_user(user + offsetof(struct __kernel_itimerspec, it_interval), setting->interval_ns);
+    int error = timespec_to_user(
+        user + offsetof(struct __kernel_itimerspec, it_interval), setting->interval_ns);
     if (error == 0)
-        error = timespec_to_user(user + offsetof(struct __kernel_itimerspec, it_value), setting->value_ns);
+        error = timespec_to_user(
+            user + offsetof(struct __kernel_itimerspec, it_value), setting->value_ns);
     return error;
 }
 

@@ -47,7 +47,8 @@ static int64_t fcntl_set_flags(struct file *file, uint32_t flags)
 // ---- record locks ----
 
 // The range of a struct flock: 0, -EINVAL, -EOVERFLOW.
-static int flock_range(const struct file *file, const struct flock *flock, uint64_t *start, uint64_t *end)
+static int flock_range(
+    const struct file *file, const struct flock *flock, uint64_t *start, uint64_t *end)
 {
     int64_t base = 0;
     int64_t from, last;
@@ -133,7 +134,8 @@ static int64_t fcntl_set_lock(struct file *file, uintptr_t user, bool ofd, bool 
     default:
         return -EINVAL;
     }
-    return file_lock_record(file, ofd ? FILE_LOCK_OFD : FILE_LOCK_POSIX, flock.l_type, start, end, wait);
+    return file_lock_record(
+        file, ofd ? FILE_LOCK_OFD : FILE_LOCK_POSIX, flock.l_type, start, end, wait);
 }
 
 // ---- signals of asynchronous I/O ----
@@ -151,7 +153,8 @@ static int64_t fcntl_set_owner_extended(struct file *file, uintptr_t user)
 static int64_t fcntl_get_owner_extended(const struct file *file, uintptr_t user)
 {
     int32_t pid = file->owner_pid;
-    struct f_owner_ex owner = {.type = pid < 0 ? F_OWNER_PGRP : F_OWNER_PID, .pid = pid < 0 ? -pid : pid};
+    struct f_owner_ex owner = {
+        .type = pid < 0 ? F_OWNER_PGRP : F_OWNER_PID, .pid = pid < 0 ? -pid : pid};
     return copy_to_user(user, &owner, sizeof(owner));
 }
 

@@ -8,7 +8,8 @@
 #include "kernel/syscall/syscall.h"
 #include "kernel/syscall/user_path.h"
 
-#define INOTIFY_ADD_FLAGS (IN_ONLYDIR | IN_DONT_FOLLOW | IN_EXCL_UNLINK | IN_MASK_CREATE | IN_MASK_ADD | IN_ONESHOT)
+#define INOTIFY_ADD_FLAGS                                                                          \
+    (IN_ONLYDIR | IN_DONT_FOLLOW | IN_EXCL_UNLINK | IN_MASK_CREATE | IN_MASK_ADD | IN_ONESHOT)
 
 static int64_t inotify_fd(int flags)
 {
@@ -31,7 +32,8 @@ SYSCALL1(inotify_init1, int, flags)
 static int64_t watch_path(struct file *file, uintptr_t user_path, uint32_t mask)
 {
     struct path path;
-    uint32_t walk_flags = (mask & IN_DONT_FOLLOW ? 0 : WALK_FOLLOW) | (mask & IN_ONLYDIR ? WALK_DIRECTORY : 0);
+    uint32_t walk_flags =
+        (mask & IN_DONT_FOLLOW ? 0 : WALK_FOLLOW) | (mask & IN_ONLYDIR ? WALK_DIRECTORY : 0);
     int result = user_path_walk(AT_FDCWD, user_path, walk_flags, &path);
     if (result != 0)
         return result;

@@ -53,7 +53,8 @@ static void ioprio_visit(struct ioprio_call *call, struct task *task)
             task->io_priority = (uint16_t)call->priority;
         else
             call->error = -EPERM;
-    } else if (call->priority == 0 || (task->io_priority != 0 && task->io_priority < call->priority)) {
+    } else if (call->priority == 0 ||
+               (task->io_priority != 0 && task->io_priority < call->priority)) {
         call->priority = task->io_priority; // a smaller number is a higher priority
     }
 }
@@ -82,7 +83,8 @@ static int64_t ioprio_for_each(struct ioprio_call *call, int which, int32_t who)
     if (which != IOPRIO_WHO_PGRP && which != IOPRIO_WHO_USER)
         return -EINVAL;
     if (who == 0)
-        who = which == IOPRIO_WHO_PGRP ? process_current()->group : (int32_t)credentials_current()->uid;
+        who = which == IOPRIO_WHO_PGRP ? process_current()->group
+                                       : (int32_t)credentials_current()->uid;
     struct process *process;
     for (int32_t pid = 0; (process = process_next_get(pid)) != NULL; process_put(process)) {
         pid = process->pid;

@@ -58,7 +58,8 @@ static int mount_copy_text(char *to, uintptr_t user, size_t size)
     return len < 0 ? (int)len : 0;
 }
 
-static int mount_call_copy(struct mount_call *call, uintptr_t source, uintptr_t type, uintptr_t data)
+static int mount_call_copy(
+    struct mount_call *call, uintptr_t source, uintptr_t type, uintptr_t data)
 {
     int error = mount_copy_text(call->source, source, sizeof(call->source));
     if (error == 0)
@@ -86,7 +87,9 @@ static int64_t mount_do(const struct mount_call *call, const struct path *at, ui
         return error;
     }
     if (flags & PROPAGATION) // one namespace: every mount is private, which is what most ask for
-        return flags & MS_PRIVATE || flags & MS_SLAVE || flags & MS_UNBINDABLE || flags & MS_SHARED ? 0 : -EINVAL;
+        return flags & MS_PRIVATE || flags & MS_SLAVE || flags & MS_UNBINDABLE || flags & MS_SHARED
+                   ? 0
+                   : -EINVAL;
     if (call->type[0] == 0)
         return -EINVAL;
     const struct filesystem_type *type = filesystem_find(call->type);
@@ -96,7 +99,8 @@ static int64_t mount_do(const struct mount_call *call, const struct path *at, ui
         flags & MS_RDONLY, call->options);
 }
 
-SYSCALL5(mount, uintptr_t, source, uintptr_t, target, uintptr_t, type, uint64_t, flags, uintptr_t, data)
+SYSCALL5(
+    mount, uintptr_t, source, uintptr_t, target, uintptr_t, type, uint64_t, flags, uintptr_t, data)
 {
     struct path at;
     if ((flags & MS_MGC_MSK) == MS_MGC_VAL)
@@ -122,7 +126,8 @@ SYSCALL2(umount2, uintptr_t, user, uint32_t, flags)
     if (flags & ~(uint32_t)(UMOUNT_FORCE | UMOUNT_DETACH | UMOUNT_EXPIRE | UMOUNT_NOFOLLOW) ||
         (flags & UMOUNT_EXPIRE && flags & (UMOUNT_FORCE | UMOUNT_DETACH)))
         return -EINVAL;
-    int64_t result = user_path_walk(AT_FDCWD, user, flags & UMOUNT_NOFOLLOW ? 0 : WALK_FOLLOW, &path);
+    int64_t result =
+        user_path_walk(AT_FDCWD, user, flags & UMOUNT_NOFOLLOW ? 0 : WALK_FOLLOW, &path);
     if (result != 0)
         return result;
     struct mount *mount = path.mount;

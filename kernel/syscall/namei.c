@@ -94,7 +94,8 @@ SYSCALL3(unlinkat, int, dirfd, uintptr_t, path, int, flags)
     return do_remove(dirfd, path, flags & AT_REMOVEDIR ? namei_rmdir : namei_unlink);
 }
 
-static int64_t do_link(int old_dirfd, uintptr_t old_user, int new_dirfd, uintptr_t new_user, int flags)
+static int64_t do_link(
+    int old_dirfd, uintptr_t old_user, int new_dirfd, uintptr_t new_user, int flags)
 {
     struct path old;
     USER_PATH(path);
@@ -102,8 +103,8 @@ static int64_t do_link(int old_dirfd, uintptr_t old_user, int new_dirfd, uintptr
         return -EINVAL;
     if (flags & AT_EMPTY_PATH && !capable(CAP_DAC_READ_SEARCH))
         return -ENOENT;
-    uint32_t walk_flags = (flags & AT_SYMLINK_FOLLOW ? WALK_FOLLOW : 0) |
-                          (flags & AT_EMPTY_PATH ? WALK_EMPTY : 0);
+    uint32_t walk_flags =
+        (flags & AT_SYMLINK_FOLLOW ? WALK_FOLLOW : 0) | (flags & AT_EMPTY_PATH ? WALK_EMPTY : 0);
     int error = user_path_walk(old_dirfd, old_user, walk_flags, &old);
     if (error != 0)
         return error;
@@ -122,7 +123,8 @@ SYSCALL2(link, uintptr_t, old_path, uintptr_t, new_path)
     return do_link(AT_FDCWD, old_path, AT_FDCWD, new_path, 0);
 }
 
-SYSCALL5(linkat, int, old_dirfd, uintptr_t, old_path, int, new_dirfd, uintptr_t, new_path, int, flags)
+SYSCALL5(
+    linkat, int, old_dirfd, uintptr_t, old_path, int, new_dirfd, uintptr_t, new_path, int, flags)
 {
     return do_link(old_dirfd, old_path, new_dirfd, new_path, flags);
 }
@@ -157,7 +159,8 @@ SYSCALL3(symlinkat, uintptr_t, target, int, dirfd, uintptr_t, path)
     return do_symlink(target, dirfd, path);
 }
 
-static int64_t do_rename(int old_dirfd, uintptr_t old_user, int new_dirfd, uintptr_t new_user, uint32_t flags)
+static int64_t do_rename(
+    int old_dirfd, uintptr_t old_user, int new_dirfd, uintptr_t new_user, uint32_t flags)
 {
     USER_PATH(old);
     USER_PATH(new);
@@ -187,7 +190,8 @@ SYSCALL4(renameat, int, old_dirfd, uintptr_t, old_path, int, new_dirfd, uintptr_
     return do_rename(old_dirfd, old_path, new_dirfd, new_path, 0);
 }
 
-SYSCALL5(renameat2, int, old_dirfd, uintptr_t, old_path, int, new_dirfd, uintptr_t, new_path, uint32_t, flags)
+SYSCALL5(renameat2, int, old_dirfd, uintptr_t, old_path, int, new_dirfd, uintptr_t, new_path,
+    uint32_t, flags)
 {
     return do_rename(old_dirfd, old_path, new_dirfd, new_path, flags);
 }

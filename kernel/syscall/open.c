@@ -9,9 +9,9 @@
 #include <linux/openat2.h>
 
 #define OPEN_FLAGS                                                                                 \
-    ((uint32_t)(O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_SYNC | \
-                O_DSYNC | FASYNC | O_DIRECT | O_LARGEFILE | O_DIRECTORY | O_NOFOLLOW | O_NOATIME |  \
-                O_CLOEXEC | O_PATH | __O_TMPFILE))
+    ((uint32_t)(O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK |        \
+                O_SYNC | O_DSYNC | FASYNC | O_DIRECT | O_LARGEFILE | O_DIRECTORY | O_NOFOLLOW |    \
+                O_NOATIME | O_CLOEXEC | O_PATH | __O_TMPFILE))
 
 static int64_t open_at(int dirfd, uintptr_t user, const struct open_how_checked *how)
 {
@@ -38,7 +38,8 @@ static int64_t open_at(int dirfd, uintptr_t user, const struct open_how_checked 
 static int64_t open_flags(int dirfd, uintptr_t user, uint32_t flags, uint32_t mode)
 {
     // Unknown flags are ignored, as they always were; O_LARGEFILE goes without saying.
-    struct open_how_checked how = {.flags = (flags & OPEN_FLAGS) | O_LARGEFILE, .mode = mode & 07777};
+    struct open_how_checked how = {
+        .flags = (flags & OPEN_FLAGS) | O_LARGEFILE, .mode = mode & 07777};
     if (unlikely(flags & __O_TMPFILE && (flags & O_TMPFILE) != O_TMPFILE))
         return -EINVAL;
     return open_at(dirfd, user, &how);
@@ -86,7 +87,8 @@ static int open_how_check(const struct open_how *how, struct open_how_checked *c
         return -EINVAL;
     if (how->mode != 0 && !(how->flags & (O_CREAT | __O_TMPFILE)))
         return -EINVAL;
-    if (how->flags & O_PATH && how->flags & ~(uint64_t)(O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC))
+    if (how->flags & O_PATH &&
+        how->flags & ~(uint64_t)(O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC))
         return -EINVAL;
     if (how->flags & __O_TMPFILE && (how->flags & O_TMPFILE) != O_TMPFILE)
         return -EINVAL;
@@ -105,7 +107,8 @@ SYSCALL4(openat2, int, dirfd, uintptr_t, path, uintptr_t, user_how, size_t, size
         return -E2BIG;
     if (copy_from_user(&how, user_how, sizeof(how)) != 0)
         return -EFAULT;
-    for (size_t at = sizeof(how); at < size; at++) { // a newer program: what we don't know must be 0
+    for (size_t at = sizeof(how); at < size;
+        at++) { // a newer program: what we don't know must be 0
         uint8_t byte;
         if (copy_from_user(&byte, user_how + at, 1) != 0)
             return -EFAULT;

@@ -29,7 +29,8 @@ static uint32_t poll_descriptor(int fd, uint32_t wanted, struct poll_table *tabl
 // One round over the descriptors of a call: how many are ready, or -errno. `table` NULL: only look.
 typedef int poll_scan_function(const void *call, struct poll_table *table);
 
-// Repeats the round until something is ready: its result, 0 at the deadline (0: don't wait), -EINTR, -ENOMEM.
+// Repeats the round until something is ready: its result, 0 at the deadline (0: don't wait),
+// -EINTR, -ENOMEM.
 static int poll_until_ready(poll_scan_function *scan, const void *call, uint64_t deadline_ns)
 {
     struct poll_waiter waiter;
@@ -80,7 +81,8 @@ static int poll_scan(const void *argument, struct poll_table *table)
     return ready;
 }
 
-// poll with everything checked but the user's array. Ready count or -errno; -EINTR when a signal came first.
+// poll with everything checked but the user's array. Ready count or -errno; -EINTR when a signal
+// came first.
 static int64_t poll_user(uintptr_t user, uint32_t count, uint64_t deadline_ns)
 {
     struct pollfd stack_fds[POLL_STACK_FDS];
@@ -94,7 +96,8 @@ static int64_t poll_user(uintptr_t user, uint32_t count, uint64_t deadline_ns)
     }
     int64_t result = copy_from_user(fds, user, count * sizeof(*fds));
     if (result == 0)
-        result = poll_until_ready(poll_scan, &(struct poll_call){.fds = fds, .count = count}, deadline_ns);
+        result = poll_until_ready(
+            poll_scan, &(struct poll_call){.fds = fds, .count = count}, deadline_ns);
     for (uint32_t i = 0; i < count && result >= 0; i++) {
         uintptr_t field = user + i * sizeof(*fds) + offsetof(struct pollfd, revents);
         if (copy_to_user(field, &fds[i].revents, sizeof(fds[i].revents)) != 0)
@@ -140,14 +143,16 @@ static int deadline_from_user(uintptr_t user, uint64_t *deadline_ns)
     return error;
 }
 
-// What is left until the deadline; as Linux, ppoll and pselect6 write it back, and ignore where they can't.
+// What is left until the deadline; as Linux, ppoll and pselect6 write it back, and ignore where
+// they can't.
 static uint64_t time_left_ns(uint64_t deadline_ns)
 {
     uint64_t now = deadline_ns == 0 ? 0 : time_monotonic_ns();
     return deadline_ns > now ? deadline_ns - now : 0;
 }
 
-SYSCALL5(ppoll, uintptr_t, fds, uint32_t, count, uintptr_t, timeout, uintptr_t, mask, size_t, mask_size)
+SYSCALL5(
+    ppoll, uintptr_t, fds, uint32_t, count, uintptr_t, timeout, uintptr_t, mask, size_t, mask_size)
 {
     uint64_t deadline_ns;
     uint64_t new_mask;
@@ -229,7 +234,8 @@ static int select_copy_out(const struct select_sets *sets, const uintptr_t users
 {
     size_t bytes = (size_t)(count + 63) / 64 * 8; // Linux writes whole words
     for (int which = 0; which < 3; which++) {
-        if (users[which] != 0 && copy_to_user(users[which], select_set(sets, 3 + which), bytes) != 0)
+        if (users[which] != 0 &&
+            copy_to_user(users[which], select_set(sets, 3 + which), bytes) != 0)
             return -EFAULT;
     }
     return 0;
@@ -259,7 +265,8 @@ static int64_t select_user(int count, const uintptr_t users[3], uint64_t deadlin
     return result;
 }
 
-SYSCALL5(select, int, count, uintptr_t, read, uintptr_t, write, uintptr_t, except, uintptr_t, timeout)
+SYSCALL5(
+    select, int, count, uintptr_t, read, uintptr_t, write, uintptr_t, except, uintptr_t, timeout)
 {
     uint64_t deadline_ns = UINT64_MAX;
     if (timeout != 0) {
@@ -271,7 +278,8 @@ SYSCALL5(select, int, count, uintptr_t, read, uintptr_t, write, uintptr_t, excep
         // Linux takes any number of microseconds here.
         uint64_t seconds = (uint64_t)time.tv_sec + (uint64_t)time.tv_usec / 1000000;
         uint64_t rest_ns = (uint64_t)time.tv_usec % 1000000 * NS_PER_US;
-        uint64_t duration_ns = seconds >= INT64_MAX / NS_PER_SECOND ? INT64_MAX : seconds * NS_PER_SECOND + rest_ns;
+        uint64_t duration_ns =
+            seconds >= INT64_MAX / NS_PER_SECOND ? INT64_MAX : seconds * NS_PER_SECOND + rest_ns;
         deadline_ns = duration_ns == 0 ? 0 : deadline_after(duration_ns);
     }
     int64_t result = select_user(count, (uintptr_t[3]){read, write, except}, deadline_ns);
@@ -280,7 +288,8 @@ SYSCALL5(select, int, count, uintptr_t, read, uintptr_t, write, uintptr_t, excep
     return result == -EINTR ? -ERESTARTNOHAND : result;
 }
 
-SYSCALL6(pselect6, int, count, uintptr_t, read, uintptr_t, write, uintptr_t, except, uintptr_t, timeout, uintptr_t, sigmask)
+SYSCALL6(pselect6, int, count, uintptr_t, read, uintptr_t, write, uintptr_t, except, uintptr_t,
+    timeout, uintptr_t, sigmask)
 {
     uint64_t deadline_ns;
     uint64_t new_mask;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Files of /proc that belong to the Linux ABI itself: the system's names and the calls that are missing.
+// Files of /proc that belong to the Linux ABI itself: the system's names and the calls that are
+// missing.
 #include "kernel/base/string.h"
 #include "kernel/core/errno.h"
 #include "kernel/fs/register.h"
@@ -36,7 +37,8 @@ static int show_version(struct proc_buffer *buffer, void *context)
     return 0;
 }
 
-static void show_unimplemented_call(uint32_t number, const char *name, uint64_t count, void *context)
+static void show_unimplemented_call(
+    uint32_t number, const char *name, uint64_t count, void *context)
 {
     proc_printf(context, "%u %s %lu\n", number, name, (unsigned long)count);
 }
@@ -55,16 +57,28 @@ static int show_console(struct proc_buffer *buffer, void *context)
 
 int syscall_proc_register(void)
 {
-    static const struct proc_file console = {.path = "class/tty/console/active", .mode = 0444, .show = show_console};
+    static const struct proc_file console = {
+        .path = "class/tty/console/active", .mode = 0444, .show = show_console};
     static const struct proc_file files[] = {
         {.path = "version", .mode = 0444, .show = show_version},
         {.path = "lodger/unimplemented", .mode = 0444, .show = show_unimplemented},
         {.path = "lodger/version", .mode = 0444, .show = show_text, .context = KERNEL_RELEASE},
         {.path = "sys/kernel/ostype", .mode = 0444, .show = show_text, .context = "Linux"},
-        {.path = "sys/kernel/osrelease", .mode = 0444, .show = show_text, .context = KERNEL_RELEASE},
+        {.path = "sys/kernel/osrelease",
+            .mode = 0444,
+            .show = show_text,
+            .context = KERNEL_RELEASE},
         {.path = "sys/kernel/version", .mode = 0444, .show = show_text, .context = KERNEL_VERSION},
-        {.path = "sys/kernel/hostname", .mode = 0644, .show = show_name, .store = store_name, .context = (void *)SYSTEM_NAME_HOST},
-        {.path = "sys/kernel/domainname", .mode = 0644, .show = show_name, .store = store_name, .context = (void *)SYSTEM_NAME_DOMAIN},
+        {.path = "sys/kernel/hostname",
+            .mode = 0644,
+            .show = show_name,
+            .store = store_name,
+            .context = (void *)SYSTEM_NAME_HOST},
+        {.path = "sys/kernel/domainname",
+            .mode = 0644,
+            .show = show_name,
+            .store = store_name,
+            .context = (void *)SYSTEM_NAME_DOMAIN},
     };
     int error = sysfs_register(&console);
     for (size_t i = 0; i < ARRAY_SIZE(files) && error == 0; i++)

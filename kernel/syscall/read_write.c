@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // read, write and their relatives; lseek.
 //
-// The plain calls use the position of the open file, which is locked only if somebody else may use it at the same time. The
-// p-calls bring their own, and are refused for files that have none.
+// The plain calls use the position of the open file, which is locked only if somebody else may use
+// it at the same time. The p-calls bring their own, and are refused for files that have none.
 #include "kernel/core/errno.h"
 #include "kernel/fs/file.h"
 #include "kernel/fs/inode.h"
@@ -13,11 +13,11 @@
 
 enum direction { DIRECTION_READ, DIRECTION_WRITE };
 
-static inline int64_t transfer_file(struct file *file, struct io_iter *iter, uint64_t *offset,
-    enum direction direction)
+static inline int64_t transfer_file(
+    struct file *file, struct io_iter *iter, uint64_t *offset, enum direction direction)
 {
-    int64_t done =
-        direction == DIRECTION_READ ? file_read(file, iter, offset) : file_write(file, iter, offset);
+    int64_t done = direction == DIRECTION_READ ? file_read(file, iter, offset)
+                                               : file_write(file, iter, offset);
     if (unlikely(done == -EINTR))
         done = -ERESTARTSYS;
     return done;
@@ -35,7 +35,8 @@ static inline int64_t transfer(struct file *file, struct io_iter *iter, enum dir
     return done;
 }
 
-static inline int64_t transfer_fd(int fd, uintptr_t buffer, size_t len_bytes, enum direction direction)
+static inline int64_t transfer_fd(
+    int fd, uintptr_t buffer, size_t len_bytes, enum direction direction)
 {
     bool borrowed;
     struct io_iter iter __attribute__((uninitialized));
@@ -61,8 +62,8 @@ SYSCALL3(write, int, fd, uintptr_t, buffer, size_t, len_bytes)
     return transfer_fd(fd, buffer, len_bytes, DIRECTION_WRITE);
 }
 
-static int64_t transfer_at(struct file *file, struct io_iter *iter, int64_t offset,
-    enum direction direction)
+static int64_t transfer_at(
+    struct file *file, struct io_iter *iter, int64_t offset, enum direction direction)
 {
     if (!(file->mode & (direction == DIRECTION_READ ? FILE_READ : FILE_WRITE)))
         return -EBADF;
@@ -72,8 +73,8 @@ static int64_t transfer_at(struct file *file, struct io_iter *iter, int64_t offs
     return transfer_file(file, iter, &at, direction);
 }
 
-static int64_t transfer_fd_at(int fd, uintptr_t buffer, size_t len_bytes, int64_t offset,
-    enum direction direction)
+static int64_t transfer_fd_at(
+    int fd, uintptr_t buffer, size_t len_bytes, int64_t offset, enum direction direction)
 {
     bool borrowed;
     struct io_iter iter;
@@ -147,7 +148,8 @@ SYSCALL4(pwritev, int, fd, uintptr_t, vector, size_t, vector_count, int64_t, off
     return transfer_vector(fd, vector, vector_count, offset, true, false, DIRECTION_WRITE);
 }
 
-// RWF_HIPRI and the sync flags change nothing for files in memory, and reading those never waits (RWF_NOWAIT).
+// RWF_HIPRI and the sync flags change nothing for files in memory, and reading those never waits
+// (RWF_NOWAIT).
 static int64_t transfer_vector_flags(int fd, uintptr_t vector, size_t vector_count, int64_t offset,
     uint32_t flags, enum direction direction)
 {
@@ -158,7 +160,8 @@ static int64_t transfer_vector_flags(int fd, uintptr_t vector, size_t vector_cou
         return -EOPNOTSUPP;
     if (offset < -1)
         return -EINVAL;
-    return transfer_vector(fd, vector, vector_count, offset, offset != -1, flags & RWF_APPEND, direction);
+    return transfer_vector(
+        fd, vector, vector_count, offset, offset != -1, flags & RWF_APPEND, direction);
 }
 
 SYSCALL6(preadv2, int, fd, uintptr_t, vector, size_t, vector_count, int64_t, offset, uint64_t,

@@ -14,7 +14,7 @@
 
 struct splice_side {
     struct file *file;
-    struct pipe *pipe;   // NULL: not a pipe
+    struct pipe *pipe; // NULL: not a pipe
     bool borrowed;
     uintptr_t user_offset;
     uint64_t offset;
@@ -60,7 +60,8 @@ static int splice_offset_end(struct splice_side *side)
     return 0;
 }
 
-static int64_t splice_sides(struct splice_side *in, struct splice_side *out, size_t len_bytes, uint32_t flags)
+static int64_t splice_sides(
+    struct splice_side *in, struct splice_side *out, size_t len_bytes, uint32_t flags)
 {
     bool nonblocking = (flags & SPLICE_F_NONBLOCK) != 0;
     if ((in->file->mode & FILE_READ) == 0 || (out->file->mode & FILE_WRITE) == 0)
@@ -90,7 +91,8 @@ static int64_t splice_sides(struct splice_side *in, struct splice_side *out, siz
     return error != 0 ? error : result;
 }
 
-SYSCALL6(splice, int, fd_in, uintptr_t, offset_in, int, fd_out, uintptr_t, offset_out, size_t, len_bytes, uint32_t, flags)
+SYSCALL6(splice, int, fd_in, uintptr_t, offset_in, int, fd_out, uintptr_t, offset_out, size_t,
+    len_bytes, uint32_t, flags)
 {
     struct splice_side in = {}, out = {};
     if ((flags & ~SPLICE_F_ALL) != 0)
@@ -122,8 +124,10 @@ SYSCALL4(tee, int, fd_in, int, fd_out, size_t, len_bytes, uint32_t, flags)
     if (result == 0 && (in.pipe == NULL || out.pipe == NULL))
         result = -EINVAL;
     if (result == 0) {
-        bool nonblocking = (flags & SPLICE_F_NONBLOCK) != 0 || ((in.file->flags | out.file->flags) & O_NONBLOCK) != 0;
-        result = splice_pipe_to_pipe(in.pipe, out.pipe, MIN(len_bytes, (size_t)SPLICE_LENGTH_MAX), false, nonblocking);
+        bool nonblocking = (flags & SPLICE_F_NONBLOCK) != 0 ||
+                           ((in.file->flags | out.file->flags) & O_NONBLOCK) != 0;
+        result = splice_pipe_to_pipe(
+            in.pipe, out.pipe, MIN(len_bytes, (size_t)SPLICE_LENGTH_MAX), false, nonblocking);
     }
     splice_side_put(&in);
     splice_side_put(&out);
@@ -146,7 +150,8 @@ SYSCALL4(vmsplice, int, fd, uintptr_t, vector, size_t, vector_count, uint32_t, f
     }
     result = iter_init_user_vector(&iter, vector, vector_count, inline_segments);
     if (result == 0) {
-        bool nonblocking = ((flags & SPLICE_F_NONBLOCK) != 0) || (side.file->flags & O_NONBLOCK) != 0;
+        bool nonblocking =
+            ((flags & SPLICE_F_NONBLOCK) != 0) || (side.file->flags & O_NONBLOCK) != 0;
         uint64_t offset = 0;
         if (iter.count == 0)
             result = 0;

@@ -26,7 +26,8 @@ struct attributes {
 
 static uint64_t device_encode(struct device_number device)
 {
-    return (device.minor & 0xff) | (uint64_t)device.major << 8 | (uint64_t)(device.minor & ~0xffu) << 12;
+    return (device.minor & 0xff) | (uint64_t)device.major << 8 |
+           (uint64_t)(device.minor & ~0xffu) << 12;
 }
 
 static __always_inline void attributes_of_inode(struct inode *inode, struct attributes *attributes)
@@ -127,7 +128,8 @@ static int64_t stat_fd(int fd, uintptr_t user)
     return stat_to_user(&attributes, user);
 }
 
-static __always_inline int stat_path(int dirfd, uintptr_t path_user, uint32_t walk_flags, struct attributes *attributes)
+static __always_inline int stat_path(
+    int dirfd, uintptr_t path_user, uint32_t walk_flags, struct attributes *attributes)
 {
     USER_PATH(name);
     int error = user_path_get(&name, path_user);
@@ -147,7 +149,8 @@ static __always_inline int stat_path(int dirfd, uintptr_t path_user, uint32_t wa
     return error;
 }
 
-static inline int64_t stat_path_to_user(int dirfd, uintptr_t path, uint32_t walk_flags, uintptr_t user)
+static inline int64_t stat_path_to_user(
+    int dirfd, uintptr_t path, uint32_t walk_flags, uintptr_t user)
 {
     struct attributes attributes __attribute__((uninitialized));
     int error = stat_path(dirfd, path, walk_flags, &attributes);
@@ -171,7 +174,8 @@ SYSCALL2(fstat, int, fd, uintptr_t, user)
 
 static uint32_t stat_walk_flags(uint32_t flags)
 {
-    return (flags & AT_SYMLINK_NOFOLLOW ? 0 : WALK_FOLLOW) | (flags & AT_EMPTY_PATH ? WALK_EMPTY : 0);
+    return (flags & AT_SYMLINK_NOFOLLOW ? 0 : WALK_FOLLOW) |
+           (flags & AT_EMPTY_PATH ? WALK_EMPTY : 0);
 }
 
 SYSCALL4(newfstatat, int, dirfd, uintptr_t, path, uintptr_t, user, uint32_t, flags)
@@ -190,7 +194,8 @@ static struct statx_timestamp statx_time(int64_t ns)
 SYSCALL5(statx, int, dirfd, uintptr_t, path, uint32_t, flags, uint32_t, mask, uintptr_t, user)
 {
     struct attributes attributes = {};
-    if (flags & ~(uint32_t)(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE) ||
+    if (flags & ~(uint32_t)(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH |
+                            AT_STATX_SYNC_TYPE) ||
         (flags & AT_STATX_SYNC_TYPE) == AT_STATX_SYNC_TYPE || mask & STATX__RESERVED)
         return -EINVAL;
     int error = stat_path(dirfd, path, stat_walk_flags(flags), &attributes);
@@ -296,8 +301,11 @@ SYSCALL2(fstatfs, int, fd, uintptr_t, user)
     if (file->path.mount != NULL) {
         result = statfs_to_user(&file->path, user);
     } else {
-        struct statfs statfs = {.f_type = ANON_INODE_FS_MAGIC, .f_bsize = PAGE_SIZE,
-            .f_frsize = PAGE_SIZE, .f_namelen = 255, .f_flags = ST_VALID};
+        struct statfs statfs = {.f_type = ANON_INODE_FS_MAGIC,
+            .f_bsize = PAGE_SIZE,
+            .f_frsize = PAGE_SIZE,
+            .f_namelen = 255,
+            .f_flags = ST_VALID};
         if (file->anonymous_name != NULL && strcmp(file->anonymous_name, "pipe") == 0)
             statfs.f_type = PIPEFS_MAGIC;
         result = copy_to_user(user, &statfs, sizeof(statfs));

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The system call table, and what happens to calls that do not exist.
 //
-// Each name is declared weak: where a SYSCALLn() defines it, the table holds that function, where none does
-// it holds syscall_unimplemented, which answers ENOSYS and counts the number. The counts are
-// shown in /proc/lodger/unimplemented.
+// Each name is declared weak: where a SYSCALLn() defines it, the table holds that function, where
+// none does it holds syscall_unimplemented, which answers ENOSYS and counts the number. The counts
+// are shown in /proc/lodger/unimplemented.
 #include "kernel/syscall/syscall.h"
 #include "kernel/syscall/names.h"
 #include "kernel/syscall/unimplemented.h"
@@ -13,9 +13,11 @@
 
 #define DECLARE_WEAK(name) [[gnu::weak, gnu::alias("syscall_unimplemented")]] SYSCALL_ENTRY(name);
 
-static uint64_t unimplemented_counts[SYSCALL_TABLE_SIZE]; // atomic; the last slot takes numbers beyond the table
+static uint64_t unimplemented_counts
+    [SYSCALL_TABLE_SIZE]; // atomic; the last slot takes numbers beyond the table
 
-int64_t syscall_unimplemented(uint64_t x1, uint64_t x2, uint64_t x3, uint64_t x4, uint64_t x5, uint64_t x6)
+int64_t syscall_unimplemented(
+    uint64_t x1, uint64_t x2, uint64_t x3, uint64_t x4, uint64_t x5, uint64_t x6)
 {
     SYSCALL_UNUSED6;
     uint64_t number = arch_thread_user_frame(thread_current())->syscall_number;
@@ -31,9 +33,7 @@ SYSCALL_NAMES(DECLARE_WEAK)
 
 #pragma clang diagnostic ignored "-Winitializer-overrides" // the default, then the names
 syscall_function *const syscall_table[SYSCALL_TABLE_SIZE] = {
-    [0 ... SYSCALL_TABLE_SIZE - 1] = syscall_unimplemented,
-    SYSCALL_NAMES(TABLE_ENTRY)
-};
+    [0 ... SYSCALL_TABLE_SIZE - 1] = syscall_unimplemented, SYSCALL_NAMES(TABLE_ENTRY)};
 
 #define NAME_ENTRY(name) [__NR_##name] = #name,
 
@@ -45,6 +45,7 @@ void syscall_unimplemented_for_each(
     for (uint32_t number = 0; number < SYSCALL_TABLE_SIZE; number++) {
         uint64_t count = __atomic_load_n(&unimplemented_counts[number], __ATOMIC_RELAXED);
         if (count != 0)
-            visit(number, syscall_names[number] ? syscall_names[number] : "unknown", count, context);
+            visit(
+                number, syscall_names[number] ? syscall_names[number] : "unknown", count, context);
     }
 }

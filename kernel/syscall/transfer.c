@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // sendfile, copy_file_range, fallocate, and the calls about caching and durability.
 //
-// Copies between files go from the source's page cache straight into the destination where there is one: one copy, because the
-// destination's pages are its own. Other sources are read into a page of the kernel first, as nobody knows where their bytes lie.
+// Copies between files go from the source's page cache straight into the destination where there is
+// one: one copy, because the destination's pages are its own. Other sources are read into a page of
+// the kernel first, as nobody knows where their bytes lie.
 #include "kernel/core/errno.h"
 #include "kernel/fs/file.h"
 #include "kernel/fs/inode.h"
@@ -17,9 +18,10 @@
 
 #define TRANSFER_MAX ((size_t)0x7ffff000)
 
-// One piece of at most a page from `in` at *in_offset to `out` at *out_offset. Bytes, 0 at the end, or -errno.
-static int64_t transfer_piece(struct file *in, uint64_t *in_offset, struct file *out, uint64_t *out_offset,
-    size_t len, void *bounce)
+// One piece of at most a page from `in` at *in_offset to `out` at *out_offset. Bytes, 0 at the end,
+// or -errno.
+static int64_t transfer_piece(struct file *in, uint64_t *in_offset, struct file *out,
+    uint64_t *out_offset, size_t len, void *bounce)
 {
     struct io_iter iter;
     size_t piece = MIN(len, PAGE_SIZE - *in_offset % PAGE_SIZE);
@@ -51,7 +53,8 @@ static int64_t transfer_piece(struct file *in, uint64_t *in_offset, struct file 
     return done;
 }
 
-static int64_t transfer_all(struct file *in, uint64_t *in_offset, struct file *out, uint64_t *out_offset, size_t len)
+static int64_t transfer_all(
+    struct file *in, uint64_t *in_offset, struct file *out, uint64_t *out_offset, size_t len)
 {
     void *bounce = page_alloc_kernel(0, 0);
     int64_t done = 0;
@@ -160,11 +163,13 @@ static int copy_side_put(struct copy_side *side, bool store)
     return error;
 }
 
-static int64_t copy_range_check(const struct copy_side *in, const struct copy_side *out, size_t *len)
+static int64_t copy_range_check(
+    const struct copy_side *in, const struct copy_side *out, size_t *len)
 {
     const struct inode *in_inode = in->file->inode;
     const struct inode *out_inode = out->file->inode;
-    if (!(in->file->mode & FILE_READ) || !(out->file->mode & FILE_WRITE) || out->file->flags & O_APPEND)
+    if (!(in->file->mode & FILE_READ) || !(out->file->mode & FILE_WRITE) ||
+        out->file->flags & O_APPEND)
         return -EBADF;
     if (in_inode == NULL || out_inode == NULL)
         return -EINVAL;
@@ -180,8 +185,8 @@ static int64_t copy_range_check(const struct copy_side *in, const struct copy_si
     return 0;
 }
 
-SYSCALL6(copy_file_range, int, in_fd, uintptr_t, in_offset, int, out_fd, uintptr_t, out_offset, size_t, len,
-    uint32_t, flags)
+SYSCALL6(copy_file_range, int, in_fd, uintptr_t, in_offset, int, out_fd, uintptr_t, out_offset,
+    size_t, len, uint32_t, flags)
 {
     struct copy_side in = {}, out = {};
     if (flags != 0)
@@ -207,7 +212,8 @@ static int64_t do_fallocate(struct file *file, int mode, int64_t offset, int64_t
     if (offset < 0 || len <= 0)
         return -EINVAL;
     if ((mode & FALLOC_FL_PUNCH_HOLE && !(mode & FALLOC_FL_KEEP_SIZE)) ||
-        (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) == (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
+        (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) ==
+            (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
         return -EOPNOTSUPP;
     if (!(file->mode & FILE_WRITE))
         return -EBADF;
@@ -218,7 +224,8 @@ static int64_t do_fallocate(struct file *file, int mode, int64_t offset, int64_t
     if (!S_ISREG(file->inode->mode))
         return -ENODEV;
     int64_t end;
-    if (__builtin_add_overflow(offset, len, &end) || (uint64_t)end > file->inode->superblock->max_file_bytes)
+    if (__builtin_add_overflow(offset, len, &end) ||
+        (uint64_t)end > file->inode->superblock->max_file_bytes)
         return -EFBIG;
     if (file->ops->fallocate == NULL)
         return -EOPNOTSUPP;
@@ -305,7 +312,8 @@ SYSCALL3(readahead, int, fd, int64_t, offset, size_t, len)
 
 SYSCALL4(sync_file_range, int, fd, int64_t, offset, int64_t, len, uint32_t, flags)
 {
-    if (flags & ~(uint32_t)(SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER) ||
+    if (flags & ~(uint32_t)(SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+                            SYNC_FILE_RANGE_WAIT_AFTER) ||
         offset < 0 || len < 0)
         return -EINVAL;
     return advise_check(fd, -ESPIPE);

@@ -4,7 +4,7 @@
 
 #include "kernel/base/types.h"
 
-// Calls visit for each number that was called without existing, in ascending order. Numbers beyond the table
-// are counted together under the last one. Any context.
+// Calls visit for each number that was called without existing, in ascending order. Numbers beyond
+// the table are counted together under the last one. Any context.
 void syscall_unimplemented_for_each(
     void (*visit)(uint32_t number, const char *name, uint64_t count, void *context), void *context);

@@ -8,7 +8,7 @@
 #define USER_PATH_INLINE 208
 
 struct user_path {
-    char *text;  // NUL-terminated: inline_text or its own memory
+    char *text; // NUL-terminated: inline_text or its own memory
     size_t len;
     char inline_text[USER_PATH_INLINE];
 };
@@ -37,4 +37,5 @@ static inline struct name user_path_name(const struct user_path *path, int dirfd
     return (struct name){.dirfd = dirfd, .text = path->text, .len = path->len};
 }
 // Copies the path in and walks it. 0 with references in *result, or -errno.
-[[nodiscard]] int user_path_walk(int dirfd, uintptr_t user, uint32_t walk_flags, struct path *result);
+[[nodiscard]] int user_path_walk(
+    int dirfd, uintptr_t user, uint32_t walk_flags, struct path *result);

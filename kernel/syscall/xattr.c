@@ -71,7 +71,8 @@ static int64_t xattr_value_copy(uintptr_t user, size_t size, void **value)
     return -EFAULT;
 }
 
-static int64_t xattr_do_set(struct xattr_call *call, uintptr_t name, uintptr_t value_user, size_t size, int flags)
+static int64_t xattr_do_set(
+    struct xattr_call *call, uintptr_t name, uintptr_t value_user, size_t size, int flags)
 {
     void *value;
     int64_t result = flags & ~(XATTR_CREATE | XATTR_REPLACE) ? -EINVAL : xattr_name_get(call, name);

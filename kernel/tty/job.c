@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Job control (credentials(7), tty_ioctl(4)): controlling terminals, sessions, foreground groups.
 //
-// A terminal knows its session and foreground group (job_lock); a process knows its terminal (task_list_lock). Each side is
-// changed on its own, the process's first; neither lock is held while the other is taken. A terminal whose session
-// has ended is nobody's.
+// A terminal knows its session and foreground group (job_lock); a process knows its terminal
+// (task_list_lock). Each side is changed on its own, the process's first; neither lock is held
+// while the other is taken. A terminal whose session has ended is nobody's.
 #include "kernel/tty/internal.h"
 
 #include "kernel/core/errno.h"
@@ -85,7 +85,8 @@ void job_maybe_acquire(struct tty *tty, const struct file *file)
     struct process *process = process_current();
     int32_t session, group;
     tty_ids(tty, &session, &group);
-    if (process->session_leader && process->tty == NULL && session == 0 && (file->mode & FILE_READ) != 0)
+    if (process->session_leader && process->tty == NULL && session == 0 &&
+        (file->mode & FILE_READ) != 0)
         job_acquire(tty);
 }
 
@@ -160,7 +161,8 @@ static int64_t job_set_controlling(struct tty *tty, const struct file *file, boo
     return 0;
 }
 
-// TIOCNOTTY: a session leader gives the terminal up for its whole session, others only for themselves.
+// TIOCNOTTY: a session leader gives the terminal up for its whole session, others only for
+// themselves.
 static int64_t job_give_up(struct tty *tty)
 {
     struct process *process = process_current();

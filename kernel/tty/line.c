@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: MIT
-// The line discipline (termios(3)): what happens to bytes between a terminal's driver and the program.
+// The line discipline (termios(3)): what happens to bytes between a terminal's driver and the
+// program.
 //
-// Input. A ring of bytes with three positions that only count up: tail ≤ canonical ≤ head. In canonical mode the
-// bytes from canonical to head are the line that is being typed and edited; a line end moves canonical up to head, and a
-// bit in line_ends marks the byte. An end-of-file character is stored as a marked TTY_CHAR_DISABLED and not copied to the
-// reader. Without canonical mode, canonical == head always.
+// Input. A ring of bytes with three positions that only count up: tail ≤ canonical ≤ head. In
+// canonical mode the bytes from canonical to head are the line that is being typed and edited; a
+// line end moves canonical up to head, and a bit in line_ends marks the byte. An end-of-file
+// character is stored as a marked TTY_CHAR_DISABLED and not copied to the reader. Without canonical
+// mode, canonical == head always.
 //
 //   I1  head - tail ≤ TTY_INPUT_BYTES, canonical in [tail, head].
 //   I2  a line end always finds room: ordinary bytes leave one place free in canonical mode.
-//   I3  canonical mode with a full ring and no whole line drops what comes (with a bell), so the line can still be ended.
+//   I3  canonical mode with a full ring and no whole line drops what comes (with a bell), so the
+//       line can still be ended.
 //
-// Echo and erasing work on the cursor's column, which output processing keeps up to date; how wide a byte was is found by going
-// over the edited line again from the column where it began.
+// Echo and erasing work on the cursor's column, which output processing keeps up to date; how wide
+// a byte was is found by going over the edited line again from the column where it began.
 #include "kernel/tty/internal.h"
 
 #include "kernel/base/string.h"
@@ -58,9 +61,19 @@ static void set_line_end(struct tty *tty, uint32_t position, bool value)
 
 void line_init(struct tty *tty)
 {
-    static const uint8_t control[] = {
-        [VINTR] = 3, [VQUIT] = 28, [VERASE] = 127, [VKILL] = 21, [VEOF] = 4, [VMIN] = 1, [VSTART] = 17,
-        [VSTOP] = 19, [VSUSP] = 26, [VREPRINT] = 18, [VDISCARD] = 15, [VWERASE] = 23, [VLNEXT] = 22};
+    static const uint8_t control[] = {[VINTR] = 3,
+        [VQUIT] = 28,
+        [VERASE] = 127,
+        [VKILL] = 21,
+        [VEOF] = 4,
+        [VMIN] = 1,
+        [VSTART] = 17,
+        [VSTOP] = 19,
+        [VSUSP] = 26,
+        [VREPRINT] = 18,
+        [VDISCARD] = 15,
+        [VWERASE] = 23,
+        [VLNEXT] = 22};
     tty->settings = (struct termios2){
         .c_iflag = ICRNL | IXON,
         .c_oflag = OPOST | ONLCR,
@@ -106,7 +119,8 @@ static bool output_processed(struct tty *tty, uint8_t byte)
     tcflag_t flags = tty->settings.c_oflag;
     if (byte == '\n') {
         bool to_start = (flags & (ONLCR | ONLRET)) != 0;
-        if (!driver_write_all(tty, (flags & ONLCR) != 0 ? "\r\n" : "\n", (flags & ONLCR) != 0 ? 2 : 1))
+        if (!driver_write_all(
+                tty, (flags & ONLCR) != 0 ? "\r\n" : "\n", (flags & ONLCR) != 0 ? 2 : 1))
             return false;
         if (to_start)
             tty->column = tty->canonical_column = 0;
@@ -183,7 +197,8 @@ static void echo_raw(struct tty *tty, uint8_t byte)
 
 static bool echoes_as_caret(const struct tty *tty, uint8_t byte)
 {
-    return has_local_flag(tty, ECHOCTL) && (byte < 32 || byte == 127) && byte != '\t' && byte != '\n';
+    return has_local_flag(tty, ECHOCTL) && (byte < 32 || byte == 127) && byte != '\t' &&
+           byte != '\n';
 }
 
 static void echo_byte(struct tty *tty, uint8_t byte)
@@ -198,7 +213,8 @@ static void echo_byte(struct tty *tty, uint8_t byte)
 
 static uint32_t echo_column_after(const struct tty *tty, uint32_t column, uint8_t byte)
 {
-    return echoes_as_caret(tty, byte) ? column + 2 : column_after(column, byte, has_input_flag(tty, IUTF8));
+    return echoes_as_caret(tty, byte) ? column + 2
+                                      : column_after(column, byte, has_input_flag(tty, IUTF8));
 }
 
 // Column after the edited line up to `end`.
@@ -210,7 +226,8 @@ static uint32_t edited_column(struct tty *tty, uint32_t end)
     return column;
 }
 
-// ECHOPRT, for terminals on paper: what is erased is printed once more, between a backslash and a slash.
+// ECHOPRT, for terminals on paper: what is erased is printed once more, between a backslash and a
+// slash.
 static void print_erased(struct tty *tty, uint32_t old_head)
 {
     if (!tty->erasing) {
@@ -237,7 +254,8 @@ static void erase_last(struct tty *tty)
     bool tab = *input_at(tty, tty->head - 1) == '\t';
     do {
         tty->head--;
-    } while (has_input_flag(tty, IUTF8) && tty->head != tty->canonical && (*input_at(tty, tty->head) & 0xc0) == 0x80);
+    } while (has_input_flag(tty, IUTF8) && tty->head != tty->canonical &&
+             (*input_at(tty, tty->head) & 0xc0) == 0x80);
     if (!has_local_flag(tty, ECHO))
         return;
     if (has_local_flag(tty, ECHOPRT)) {
@@ -256,8 +274,8 @@ static void erase_last(struct tty *tty)
 
 static bool is_word_byte(uint8_t byte)
 {
-    return (byte >= '0' && byte <= '9') || (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || byte == '_' ||
-           byte >= 0x80;
+    return (byte >= '0' && byte <= '9') || (byte >= 'a' && byte <= 'z') ||
+           (byte >= 'A' && byte <= 'Z') || byte == '_' || byte >= 0x80;
 }
 
 static void erase_word(struct tty *tty)
@@ -274,7 +292,8 @@ static void erase_word(struct tty *tty)
 
 static void kill_line(struct tty *tty)
 {
-    if (has_local_flag(tty, ECHO) && !(has_local_flag(tty, ECHOK) && has_local_flag(tty, ECHOKE) && has_local_flag(tty, ECHOE))) {
+    if (has_local_flag(tty, ECHO) && !(has_local_flag(tty, ECHOK) && has_local_flag(tty, ECHOKE) &&
+                                         has_local_flag(tty, ECHOE))) {
         tty->head = tty->canonical;
         finish_erasing(tty);
         echo_byte(tty, tty->settings.c_cc[VKILL]);
@@ -294,7 +313,8 @@ static void erase_typed(struct tty *tty, uint8_t byte)
         kill_line(tty);
     } else if (is_control(tty, byte, VWERASE)) {
         erase_word(tty);
-    } else if (has_local_flag(tty, ECHO) && !has_local_flag(tty, ECHOE) && !has_local_flag(tty, ECHOPRT)) {
+    } else if (has_local_flag(tty, ECHO) && !has_local_flag(tty, ECHOE) &&
+               !has_local_flag(tty, ECHOPRT)) {
         tty->head--;
         echo_byte(tty, byte);
     } else {
@@ -352,7 +372,8 @@ static void receive_plain(struct tty *tty, uint8_t byte)
         if (!has_local_flag(tty, ICANON) || input_used(tty) < TTY_INPUT_BYTES - 1)
             echo_byte(tty, byte);
     }
-    if (byte == 0xff && has_input_flag(tty, PARMRK) && !has_input_flag(tty, ISTRIP) && !input_store(tty, byte, false))
+    if (byte == 0xff && has_input_flag(tty, PARMRK) && !has_input_flag(tty, ISTRIP) &&
+        !input_store(tty, byte, false))
         return;
     (void)input_store(tty, byte, false);
 }
@@ -403,7 +424,8 @@ static bool receive_flow(struct tty *tty, uint8_t byte)
 static bool receive_canonical(struct tty *tty, uint8_t byte)
 {
     bool extended = has_local_flag(tty, IEXTEN);
-    if (is_control(tty, byte, VERASE) || is_control(tty, byte, VKILL) || (extended && is_control(tty, byte, VWERASE))) {
+    if (is_control(tty, byte, VERASE) || is_control(tty, byte, VKILL) ||
+        (extended && is_control(tty, byte, VWERASE))) {
         erase_typed(tty, byte);
         return true;
     }
@@ -500,7 +522,8 @@ size_t line_input_count(const struct tty *tty)
 {
     size_t count = tty->canonical - tty->tail;
     for (uint32_t position = tty->tail; position != tty->canonical; position++) {
-        if (is_line_end(tty, position) && tty->input[position % TTY_INPUT_BYTES] == TTY_CHAR_DISABLED)
+        if (is_line_end(tty, position) &&
+            tty->input[position % TTY_INPUT_BYTES] == TTY_CHAR_DISABLED)
             count--; // an end of file is no byte
     }
     return count;
@@ -536,20 +559,22 @@ void line_flush_input(struct tty *tty)
 void line_set_stopped(struct tty *tty, bool stopped)
 {
     if (tty->packet && tty->stopped != stopped) {
-        tty->packet_status &= (uint8_t) ~(TIOCPKT_STOP | TIOCPKT_START);
+        tty->packet_status &= (uint8_t)~(TIOCPKT_STOP | TIOCPKT_START);
         tty->packet_status |= stopped ? TIOCPKT_STOP : TIOCPKT_START;
     }
     tty->stopped = stopped;
 }
 
-// Tells a master in packet mode whether ^S and ^Q stop and start output now: IXON with the usual characters.
+// Tells a master in packet mode whether ^S and ^Q stop and start output now: IXON with the usual
+// characters.
 static void report_flow_keys(struct tty *tty, const struct termios2 *old)
 {
     bool was = (old->c_iflag & IXON) != 0 && old->c_cc[VSTOP] == 023 && old->c_cc[VSTART] == 021;
-    bool is = has_input_flag(tty, IXON) && tty->settings.c_cc[VSTOP] == 023 && tty->settings.c_cc[VSTART] == 021;
+    bool is = has_input_flag(tty, IXON) && tty->settings.c_cc[VSTOP] == 023 &&
+              tty->settings.c_cc[VSTART] == 021;
     if (!tty->packet || was == is)
         return;
-    tty->packet_status &= (uint8_t) ~(TIOCPKT_DOSTOP | TIOCPKT_NOSTOP);
+    tty->packet_status &= (uint8_t)~(TIOCPKT_DOSTOP | TIOCPKT_NOSTOP);
     tty->packet_status |= is ? TIOCPKT_DOSTOP : TIOCPKT_NOSTOP;
 }
 
@@ -558,7 +583,8 @@ void line_settings_changed(struct tty *tty, const struct termios2 *old)
     bool was_canonical = (old->c_lflag & ICANON) != 0;
     bool is_canonical = has_local_flag(tty, ICANON);
     if (was_canonical != is_canonical) {
-        // What was being edited becomes readable at once; lines that were typed in raw mode are one line.
+        // What was being edited becomes readable at once; lines that were typed in raw mode are one
+        // line.
         tty->canonical = tty->head;
         tty->literal_next = false;
         if (is_canonical && tty->head != tty->tail)

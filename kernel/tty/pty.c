@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Pseudo-terminals (pty(7)): /dev/ptmx makes a pair; the slave is an ordinary terminal at /dev/pts/N, whose driver is a ring
-// that the master reads.
+// Pseudo-terminals (pty(7)): /dev/ptmx makes a pair; the slave is an ordinary terminal at
+// /dev/pts/N, whose driver is a ring that the master reads.
 //
-// The pair is one object. The master's file holds a reference, and so does every file of the slave. Closing the master hangs
-// the slave up for good and removes its node; closing the last slave file makes the master read EIO until
-// somebody opens the slave again.
+// The pair is one object. The master's file holds a reference, and so does every file of the slave.
+// Closing the master hangs the slave up for good and removes its node; closing the last slave file
+// makes the master read EIO until somebody opens the slave again.
 #include "kernel/tty/internal.h"
 
 #include "kernel/base/fmt.h"
@@ -22,12 +22,12 @@
 #define PTY_MAX          4096
 #define PTY_OUTPUT_BYTES 8192 // power of two
 #define PTY_CHUNK_BYTES  256
-#define PTY_GROUP_TTY    5    // Debian's group "tty"
+#define PTY_GROUP_TTY    5 // Debian's group "tty"
 
 struct pty {
-    struct tty slave;              // first; its lock protects all below
+    struct tty slave; // first; its lock protects all below
     uint32_t index;
-    bool locked;                   // the slave can't be opened yet (TIOCSPTLCK)
+    bool locked; // the slave can't be opened yet (TIOCSPTLCK)
     bool master_closed;
     bool slave_was_opened;
     uint32_t output_head, output_tail;
@@ -151,8 +151,9 @@ static size_t pty_take_output(struct pty *pty, uint8_t *buffer, size_t size)
     return count;
 }
 
-// In packet mode each read begins with a byte: news of the slave's flow control and queues, which comes alone, or TIOCPKT_DATA
-// before what the slave wrote. Puts it there. Returns whether the read ends with it.
+// In packet mode each read begins with a byte: news of the slave's flow control and queues, which
+// comes alone, or TIOCPKT_DATA before what the slave wrote. Puts it there. Returns whether the read
+// ends with it.
 static bool pty_read_packet_byte(struct pty *pty, struct io_iter *to, int64_t *done)
 {
     uint64_t flags = spin_lock_irqsave(&pty->slave.lock);
@@ -250,7 +251,8 @@ static uint32_t pty_master_poll(struct file *file, struct poll_table *table)
 // TIOCGPTPEER: a new file of the slave, whatever the node's path is by now.
 static int64_t pty_open_peer(struct pty *pty, uint32_t open_flags)
 {
-    struct file *file = file_create_anonymous(pty->slave.name, &tty_file_ops, NULL, open_flags & ~(uint32_t)O_CLOEXEC);
+    struct file *file = file_create_anonymous(
+        pty->slave.name, &tty_file_ops, NULL, open_flags & ~(uint32_t)O_CLOEXEC);
     if (file == NULL)
         return -ENOMEM;
     int error = pty_slave_open(pty, file);
@@ -297,7 +299,8 @@ static int64_t pty_master_ioctl(struct file *file, uint32_t command, uintptr_t a
         return user_put_u32(argument, output_used(pty));
     case TIOCGPGRP:
     case TIOCGSID:
-        return user_put_u32(argument, (uint32_t)(command == TIOCGPGRP ? pty->slave.group : pty->slave.session));
+        return user_put_u32(
+            argument, (uint32_t)(command == TIOCGPGRP ? pty->slave.group : pty->slave.session));
     case TIOCSIG:
         if (argument < 1 || argument > 64)
             return -EINVAL;
@@ -381,7 +384,11 @@ static int pty_master_open(struct file *file)
 
 int pty_init(void)
 {
-    static const struct character_device ptmx = {
-        .name = "ptmx", .major = 5, .minor = 2, .mode = 0666, .ops = &pty_master_ops, .open = pty_master_open};
+    static const struct character_device ptmx = {.name = "ptmx",
+        .major = 5,
+        .minor = 2,
+        .mode = 0666,
+        .ops = &pty_master_ops,
+        .open = pty_master_open};
     return device_register(&ptmx);
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 // The first serial port (16550A, as QEMU and every cloud's serial console have it) as /dev/ttyS0.
 //
-// Each access to the port leaves the guest, so there are few of them: output goes through a ring and is handed over 16 bytes
-// at a time by one string instruction after one look at the line status; an interrupt tells of room when there is
-// more. Input that the terminal has no room for stays in the port, whose receive interrupt is off until a reader made room: the
-// host then holds the rest back.
+// Each access to the port leaves the guest, so there are few of them: output goes through a ring
+// and is handed over 16 bytes at a time by one string instruction after one look at the line
+// status; an interrupt tells of room when there is more. Input that the terminal has no room for
+// stays in the port, whose receive interrupt is off until a reader made room: the host then holds
+// the rest back.
 //
 // Everything is under tty->lock, the interrupt handler included.
 #include "kernel/tty/internal.h"
@@ -32,10 +33,10 @@
 #define SERIAL_WAKE_ROOM    (SERIAL_OUTPUT_BYTES / 2)
 
 struct serial {
-    struct tty tty;                 // its lock protects all
-    uint32_t head, tail;            // output ring
-    uint8_t interrupts;             // value of the interrupt enable register
-    bool polled;                    // no interrupt line: the timer looks
+    struct tty tty;      // its lock protects all
+    uint32_t head, tail; // output ring
+    uint8_t interrupts;  // value of the interrupt enable register
+    bool polled;         // no interrupt line: the timer looks
     struct timer timer;
     uint8_t output[SERIAL_OUTPUT_BYTES];
 };
@@ -96,8 +97,8 @@ static void serial_finish(void)
     for (;;) {
         uint64_t flags = spin_lock_irqsave(&serial.tty.lock);
         serial_pump();
-        bool done = serial.head == serial.tail &&
-                    (arch_in8(SERIAL_PORT + UART_LSR) & UART_LSR_TEMT) != 0;
+        bool done =
+            serial.head == serial.tail && (arch_in8(SERIAL_PORT + UART_LSR) & UART_LSR_TEMT) != 0;
         spin_unlock_irqrestore(&serial.tty.lock, flags);
         if (done || time_monotonic_ns() >= deadline_ns)
             return;
@@ -135,8 +136,10 @@ static void serial_receive(void)
             serial.tty.lost_room = true;
             serial_set_interrupts(serial.interrupts & ~UART_IER_RDI);
         }
-        // The room of one chunk is assured but for its last bytes, which a full ring drops with a bell.
-        while (room && count < sizeof(chunk) && (arch_in8(SERIAL_PORT + UART_LSR) & UART_LSR_DR) != 0)
+        // The room of one chunk is assured but for its last bytes, which a full ring drops with a
+        // bell.
+        while (
+            room && count < sizeof(chunk) && (arch_in8(SERIAL_PORT + UART_LSR) & UART_LSR_DR) != 0)
             chunk[count++] = arch_in8(SERIAL_PORT + UART_RX);
         spin_unlock_irqrestore(&serial.tty.lock, flags);
         if (count == 0)

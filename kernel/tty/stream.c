@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
-// Program streams: /dev/stream0..2, standard input, output and error of `lodger run -- PROGRAM` when they are not a terminal.
-// The protocol is that of kernel/core/host_stream.h (docs/decisions/0002-program-streams.md). No byte is changed.
+// Program streams: /dev/stream0..2, standard input, output and error of `lodger run -- PROGRAM`
+// when they are not a terminal. The protocol is that of kernel/core/host_stream.h
+// (docs/decisions/0002-program-streams.md). No byte is changed.
 //
-// Input comes from the serial port by interrupt into a ring; when the ring is full the port's interrupt is off until a
-// reader made room, so the host waits and nothing is lost. Output is one string instruction a chunk.
+// Input comes from the serial port by interrupt into a ring; when the ring is full the port's
+// interrupt is off until a reader made room, so the host waits and nothing is lost. Output is one
+// string instruction a chunk.
 #include "kernel/tty/internal.h"
 
 #include "kernel/arch/x86/io.h"
@@ -20,23 +22,25 @@
 #define STREAM_IRQ         4
 #define STREAM_INPUT_BYTES 8192 // power of two
 #define STREAM_CHUNK_BYTES 1024
-#define STREAM_MAJOR       240  // local use
+#define STREAM_MAJOR       240 // local use
 #define STREAM_STDOUT      1
 
 static const char *stdio_option;
 BOOT_OPTION_STRING(stdio_option, "stdio",
-    "What the first program's standard files are: `console` (the default) or `streams`, byte-transparent pipes to the "
+    "What the first program's standard files are: `console` (the default) or `streams`, "
+    "byte-transparent pipes to the "
     "host's lodger command.");
 
 static struct {
-    struct spinlock lock;       // everything; interrupts off
+    struct spinlock lock; // everything; interrupts off
     uint32_t head, tail;
-    bool escaped;               // the last byte was HOST_STREAM_ESCAPE
-    bool ended;                 // end of input was received
-    bool held;                  // the receive interrupt is off for want of room
+    bool escaped; // the last byte was HOST_STREAM_ESCAPE
+    bool ended;   // end of input was received
+    bool held;    // the receive interrupt is off for want of room
     struct wait_queue wait;
     uint8_t input[STREAM_INPUT_BYTES];
-} stream = {.lock = SPINLOCK_INIT("stream: input"), .wait = WAIT_QUEUE_INIT(stream.wait, "stream: wait")};
+} stream = {
+    .lock = SPINLOCK_INIT("stream: input"), .wait = WAIT_QUEUE_INIT(stream.wait, "stream: wait")};
 
 static void stream_decode(uint8_t byte)
 {
@@ -90,7 +94,8 @@ static size_t stream_take(uint8_t *buffer, size_t size)
 
 static bool stream_is_ready(void)
 {
-    return atomic_load_relaxed(&stream.head) != atomic_load_relaxed(&stream.tail) || atomic_load_relaxed(&stream.ended);
+    return atomic_load_relaxed(&stream.head) != atomic_load_relaxed(&stream.tail) ||
+           atomic_load_relaxed(&stream.ended);
 }
 
 static int64_t stream_read(struct file *file, struct io_iter *to, uint64_t *offset)
@@ -120,7 +125,8 @@ static int64_t stream_read(struct file *file, struct io_iter *to, uint64_t *offs
 static int64_t stream_write(struct file *file, struct io_iter *from, uint64_t *offset)
 {
     uint8_t chunk[STREAM_CHUNK_BYTES];
-    uint16_t port = file->private_data == (void *)STREAM_STDOUT ? HOST_STREAM_PORT_OUT : HOST_STREAM_PORT_ERR;
+    uint16_t port =
+        file->private_data == (void *)STREAM_STDOUT ? HOST_STREAM_PORT_OUT : HOST_STREAM_PORT_ERR;
     int64_t done = 0;
     (void)offset;
     while (from->count != 0) {
@@ -165,8 +171,18 @@ int stream_init(bool *enabled)
 {
     static const struct character_device devices[] = {
         {.name = "stream0", .major = STREAM_MAJOR, .minor = 0, .mode = 0666, .ops = &stream_in_ops},
-        {.name = "stream1", .major = STREAM_MAJOR, .minor = 1, .mode = 0666, .ops = &stream_out_ops, .open = stream_open_out},
-        {.name = "stream2", .major = STREAM_MAJOR, .minor = 2, .mode = 0666, .ops = &stream_out_ops, .open = stream_open_error},
+        {.name = "stream1",
+            .major = STREAM_MAJOR,
+            .minor = 1,
+            .mode = 0666,
+            .ops = &stream_out_ops,
+            .open = stream_open_out},
+        {.name = "stream2",
+            .major = STREAM_MAJOR,
+            .minor = 2,
+            .mode = 0666,
+            .ops = &stream_out_ops,
+            .open = stream_open_error},
     };
     *enabled = stdio_option != NULL && strcmp(stdio_option, "streams") == 0;
     if (!*enabled)

@@ -18,8 +18,8 @@ enum settings_when { SETTINGS_NOW, SETTINGS_DRAIN, SETTINGS_FLUSH };
 
 static const uint32_t speeds[16] = {
     0, 50, 75, 110, 134, 150, 200, 300, 600, 1200, 1800, 2400, 4800, 9600, 19200, 38400};
-static const uint32_t fast_speeds[] = {0, 57600, 115200, 230400, 460800, 500000, 576000, 921600, 1000000, 1152000,
-    1500000, 2000000, 2500000, 3000000, 3500000, 4000000};
+static const uint32_t fast_speeds[] = {0, 57600, 115200, 230400, 460800, 500000, 576000, 921600,
+    1000000, 1152000, 1500000, 2000000, 2500000, 3000000, 3500000, 4000000};
 
 // Bits per second of the CBAUD bits; the number of BOTHER lies in the structure itself.
 static uint32_t speed_of(tcflag_t control, speed_t other)
@@ -53,7 +53,8 @@ static int output_drain(struct tty *tty)
 {
     if (tty->is_pty_slave)
         return 0;
-    return wait_event_interruptible(&tty->write_wait, output_pending(tty) == 0) != 0 ? -ERESTARTSYS : 0;
+    return wait_event_interruptible(&tty->write_wait, output_pending(tty) == 0) != 0 ? -ERESTARTSYS
+                                                                                     : 0;
 }
 
 static int settings_apply(struct tty *tty, struct termios2 *new, enum settings_when when)
@@ -65,7 +66,7 @@ static int settings_apply(struct tty *tty, struct termios2 *new, enum settings_w
     }
     new->c_ospeed = speed_of(new->c_cflag, new->c_ospeed);
     new->c_ispeed = speed_of(new->c_cflag >> IBSHIFT, new->c_ispeed);
-    if ((new->c_cflag >> IBSHIFT & CBAUD) == B0)
+    if ((new->c_cflag >> IBSHIFT &CBAUD) == B0)
         new->c_ispeed = new->c_ospeed;
     uint64_t flags = spin_lock_irqsave(&tty->lock);
     struct termios2 old = tty->settings;
@@ -81,8 +82,10 @@ static int settings_apply(struct tty *tty, struct termios2 *new, enum settings_w
     return 0;
 }
 
-// TCSETS and TCSETA families: struct termios is termios2 without the speeds; struct termio has 16-bit flags and 8 characters.
-static int settings_from_user(struct tty *tty, uintptr_t user, size_t len_bytes, struct termios2 *settings)
+// TCSETS and TCSETA families: struct termios is termios2 without the speeds; struct termio has
+// 16-bit flags and 8 characters.
+static int settings_from_user(
+    struct tty *tty, uintptr_t user, size_t len_bytes, struct termios2 *settings)
 {
     settings_snapshot(tty, settings);
     if (len_bytes != sizeof(struct termio))
@@ -114,7 +117,8 @@ static int settings_to_user(struct tty *tty, uintptr_t user, size_t len_bytes)
     return copy_to_user(user, &old, sizeof(old));
 }
 
-static int64_t settings_set(struct tty *tty, uintptr_t user, size_t len_bytes, enum settings_when when)
+static int64_t settings_set(
+    struct tty *tty, uintptr_t user, size_t len_bytes, enum settings_when when)
 {
     struct termios2 settings;
     int error = job_check(tty, SIGTTOU);
@@ -309,7 +313,8 @@ int64_t tty_ioctl(struct file *file, uint32_t command, uintptr_t argument)
         return discipline == N_TTY ? 0 : -EINVAL;
     }
     case TIOCGDEV:
-        return user_put_u32(argument, tty->major << 8 | (tty->minor & 0xff) | (tty->minor & ~0xffu) << 12);
+        return user_put_u32(
+            argument, tty->major << 8 | (tty->minor & 0xff) | (tty->minor & ~0xffu) << 12);
     case TIOCVHANGUP:
         if (!capable(CAP_SYS_ADMIN))
             return -EPERM;

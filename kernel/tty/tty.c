@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Terminal files: open, read, write, poll, hang-up; /dev/tty and /dev/console.
 //
-// Input may arrive in interrupt context (serial) or from another task (a pty's master). A full input ring makes the driver
-// stop (lost_room); the reader that makes room tells it to go on. Sleepers follow the protocol of thread.h: data
-// first, then the wake-up.
+// Input may arrive in interrupt context (serial) or from another task (a pty's master). A full
+// input ring makes the driver stop (lost_room); the reader that makes room tells it to go on.
+// Sleepers follow the protocol of thread.h: data first, then the wake-up.
 #include "kernel/tty/internal.h"
 
 #include "kernel/base/fmt.h"
@@ -24,7 +24,8 @@
 
 static struct tty *console; // behind /dev/console; NULL: none. Set once at start-up
 
-void tty_setup(struct tty *tty, const char *name, uint32_t major, uint32_t minor, const struct tty_driver *driver)
+void tty_setup(struct tty *tty, const char *name, uint32_t major, uint32_t minor,
+    const struct tty_driver *driver)
 {
     memset(tty, 0, sizeof(*tty));
     tty->refcount = 1;
@@ -196,11 +197,13 @@ static size_t read_chunk(struct tty *tty, uint8_t *buffer, size_t size, bool *en
 }
 
 // Waits for input. 0: there may be some; 1: the time is over; -errno.
-static int read_wait(struct tty *tty, const struct file *file, const struct read_rule *rule, bool first)
+static int read_wait(
+    struct tty *tty, const struct file *file, const struct read_rule *rule, bool first)
 {
     uint64_t timeout_ns = first ? rule->first_timeout_ns : rule->byte_timeout_ns;
     uint64_t deadline_ns = timeout_ns == 0 ? UINT64_MAX : deadline_after(timeout_ns);
-    int error = wait_event_interruptible_until(&tty->read_wait, tty_may_read(tty, file), deadline_ns);
+    int error =
+        wait_event_interruptible_until(&tty->read_wait, tty_may_read(tty, file), deadline_ns);
     if (error == -ETIMEDOUT)
         return 1;
     return error == 0 ? 0 : -ERESTARTSYS;
@@ -217,7 +220,8 @@ static int64_t read_locked(struct tty *tty, struct file *file, struct io_iter *t
             return done;
         bool end_of_line = false;
         bool ready = line_input_ready(tty);
-        size_t count = ready ? read_chunk(tty, chunk, MIN(to->count, sizeof(chunk)), &end_of_line) : 0;
+        size_t count =
+            ready ? read_chunk(tty, chunk, MIN(to->count, sizeof(chunk)), &end_of_line) : 0;
         size_t copied = iter_copy_to(to, chunk, count);
         done += (int64_t)copied;
         if (copied < count)
@@ -256,10 +260,12 @@ static int64_t tty_read(struct file *file, struct io_iter *to, uint64_t *offset)
         if (!mutex_trylock(&tty->read_mutex))
             return -EAGAIN;
     } else {
-        // A reader that waits holds the mutex for long: the next one waits for it as it would for input.
+        // A reader that waits holds the mutex for long: the next one waits for it as it would for
+        // input.
         if (!mutex_trylock(&tty->read_mutex)) {
             bool locked = false;
-            if (wait_event_interruptible(&tty->read_wait, (locked = mutex_trylock(&tty->read_mutex))) != 0)
+            if (wait_event_interruptible(
+                    &tty->read_wait, (locked = mutex_trylock(&tty->read_mutex))) != 0)
                 return -ERESTARTSYS;
             debug_assert(locked);
         }
@@ -277,13 +283,15 @@ static bool tty_may_write(struct tty *tty, const struct file *file)
     if (tty_file_is_dead(file))
         return true;
     uint64_t flags = spin_lock_irqsave(&tty->lock);
-    bool room = !tty->stopped && tty->driver->write_room(tty) >= 8; // the widest thing one byte becomes: a tab
+    bool room = !tty->stopped &&
+                tty->driver->write_room(tty) >= 8; // the widest thing one byte becomes: a tab
     spin_unlock_irqrestore(&tty->lock, flags);
     return room;
 }
 
 // Writes one chunk, waiting for room. Bytes written, or -errno.
-static int64_t write_chunk(struct tty *tty, struct file *file, const uint8_t *chunk, size_t len_bytes)
+static int64_t write_chunk(
+    struct tty *tty, struct file *file, const uint8_t *chunk, size_t len_bytes)
 {
     size_t done = 0;
     for (;;) {
@@ -387,10 +395,18 @@ const char *tty_console_name(void)
 
 int tty_init(void)
 {
-    static const struct character_device current_tty = {
-        .name = "tty", .major = 5, .minor = 0, .mode = 0666, .ops = &tty_file_ops, .open = current_tty_open};
-    static const struct character_device console_device = {
-        .name = "console", .major = 5, .minor = 1, .mode = 0600, .ops = &tty_file_ops, .open = console_open};
+    static const struct character_device current_tty = {.name = "tty",
+        .major = 5,
+        .minor = 0,
+        .mode = 0666,
+        .ops = &tty_file_ops,
+        .open = current_tty_open};
+    static const struct character_device console_device = {.name = "console",
+        .major = 5,
+        .minor = 1,
+        .mode = 0600,
+        .ops = &tty_file_ops,
+        .open = console_open};
     bool streams = false;
     job_init();
     int error = stream_init(&streams);

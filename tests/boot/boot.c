@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: on every machine configuration the kernel finds all processors and all memory, and can use them.
-// Method: the command says in the boot options what the machine has (lodger.cpus=, lodger.memory=, in bytes). A thread is sent to
-// every processor, most of the free memory is written and read back, and time and sleep are compared.
+// Claim: on every machine configuration the kernel finds all processors and all memory, and can use
+// them. Method: the command says in the boot options what the machine has (lodger.cpus=,
+// lodger.memory=, in bytes). A thread is sent to every processor, most of the free memory is
+// written and read back, and time and sleep are compared.
 #include <fcntl.h>
 #include <sched.h>
 #include <stdbool.h>
@@ -15,7 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
-// What the kernel may keep of the memory for itself: a fifth (with KASAN an eighth is shadow), and this.
+// What the kernel may keep of the memory for itself: a fifth (with KASAN an eighth is shadow), and
+// this.
 #define KERNEL_SHARE_BYTES (6u << 20)
 // How much memory is filled at most, so that big machines do not take long.
 #define FILLED_MAX_BYTES (64u << 20)
@@ -74,8 +76,7 @@ static void check_memory(unsigned long long machine_bytes)
 
     size_t fill = (size_t)info.freeram * info.mem_unit / 2;
     fill = (fill < FILLED_MAX_BYTES ? fill : FILLED_MAX_BYTES) & ~(size_t)4095;
-    uint64_t *memory =
-        mmap(NULL, fill, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint64_t *memory = mmap(NULL, fill, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) {
         check(false, "half of the free memory can be mapped", 0, fill);
         return;

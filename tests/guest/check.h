@@ -37,7 +37,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define CHECK_UNUSED __attribute__((unused))
+#define CHECK_UNUSED  __attribute__((unused))
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 // Number of failed expectations of this process.
@@ -48,20 +48,60 @@ CHECK_UNUSED static const char *errno_name(int error)
 {
     static const char *const names[] = {
 #define CHECK_NAME(e) [e] = #e
-        CHECK_NAME(EPERM), CHECK_NAME(ENOENT), CHECK_NAME(ESRCH), CHECK_NAME(EINTR),
-        CHECK_NAME(EIO), CHECK_NAME(ENXIO), CHECK_NAME(E2BIG), CHECK_NAME(ENOEXEC),
-        CHECK_NAME(EBADF), CHECK_NAME(ECHILD), CHECK_NAME(EAGAIN), CHECK_NAME(ENOMEM),
-        CHECK_NAME(EACCES), CHECK_NAME(EFAULT), CHECK_NAME(ENOTBLK), CHECK_NAME(EBUSY),
-        CHECK_NAME(EEXIST), CHECK_NAME(EXDEV), CHECK_NAME(ENODEV), CHECK_NAME(ENOTDIR),
-        CHECK_NAME(EISDIR), CHECK_NAME(EINVAL), CHECK_NAME(ENFILE), CHECK_NAME(EMFILE),
-        CHECK_NAME(ENOTTY), CHECK_NAME(ETXTBSY), CHECK_NAME(EFBIG), CHECK_NAME(ENOSPC),
-        CHECK_NAME(ESPIPE), CHECK_NAME(EROFS), CHECK_NAME(EMLINK), CHECK_NAME(EPIPE),
-        CHECK_NAME(EDOM), CHECK_NAME(ERANGE), CHECK_NAME(EDEADLK), CHECK_NAME(ENAMETOOLONG),
-        CHECK_NAME(ENOLCK), CHECK_NAME(ENOSYS), CHECK_NAME(ENOTEMPTY), CHECK_NAME(ELOOP),
-        CHECK_NAME(EOVERFLOW), CHECK_NAME(ENODATA), CHECK_NAME(ETIME), CHECK_NAME(ELIBBAD),
-        CHECK_NAME(EOPNOTSUPP), CHECK_NAME(EAFNOSUPPORT), CHECK_NAME(ENOTSOCK),
-        CHECK_NAME(ETIMEDOUT), CHECK_NAME(ECANCELED), CHECK_NAME(EOWNERDEAD),
-        CHECK_NAME(EMSGSIZE), CHECK_NAME(EALREADY), CHECK_NAME(EILSEQ), CHECK_NAME(ENOTCONN),
+        CHECK_NAME(EPERM),
+        CHECK_NAME(ENOENT),
+        CHECK_NAME(ESRCH),
+        CHECK_NAME(EINTR),
+        CHECK_NAME(EIO),
+        CHECK_NAME(ENXIO),
+        CHECK_NAME(E2BIG),
+        CHECK_NAME(ENOEXEC),
+        CHECK_NAME(EBADF),
+        CHECK_NAME(ECHILD),
+        CHECK_NAME(EAGAIN),
+        CHECK_NAME(ENOMEM),
+        CHECK_NAME(EACCES),
+        CHECK_NAME(EFAULT),
+        CHECK_NAME(ENOTBLK),
+        CHECK_NAME(EBUSY),
+        CHECK_NAME(EEXIST),
+        CHECK_NAME(EXDEV),
+        CHECK_NAME(ENODEV),
+        CHECK_NAME(ENOTDIR),
+        CHECK_NAME(EISDIR),
+        CHECK_NAME(EINVAL),
+        CHECK_NAME(ENFILE),
+        CHECK_NAME(EMFILE),
+        CHECK_NAME(ENOTTY),
+        CHECK_NAME(ETXTBSY),
+        CHECK_NAME(EFBIG),
+        CHECK_NAME(ENOSPC),
+        CHECK_NAME(ESPIPE),
+        CHECK_NAME(EROFS),
+        CHECK_NAME(EMLINK),
+        CHECK_NAME(EPIPE),
+        CHECK_NAME(EDOM),
+        CHECK_NAME(ERANGE),
+        CHECK_NAME(EDEADLK),
+        CHECK_NAME(ENAMETOOLONG),
+        CHECK_NAME(ENOLCK),
+        CHECK_NAME(ENOSYS),
+        CHECK_NAME(ENOTEMPTY),
+        CHECK_NAME(ELOOP),
+        CHECK_NAME(EOVERFLOW),
+        CHECK_NAME(ENODATA),
+        CHECK_NAME(ETIME),
+        CHECK_NAME(ELIBBAD),
+        CHECK_NAME(EOPNOTSUPP),
+        CHECK_NAME(EAFNOSUPPORT),
+        CHECK_NAME(ENOTSOCK),
+        CHECK_NAME(ETIMEDOUT),
+        CHECK_NAME(ECANCELED),
+        CHECK_NAME(EOWNERDEAD),
+        CHECK_NAME(EMSGSIZE),
+        CHECK_NAME(EALREADY),
+        CHECK_NAME(EILSEQ),
+        CHECK_NAME(ENOTCONN),
 #undef CHECK_NAME
     };
     static char number[16];
@@ -81,14 +121,37 @@ CHECK_UNUSED static const char *signal_name(int number)
 {
     static const char *const names[] = {
 #define CHECK_NAME(s) [s] = #s
-        CHECK_NAME(SIGHUP),  CHECK_NAME(SIGINT),    CHECK_NAME(SIGQUIT),  CHECK_NAME(SIGILL),
-        CHECK_NAME(SIGTRAP), CHECK_NAME(SIGABRT),   CHECK_NAME(SIGBUS),   CHECK_NAME(SIGFPE),
-        CHECK_NAME(SIGKILL), CHECK_NAME(SIGUSR1),   CHECK_NAME(SIGSEGV),  CHECK_NAME(SIGUSR2),
-        CHECK_NAME(SIGPIPE), CHECK_NAME(SIGALRM),   CHECK_NAME(SIGTERM),  CHECK_NAME(SIGSTKFLT),
-        CHECK_NAME(SIGCHLD), CHECK_NAME(SIGCONT),   CHECK_NAME(SIGSTOP),  CHECK_NAME(SIGTSTP),
-        CHECK_NAME(SIGTTIN), CHECK_NAME(SIGTTOU),   CHECK_NAME(SIGURG),   CHECK_NAME(SIGXCPU),
-        CHECK_NAME(SIGXFSZ), CHECK_NAME(SIGVTALRM), CHECK_NAME(SIGPROF),  CHECK_NAME(SIGWINCH),
-        CHECK_NAME(SIGIO),   CHECK_NAME(SIGPWR),    CHECK_NAME(SIGSYS),
+        CHECK_NAME(SIGHUP),
+        CHECK_NAME(SIGINT),
+        CHECK_NAME(SIGQUIT),
+        CHECK_NAME(SIGILL),
+        CHECK_NAME(SIGTRAP),
+        CHECK_NAME(SIGABRT),
+        CHECK_NAME(SIGBUS),
+        CHECK_NAME(SIGFPE),
+        CHECK_NAME(SIGKILL),
+        CHECK_NAME(SIGUSR1),
+        CHECK_NAME(SIGSEGV),
+        CHECK_NAME(SIGUSR2),
+        CHECK_NAME(SIGPIPE),
+        CHECK_NAME(SIGALRM),
+        CHECK_NAME(SIGTERM),
+        CHECK_NAME(SIGSTKFLT),
+        CHECK_NAME(SIGCHLD),
+        CHECK_NAME(SIGCONT),
+        CHECK_NAME(SIGSTOP),
+        CHECK_NAME(SIGTSTP),
+        CHECK_NAME(SIGTTIN),
+        CHECK_NAME(SIGTTOU),
+        CHECK_NAME(SIGURG),
+        CHECK_NAME(SIGXCPU),
+        CHECK_NAME(SIGXFSZ),
+        CHECK_NAME(SIGVTALRM),
+        CHECK_NAME(SIGPROF),
+        CHECK_NAME(SIGWINCH),
+        CHECK_NAME(SIGIO),
+        CHECK_NAME(SIGPWR),
+        CHECK_NAME(SIGSYS),
 #undef CHECK_NAME
     };
     static char other[16];
@@ -178,9 +241,9 @@ CHECK_UNUSED static bool check_string(const char *got, const char *want, const c
 #define CHECK_EQ(got, want)                                                                        \
     check_equal((long long)(got), (long long)(want), #got " == " #want, __LINE__)
 #define CHECK_STR(got, want) check_string((got), (want), #got, __LINE__)
-#define OK(...) check_call((long long)(__VA_ARGS__), 0, #__VA_ARGS__, __LINE__)
-#define ERR(error, ...) check_call((long long)(__VA_ARGS__), (error), #__VA_ARGS__, __LINE__)
-#define CHECK_QUIET(...) ((__VA_ARGS__) ? true : check_true(false, #__VA_ARGS__, __LINE__))
+#define OK(...)              check_call((long long)(__VA_ARGS__), 0, #__VA_ARGS__, __LINE__)
+#define ERR(error, ...)      check_call((long long)(__VA_ARGS__), (error), #__VA_ARGS__, __LINE__)
+#define CHECK_QUIET(...)     ((__VA_ARGS__) ? true : check_true(false, #__VA_ARGS__, __LINE__))
 
 // For what the test cannot go on without, and does not test.
 #define MUST(...) check_must((long long)(__VA_ARGS__), #__VA_ARGS__, __LINE__)

@@ -115,8 +115,8 @@ static void report_tidy(void)
     free(tidy);
 }
 
-// Ninja must not run twice in one folder at a time; who comes second waits. Released by closing, at the latest by the end of
-// this program.
+// Ninja must not run twice in one folder at a time; who comes second waits. Released by closing, at
+// the latest by the end of this program.
 static int lock_folder(const char *variant)
 {
     char *folder = tree_path("out/%s", variant);

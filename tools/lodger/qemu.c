@@ -33,7 +33,8 @@
 #define LOG_KEPT_BYTES (1u << 20)
 // Time that QEMU gets to end after SIGTERM.
 #define STOP_PATIENCE_NS 2000000000ull
-// A key pressed before the shell reads its line can get lost, so the end of input is repeated in this interval.
+// A key pressed before the shell reads its line can get lost, so the end of input is repeated in
+// this interval.
 #define END_INTERVAL_NS 1000000000ull
 // Running QEMUs at once, at most.
 #define CHILDREN_MAX 64

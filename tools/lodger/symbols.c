@@ -55,7 +55,8 @@ static const char *function_name(Dwarf_Die *die)
     return name != NULL ? name : dwarf_diename(die);
 }
 
-// The compilation unit that holds the address. libdw's own look-up trusts .debug_aranges, in which clang lists nothing.
+// The compilation unit that holds the address. libdw's own look-up trusts .debug_aranges, in which
+// clang lists nothing.
 static Dwarf_Die *find_unit(Dwfl_Module *module, uint64_t address, Dwarf_Addr *bias)
 {
     Dwarf_Die *unit = dwfl_module_addrdie(module, address, bias);

@@ -182,8 +182,8 @@ static size_t read_verdicts(const struct boot *boot, char *text, char **rest)
 
 // ---- a boot ----
 
-// Follows what the test runner prints: takes the time of each test's end, and ends the boot once the runner is done,
-// whatever power-off does then.
+// Follows what the test runner prints: takes the time of each test's end, and ends the boot once
+// the runner is done, whatever power-off does then.
 static bool runner_printed(void *context, const struct buffer *console)
 {
     static const char end_mark[] = "\n@@@ end ";
@@ -466,8 +466,8 @@ static void run_on_linux(
     strings_add_words(&boot.append, "console=ttyS0 quiet loglevel=0 panic=-1 tsc=reliable");
     add_arguments(&boot);
     boot.initrd = initrd_path(batch->tests[0], "linux");
-    // Linux is the measure, so it gets another try where a test failed: out of memory it may kill the test
-    // runner, and on a loaded host a sleep may take too long.
+    // Linux is the measure, so it gets another try where a test failed: out of memory it may kill
+    // the test runner, and on a loaded host a sleep may take too long.
     for (unsigned try = 0; try < LINUX_TRIES_MAX; try++) {
         struct boot attempt = boot;
         attempt.count = 0;

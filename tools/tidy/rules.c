@@ -140,7 +140,8 @@ static void check_line(const struct line *line)
             complain(line, RULE_UNFINISHED);
         }
     }
-    // Symbols of the linker script and of assembly are arrays; POSIX leaves the declaration of environ to programs.
+    // Symbols of the linker script and of assembly are arrays; POSIX leaves the declaration of
+    // environ to programs.
     if (ends_with(line->path, ".c") && starts_with(line->text, "extern ") &&
         strstr(line->text, "[]") == NULL && !has_word(line->text, "environ")) {
         complain(line, RULE_EXTERN_IN_C);

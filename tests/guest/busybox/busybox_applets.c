@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: Debian's unmodified busybox-static works: more than 120 of its applets give the same output as
-// on Linux.
-// Method: starts applets.sh (packed as /data/applets.sh) in an empty directory under busybox's shell; the
-// script checks exit statuses itself and counts the applets.
+// Claim: Debian's unmodified busybox-static works: more than 120 of its applets give the same
+// output as on Linux.
+// Method: starts applets.sh (packed as /data/applets.sh) in an empty directory under busybox's
+// shell; the script checks exit statuses itself and counts the applets.
 #include "tests/guest/check.h"
 
 int main(void)

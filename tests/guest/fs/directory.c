@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: getdents64 lists every entry exactly once with its kind, with small and large buffers, after
-// seeking back, and while entries come and go; offsets of telldir can be used again.
+// Claim: getdents64 lists every entry exactly once with its kind, with small and large buffers,
+// after seeking back, and while entries come and go; offsets of telldir can be used again.
 // Method: directories of known contents; raw calls with odd buffer sizes and libc's readdir.
 #include "tests/guest/check.h"
 #include <dirent.h>
@@ -18,8 +18,8 @@ static char buffer[65536];
 
 static void kinds(void)
 {
-    static const char *const names[] = {"?", "fifo", "character", "?", "directory", "?", "block", "?",
-        "file", "?", "link", "?", "socket"};
+    static const char *const names[] = {"?", "fifo", "character", "?", "directory", "?", "block",
+        "?", "file", "?", "link", "?", "socket"};
     MUST(mkdir("kinds", 0755));
     MUST(chdir("kinds"));
     put_file("file", "", 0644);
@@ -37,7 +37,8 @@ static void kinds(void)
             dots += entry->d_type == DT_DIR;
             continue;
         }
-        right += entry->d_type < ARRAY_SIZE(names) && strcmp(names[entry->d_type], entry->d_name) == 0;
+        right +=
+            entry->d_type < ARRAY_SIZE(names) && strcmp(names[entry->d_type], entry->d_name) == 0;
         inodes += lstat(entry->d_name, &about) == 0 && about.st_ino == entry->d_ino;
     }
     closedir(directory);

@@ -206,7 +206,8 @@ static void file_systems(void)
 
     OK(statfs(".", &fs));
     CHECK_EQ(fs.f_type, TMPFS_MAGIC);
-    CHECK(fs.f_bsize == 4096 && fs.f_namelen == 255 && fs.f_blocks > 0 && fs.f_bfree <= fs.f_blocks);
+    CHECK(
+        fs.f_bsize == 4096 && fs.f_namelen == 255 && fs.f_blocks > 0 && fs.f_bfree <= fs.f_blocks);
     OK(statfs("/proc", &fs));
     CHECK_EQ(fs.f_type, PROC_SUPER_MAGIC);
     OK(statfs("/dev/pts", &fs));

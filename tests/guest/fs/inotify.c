@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: inotify reports what happens to watched files and directories, in order, with names, cookies and
-// masks; removes watches; overflows and merges as on Linux.
+// Claim: inotify reports what happens to watched files and directories, in order, with names,
+// cookies and masks; removes watches; overflows and merges as on Linux.
 // Method: one operation at a time, all events that follow are printed.
 #include "tests/guest/check.h"
 #include <poll.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: POSIX record locks (splitting, merging, upgrading, waiting, deadlock, release on any close),
-// open-file-description locks, and flock, each with its own rules of ownership.
+// Claim: POSIX record locks (splitting, merging, upgrading, waiting, deadlock, release on any
+// close), open-file-description locks, and flock, each with its own rules of ownership.
 // Method: a child holds locks on command; F_GETLK shows what others see.
 #include "tests/guest/check.h"
 #include <pthread.h>
@@ -11,8 +11,8 @@ static int file;
 
 static int set(int at, int command, int type, off_t start, off_t length)
 {
-    struct flock lock = {.l_type = (short)type, .l_whence = SEEK_SET, .l_start = start,
-        .l_len = length};
+    struct flock lock = {
+        .l_type = (short)type, .l_whence = SEEK_SET, .l_start = start, .l_len = length};
     return fcntl(at, command, &lock);
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: tmpfs and bind mounts cover and uncover directories, are busy while used, can be read-only,
-// moved, detached lazily, limited in size, and appear in /proc/self/mounts and mountinfo.
-// Method: a tree of mounts inside the test's own directory; each is taken down again.
+// Claim: tmpfs and bind mounts cover and uncover directories, are busy while used, can be
+// read-only, moved, detached lazily, limited in size, and appear in /proc/self/mounts and
+// mountinfo. Method: a tree of mounts inside the test's own directory; each is taken down again.
 #include "tests/guest/check.h"
 #include <sys/mount.h>
 #include <sys/statfs.h>

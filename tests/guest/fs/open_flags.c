@@ -124,9 +124,9 @@ static void effects(void)
     CHECK_EQ(readlinkat(file, "", text, sizeof(text)), 6);
     close(file);
 
-    CHECK_EQ(fcntl((int)open("append", O_RDWR | O_NONBLOCK | O_SYNC | O_CLOEXEC | O_NOATIME),
-                 F_GETFL) &
-                 (O_ACCMODE | O_NONBLOCK | O_SYNC | O_APPEND | O_CREAT | O_TRUNC),
+    CHECK_EQ(
+        fcntl((int)open("append", O_RDWR | O_NONBLOCK | O_SYNC | O_CLOEXEC | O_NOATIME), F_GETFL) &
+            (O_ACCMODE | O_NONBLOCK | O_SYNC | O_APPEND | O_CREAT | O_TRUNC),
         O_RDWR | O_NONBLOCK | O_SYNC);
     if (fork() == 0) {
         MUST(setuid(1000));

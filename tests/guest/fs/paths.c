@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: path resolution: dots, doubled and trailing slashes, lengths of names and paths, chains and
-// loops of symbolic links, working directory, root directory, and getcwd.
+// Claim: path resolution: dots, doubled and trailing slashes, lengths of names and paths, chains
+// and loops of symbolic links, working directory, root directory, and getcwd.
 // Method: each rule with paths at and beyond its limit.
 #include "tests/guest/check.h"
 
@@ -17,7 +17,8 @@ static void dots(void)
     MUST(mkdir("a", 0755));
     MUST(mkdir("a/b", 0755));
     put_file("a/file", "x", 0644);
-    CHECK(inode("a") == inode("./a") && inode("a") == inode("a/.") && inode("a") == inode("a/b/.."));
+    CHECK(
+        inode("a") == inode("./a") && inode("a") == inode("a/.") && inode("a") == inode("a/b/.."));
     CHECK(inode("a") == inode("a//b/..") && inode("a") == inode(".//a///"));
     CHECK(inode("/") == inode("/..") && inode("/") == inode("/../..") && inode("/") == inode("//"));
     CHECK(inode("a/file") == inode("a/b/../file"));

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
 // Claim: permission bits decide by owner, group and others for files and directories; sticky and
-// set-group-ID directories; chmod and chown with their side effects; access and faccessat2 with real
-// and effective ids; umask; root's exceptions.
-// Method: children under other ids try everything on files of known owners and modes; results are printed
-// as tables.
+// set-group-ID directories; chmod and chown with their side effects; access and faccessat2 with
+// real and effective ids; umask; root's exceptions.
+// Method: children under other ids try everything on files of known owners and modes; results are
+// printed as tables.
 #include "tests/guest/check.h"
 #include <grp.h>
 

@@ -34,7 +34,9 @@ static void against_model(void)
             break;
         case 2: {
             ssize_t got = pread(file, buffer, length, (off_t)at);
-            size_t want = at >= model_size ? 0 : at + length > model_size ? model_size - at : length;
+            size_t want = at >= model_size           ? 0
+                          : at + length > model_size ? model_size - at
+                                                     : length;
             wrong += got != (ssize_t)want || memcmp(buffer, model + at, want) != 0;
             break;
         }
@@ -52,7 +54,8 @@ static void against_model(void)
     fstat(file, &about);
     CHECK_EQ(wrong, 0);
     CHECK(about.st_size == (off_t)model_size);
-    CHECK(pread(file, buffer, SIZE, 0) == (ssize_t)model_size && memcmp(buffer, model, model_size) == 0);
+    CHECK(pread(file, buffer, SIZE, 0) == (ssize_t)model_size &&
+          memcmp(buffer, model, model_size) == 0);
     close(file);
 }
 

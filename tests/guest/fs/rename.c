@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: rename and renameat2 replace atomically, move directories, exchange, refuse loops and kinds that do
-// not fit, and keep open files and link counts right.
+// Claim: rename and renameat2 replace atomically, move directories, exchange, refuse loops and
+// kinds that do not fit, and keep open files and link counts right.
 // Method: a matrix of source and target kinds, printed; then flags, loops, and a race.
 #include "tests/guest/check.h"
 
 #ifndef RENAME_NOREPLACE
 #define RENAME_NOREPLACE 1
-#define RENAME_EXCHANGE 2
-#define RENAME_WHITEOUT 4
+#define RENAME_EXCHANGE  2
+#define RENAME_WHITEOUT  4
 #endif
 
 static const char *const kinds[] = {"file", "other-file", "empty-dir", "full-dir", "other-dir",
-    "link-to-file", "link-to-dir", "dangling", "missing", "same-inode", ".", "..", "full-dir/inside",
-    "file/", "empty-dir/", "missing/"};
+    "link-to-file", "link-to-dir", "dangling", "missing", "same-inode", ".", "..",
+    "full-dir/inside", "file/", "empty-dir/", "missing/"};
 
 static void build(void)
 {
@@ -96,8 +96,8 @@ static void effects(void)
     CHECK_STR(get_file("q/child"), "was x");
     MUST(stat("q", &after));
     CHECK_EQ(after.st_nlink, 2);
-    ERR(EINVAL, syscall(SYS_renameat2, AT_FDCWD, "x", AT_FDCWD, "y",
-                    RENAME_EXCHANGE | RENAME_NOREPLACE));
+    ERR(EINVAL,
+        syscall(SYS_renameat2, AT_FDCWD, "x", AT_FDCWD, "y", RENAME_EXCHANGE | RENAME_NOREPLACE));
     ERR(EINVAL, syscall(SYS_renameat2, AT_FDCWD, "x", AT_FDCWD, "y", 8));
     ERR(EEXIST, syscall(SYS_renameat2, AT_FDCWD, "b", AT_FDCWD, "c", RENAME_NOREPLACE));
     OK(syscall(SYS_renameat2, AT_FDCWD, "b", AT_FDCWD, "fresh", RENAME_NOREPLACE));

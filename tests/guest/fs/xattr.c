@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: extended attributes behave as on Linux where a file system has them, and give ENOTSUP, ENODATA
-// or EPERM cleanly where not; the calls check their arguments first.
-// Method: what differs between kernels' tmpfs (user.* attributes came late) is accepted both ways and
-// not printed; trusted.* must work.
+// Claim: extended attributes behave as on Linux where a file system has them, and give ENOTSUP,
+// ENODATA or EPERM cleanly where not; the calls check their arguments first.
+// Method: what differs between kernels' tmpfs (user.* attributes came late) is accepted both ways
+// and not printed; trusted.* must work.
 #include "tests/guest/check.h"
 #include <sys/xattr.h>
 

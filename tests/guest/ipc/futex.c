@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
 //
 // Claim: futex wait and wake with and without bitset, requeue and cmp_requeue, private and shared
-// (also through different mappings of one file), relative and absolute time-outs on both clocks, and
-// all argument errors.
+// (also through different mappings of one file), relative and absolute time-outs on both clocks,
+// and all argument errors.
 // Method: waiters are threads or processes; "asleep" is read from /proc before anybody is woken.
 #include "tests/guest/check.h"
 #include <linux/futex.h>
 #include <pthread.h>
 
-static long futex(void *word, int operation, uint32_t value, const void *time, void *word2,
-    uint32_t value3)
+static long futex(
+    void *word, int operation, uint32_t value, const void *time, void *word2, uint32_t value3)
 {
     return syscall(SYS_futex, word, operation, value, time, word2, value3);
 }
@@ -157,8 +157,8 @@ static void time_outs(void)
     // In the past: at once.
     ERR(ETIMEDOUT, futex(&word, FUTEX_WAIT_BITSET_PRIVATE, 0, &time, NULL, ~0u));
     clock_gettime(CLOCK_REALTIME, &time);
-    ERR(ETIMEDOUT, futex(&word, FUTEX_WAIT_BITSET_PRIVATE | FUTEX_CLOCK_REALTIME, 0, &time, NULL,
-                       ~0u));
+    ERR(ETIMEDOUT,
+        futex(&word, FUTEX_WAIT_BITSET_PRIVATE | FUTEX_CLOCK_REALTIME, 0, &time, NULL, ~0u));
     time = (struct timespec){0, 1000000000};
     ERR(EINVAL, futex(&word, FUTEX_WAIT_PRIVATE, 0, &time, NULL, 0));
     time = (struct timespec){-1, 0};
@@ -200,8 +200,7 @@ static void shared_between_processes(void)
 
 static void errors(void)
 {
-    uint32_t *read_only =
-        mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint32_t *read_only = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     ERR(EINVAL, futex((char *)&word + 1, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0));
     ERR(EINVAL, futex((char *)&word + 2, FUTEX_WAKE_PRIVATE, 0, NULL, NULL, 0));

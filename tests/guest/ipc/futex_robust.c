@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: when a thread or process ends while it holds robust futexes, each gets FUTEX_OWNER_DIED and
-// one waiter is woken, whatever the reason of the end (exit, signal, exec); a damaged list harms
-// nobody; robust pthread mutexes stand on that.
+// Claim: when a thread or process ends while it holds robust futexes, each gets FUTEX_OWNER_DIED
+// and one waiter is woken, whatever the reason of the end (exit, signal, exec); a damaged list
+// harms nobody; robust pthread mutexes stand on that.
 // Method: the list is built by hand in shared memory, once as libc does it, once damaged.
 #include "tests/guest/check.h"
 #include <linux/futex.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: pipes and FIFOs: capacity, PIPE_BUF atomicity, ends of file, SIGPIPE and EPIPE, O_NONBLOCK,
-// F_SETPIPE_SZ, FIONREAD, packet mode, poll states, opening rules of FIFOs.
+// Claim: pipes and FIFOs: capacity, PIPE_BUF atomicity, ends of file, SIGPIPE and EPIPE,
+// O_NONBLOCK, F_SETPIPE_SZ, FIONREAD, packet mode, poll states, opening rules of FIFOs.
 // Method: exact counts for each; two writers with long records for atomicity.
 #include "tests/guest/check.h"
 #include <poll.h>

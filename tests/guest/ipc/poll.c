@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: poll, ppoll, select and pselect report the right events for pipes, files, terminals' masters
-// and closed descriptors, wait for time-outs and wake-ups, update their arguments as on Linux, and
-// refuse bad ones.
+// Claim: poll, ppoll, select and pselect report the right events for pipes, files, terminals'
+// masters and closed descriptors, wait for time-outs and wake-ups, update their arguments as on
+// Linux, and refuse bad ones.
 // Method: known states; wake-ups come from a child when this process sleeps.
 #include "tests/guest/check.h"
 #include <poll.h>
@@ -65,7 +65,8 @@ static void polls(void)
     getrlimit(RLIMIT_NOFILE, &limit);
     ERR(EINVAL, poll(sources, limit.rlim_cur + 1, 0));
     // The same descriptor twice counts twice.
-    struct pollfd twice[2] = {{.fd = ends[1], .events = POLLOUT}, {.fd = ends[1], .events = POLLOUT}};
+    struct pollfd twice[2] = {
+        {.fd = ends[1], .events = POLLOUT}, {.fd = ends[1], .events = POLLOUT}};
     CHECK_EQ(poll(twice, 2, 0), 2);
     // A thousand sources, the last one ready.
     static struct pollfd many[1000];

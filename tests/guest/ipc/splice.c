@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: splice, tee, vmsplice, sendfile and copy_file_range move and duplicate the right bytes with
-// the right offsets, and refuse what they cannot do.
+// Claim: splice, tee, vmsplice, sendfile and copy_file_range move and duplicate the right bytes
+// with the right offsets, and refuse what they cannot do.
 // Method: patterns go from files through pipes to files; every byte and offset is checked.
 #include "tests/guest/check.h"
 #include <sys/sendfile.h>

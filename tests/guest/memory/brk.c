@@ -26,9 +26,9 @@ static void heap(void)
     for (int i = 0; i < 2 * PAGE; i++) {
         zero &= aligned[i] == 0;
     }
-    CHECK(zero); // given back and fetched anew
+    CHECK(zero);                                   // given back and fetched anew
     CHECK(brk_to(aligned + 100) == aligned + 100); // any byte
-    CHECK(brk_to((char *)1) == aligned + 100); // below the start: refused
+    CHECK(brk_to((char *)1) == aligned + 100);     // below the start: refused
     char *obstacle = mmap(aligned + 100 * PAGE, PAGE, PROT_NONE,
         MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
     CHECK(obstacle == aligned + 100 * PAGE);
@@ -57,7 +57,7 @@ static void wild_pointers(void)
     ERR(EFAULT, pread(file, odd, 5, 0));
     ERR(EFAULT, pwrite(file, kernel, 5, 0));
     ERR(EFAULT, pwrite(file, odd, 5, 0));
-    CHECK_EQ(pwrite(file, read_only, 5, 0), 5); // reading from read-only memory is fine
+    CHECK_EQ(pwrite(file, read_only, 5, 0), 5);     // reading from read-only memory is fine
     CHECK_EQ(pread(file, two + PAGE - 3, 5, 0), 3); // as far as it goes
     CHECK_EQ(pwrite(file, two + PAGE - 3, 5, 20), 3);
     ERR(EFAULT, read(zero, two + PAGE, 5));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: copy-on-write keeps parent, children and grandchildren apart, over deep chains of forks, with
-// writers in every order, over fork and partial unmapping, with read and write by system calls, and
-// pages of zero stay zero; large resident memory survives many forks.
+// Claim: copy-on-write keeps parent, children and grandchildren apart, over deep chains of forks,
+// with writers in every order, over fork and partial unmapping, with read and write by system
+// calls, and pages of zero stay zero; large resident memory survives many forks.
 // Method: each generation writes its own mark into pages and checks that all others are unchanged.
 #include "tests/guest/check.h"
 #include <pthread.h>
@@ -107,8 +107,8 @@ static void written_by_kernel(void)
 
 static void zero_pages(void)
 {
-    volatile char *fresh = mmap(NULL, 100 * PAGE, PROT_READ | PROT_WRITE,
-        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    volatile char *fresh =
+        mmap(NULL, 100 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     volatile int sum = 0;
     for (int i = 0; i < 100; i++) {
         sum += fresh[i * PAGE]; // read first: the common page of zeroes

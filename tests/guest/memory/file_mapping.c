@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: shared file mappings and read, write, truncate see one another at once; what is cut off gives
-// SIGBUS and comes back as zeroes; holes read as zeroes and fill on writing; memfd with seals.
-// Method: one file, mapped twice, changed by each means in turn.
+// Claim: shared file mappings and read, write, truncate see one another at once; what is cut off
+// gives SIGBUS and comes back as zeroes; holes read as zeroes and fill on writing; memfd with
+// seals. Method: one file, mapped twice, changed by each means in turn.
 #include "tests/guest/check.h"
 #include <setjmp.h>
 #include <sys/uio.h>

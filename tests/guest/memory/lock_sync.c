@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: mlock, mlock2, mlockall, munlock(all), mincore, msync and MAP_LOCKED check their ranges and limits, and what
-// they lock is in memory.
+// Claim: mlock, mlock2, mlockall, munlock(all), mincore, msync and MAP_LOCKED check their ranges
+// and limits, and what they lock is in memory.
 // Method: error codes, /proc/self/status, mincore vectors.
 #include "tests/guest/check.h"
 #include <sys/resource.h>

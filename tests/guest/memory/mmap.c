@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: mmap and munmap with every flag: anonymous, fixed, NOREPLACE, hints, private and shared files,
-// populate, partial unmapping, merging and splitting; lengths and offsets are checked.
+// Claim: mmap and munmap with every flag: anonymous, fixed, NOREPLACE, hints, private and shared
+// files, populate, partial unmapping, merging and splitting; lengths and offsets are checked.
 // Method: contents and /proc/self/maps are compared with what must be there.
 #include "tests/guest/check.h"
 #include <sys/resource.h>
@@ -26,7 +26,8 @@ static void show(const char *what, char *from, size_t pages)
             start < (unsigned long)from + pages * PAGE && end > (unsigned long)from) {
             // Neighbours of the area may be merged with it: cut them off.
             start = start < (unsigned long)from ? (unsigned long)from : start;
-            end = end > (unsigned long)from + pages * PAGE ? (unsigned long)from + pages * PAGE : end;
+            end =
+                end > (unsigned long)from + pages * PAGE ? (unsigned long)from + pages * PAGE : end;
             note("    %lu..%lu %s", (start - (unsigned long)from) / PAGE,
                 (end - (unsigned long)from) / PAGE, permissions);
         }
@@ -60,13 +61,14 @@ static void anonymous(void)
           a + PAGE);
     CHECK_EQ(a[PAGE], 0);
     show("read-only page", a, 10);
-    ERR(EEXIST, (intptr_t)mmap(a, PAGE, PROT_READ,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0));
+    ERR(EEXIST, (intptr_t)mmap(
+                    a, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0));
     OK(munmap(a, 10 * PAGE));
     show("gone", a, 10);
     CHECK(mmap(a, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == a);
     OK(munmap(a, 1)); // lengths are rounded up
-    CHECK(mmap(a, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == a); // a free hint is taken
+    CHECK(
+        mmap(a, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == a); // a free hint is taken
     char *other = mmap(a, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(other != a && other != MAP_FAILED); // an occupied one is not
     OK(munmap(a, PAGE));
@@ -81,8 +83,8 @@ static void anonymous(void)
     }
     waitpid(child, NULL, 0);
     CHECK_EQ(shared[5], 66);
-    char *populated = map(64 * PAGE, PROT_READ | PROT_WRITE,
-        MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    char *populated =
+        map(64 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     struct rusage before, after;
     getrusage(RUSAGE_SELF, &before);
     for (int i = 0; i < 64; i++) {
@@ -151,23 +153,24 @@ static void permissions(void)
     ERR(EINVAL, (intptr_t)map(0, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     ERR(EINVAL, (intptr_t)map(PAGE, PROT_READ, MAP_ANONYMOUS, -1, 0));
     ERR(EINVAL, syscall(SYS_mmap, NULL, PAGE, PROT_READ, MAP_PRIVATE, reader, 100));
-    ERR(ENOMEM, (intptr_t)syscall(SYS_mmap, NULL, -1ul, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-    ERR(EINVAL, syscall(SYS_mmap, 100, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
-                    0));
+    ERR(ENOMEM,
+        (intptr_t)syscall(SYS_mmap, NULL, -1ul, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    ERR(EINVAL,
+        syscall(SYS_mmap, 100, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
     ERR(ENOMEM, syscall(SYS_mmap, 0x7ffffffff000 + (1l << 60), PAGE, PROT_READ,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
-    ERR(EOVERFLOW, syscall(SYS_mmap, NULL, 2 * PAGE, PROT_READ, MAP_PRIVATE, reader,
-                       0x7ffffffffffff000));
+    ERR(EOVERFLOW,
+        syscall(SYS_mmap, NULL, 2 * PAGE, PROT_READ, MAP_PRIVATE, reader, 0x7ffffffffffff000));
     ERR(EINVAL, munmap((char *)100, PAGE));
     ERR(EINVAL, syscall(SYS_munmap, 0, 0));
     ERR(EINVAL, munmap((char *)0xffff800000000000, PAGE));
-    ERR(EOPNOTSUPP, syscall(SYS_mmap, NULL, PAGE, PROT_READ, 3 /* SHARED_VALIDATE */ | MAP_SYNC,
-                        reader, 0));
+    ERR(EOPNOTSUPP,
+        syscall(SYS_mmap, NULL, PAGE, PROT_READ, 3 /* SHARED_VALIDATE */ | MAP_SYNC, reader, 0));
     // Fixed at address zero needs no more than to be root.
     if (fork() == 0) {
         MUST(setuid(1000));
-        ERR(EPERM, (intptr_t)mmap(0, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
-                       0));
+        ERR(EPERM,
+            (intptr_t)mmap(0, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
         _exit(check_failures);
     }
     int status;
@@ -200,8 +203,8 @@ static void gap(void)
 {
     char *area = map(1024 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     munmap(area, 1024 * PAGE);
-    char *obstacle = mmap(area, PAGE, PROT_READ | PROT_WRITE,
-        MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    char *obstacle =
+        mmap(area, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
     char *top = mmap(area + 270 * PAGE, PAGE, PROT_READ | PROT_WRITE,
         MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_FIXED, -1, 0);
     CHECK(obstacle == area && top == area + 270 * PAGE);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: mprotect changes, splits and merges mappings and is enforced; mremap grows, shrinks, moves, moves
-// to a fixed place and keeps contents; both check their ranges.
+// Claim: mprotect changes, splits and merges mappings and is enforced; mremap grows, shrinks,
+// moves, moves to a fixed place and keeps contents; both check their ranges.
 // Method: contents are checked after each step; forbidden accesses are made in children.
 #include "tests/guest/check.h"
 
@@ -26,7 +26,8 @@ static void run_target(void)
 
 static char *anonymous(size_t pages)
 {
-    char *area = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *area =
+        mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     for (size_t i = 0; i < pages; i++) {
         area[i * PAGE] = (char)('a' + i);
     }
@@ -67,9 +68,9 @@ static void protection(void)
     CHILD(read_target, "killed by SIGSEGV");
     CHECK_EQ(mappings_in(area, 8), 4);
     OK(mprotect(area + PAGE, 4 * PAGE, PROT_READ | PROT_WRITE));
-    CHECK_EQ(mappings_in(area, 8), 1); // merged again
+    CHECK_EQ(mappings_in(area, 8), 1);                     // merged again
     CHECK(area[2 * PAGE] == 'c' && area[3 * PAGE] == 'd'); // contents kept through PROT_NONE
-    area[3 * PAGE] = (char)0xc3; // ret
+    area[3 * PAGE] = (char)0xc3;                           // ret
     target = area + 3 * PAGE;
     CHILD(run_target, "killed by SIGSEGV");
     OK(mprotect(area + 3 * PAGE, PAGE, PROT_READ | PROT_EXEC));
@@ -160,7 +161,8 @@ static void remapping(void)
     CHECK(source[0] == 0 && source[PAGE] == 0);
 
     // A large one moved, with many pages touched.
-    char *large = mmap(NULL, 2000 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *large =
+        mmap(NULL, 2000 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     for (int i = 0; i < 2000; i++) {
         *(int *)(large + i * PAGE) = i;
     }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: a process that eats all memory is killed by SIGKILL; the others live on, and what it held can
-// be used again; many processes at once end the same way; large mappings without use are no harm.
-// Method: children touch pages until the end. Only the outcome is compared, not when it comes.
+// Claim: a process that eats all memory is killed by SIGKILL; the others live on, and what it held
+// can be used again; many processes at once end the same way; large mappings without use are no
+// harm. Method: children touch pages until the end. Only the outcome is compared, not when it
+// comes.
 #include "tests/guest/check.h"
 #include <sys/sysinfo.h>
 

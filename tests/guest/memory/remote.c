@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: process_vm_readv and process_vm_writev copy between processes, stop at the first bad page of either side, and
-// check who may; membarrier offers and enforces registration.
+// Claim: process_vm_readv and process_vm_writev copy between processes, stop at the first bad page
+// of either side, and check who may; membarrier offers and enforces registration.
 // Method: a child with known memory is read and written.
 #include "tests/guest/check.h"
 #include <linux/membarrier.h>

@@ -57,8 +57,8 @@ static void null_and_zero(void)
     wait(NULL);
     CHECK_EQ(shared[0], 'S');
     ERR(ENODEV, (intptr_t)mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, null, 0));
-    struct pollfd sources[2] = {{.fd = null, .events = POLLIN | POLLOUT},
-        {.fd = zero, .events = POLLIN | POLLOUT}};
+    struct pollfd sources[2] = {
+        {.fd = null, .events = POLLIN | POLLOUT}, {.fd = zero, .events = POLLIN | POLLOUT}};
     CHECK_EQ(poll(sources, 2, 0), 2);
     CHECK(sources[0].revents == (POLLIN | POLLOUT) && sources[1].revents == (POLLIN | POLLOUT));
     ERR(ENOTTY, ioctl(null, TIOCGWINSZ, bytes));
@@ -95,7 +95,7 @@ static void descriptors(void)
     int again = (int)OK(open("/proc/self/fd/50", O_RDONLY));
     CHECK_EQ(read(again, text, 3), 3);
     CHECK_EQ(lseek(file, 0, SEEK_CUR), 0); // a fresh opening, not a duplicate
-    ERR(ENXIO, open("/dev/tty", O_RDWR)); // no controlling terminal
+    ERR(ENXIO, open("/dev/tty", O_RDWR));  // no controlling terminal
     ERR(ENOTTY, ioctl(50, TIOCNOTTY));
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: /proc/self and /proc/PID tell a process's name, state, parents, limits, memory, files, arguments,
-// environment and threads in Linux's formats, and vanish with the process.
+// Claim: /proc/self and /proc/PID tell a process's name, state, parents, limits, memory, files,
+// arguments, environment and threads in Linux's formats, and vanish with the process.
 // Method: each file is parsed as its readers do; values are compared with what is known otherwise.
 #include "tests/guest/check.h"
 #include <dirent.h>
@@ -36,10 +36,11 @@ static void stat_file(void)
     CHECK(rest != NULL && sscanf(text, "%d (%63[^)])", &pid, name) == 2);
     CHECK(pid == getpid());
     CHECK_STR(name, "proc_self");
-    CHECK_EQ(sscanf(rest + 2,
-                 "%c %d %d %d %d %d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld %*d %lu %lu %ld",
-                 &state, &parent, &group, &session, &terminal, &foreground, &threads, &start_time,
-                 &size, &resident),
+    CHECK_EQ(
+        sscanf(rest + 2,
+            "%c %d %d %d %d %d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld %*d %lu %lu %ld",
+            &state, &parent, &group, &session, &terminal, &foreground, &threads, &start_time, &size,
+            &resident),
         10);
     CHECK(state == 'R' && parent == getppid() && group == getpgrp() && session == getsid(0));
     CHECK(terminal == 0 && foreground == -1 && threads == 1);
@@ -59,9 +60,8 @@ static void status_file(void)
     static const char *const keys[] = {"Umask", "State", "Tgid", "Ngid", "Pid", "PPid", "TracerPid",
         "Uid", "Gid", "FDSize", "Groups", "VmPeak", "VmSize", "VmLck", "VmHWM", "VmRSS", "VmData",
         "VmStk", "VmExe", "VmLib", "Threads", "SigQ", "SigPnd", "ShdPnd", "SigBlk", "SigIgn",
-        "SigCgt", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs",
-        "Cpus_allowed", "Cpus_allowed_list", "voluntary_ctxt_switches",
-        "nonvoluntary_ctxt_switches"};
+        "SigCgt", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Cpus_allowed",
+        "Cpus_allowed_list", "voluntary_ctxt_switches", "nonvoluntary_ctxt_switches"};
     char text[8192];
     sigset_t set;
 
@@ -229,8 +229,8 @@ static void maps(void)
         unsigned long start, end, offset, inode;
         unsigned major, minor;
         char permissions[8], name[256] = "";
-        int got = sscanf(line, "%lx-%lx %7s %lx %x:%x %lu %255s", &start, &end, permissions, &offset,
-            &major, &minor, &inode, name);
+        int got = sscanf(line, "%lx-%lx %7s %lx %x:%x %lu %255s", &start, &end, permissions,
+            &offset, &major, &minor, &inode, name);
         formed &= got >= 7 && end > start && strlen(permissions) == 4 && start % 4096 == 0;
         formed &= name[0] == 0 || line[73] == name[0]; // names begin in column 74
         sorted &= start >= last;
@@ -245,8 +245,8 @@ static void maps(void)
     CHECK(stack == 1 && vdso == 1 && own >= 2);
     CHECK(strstr(get_file("/proc/self/limits"), "Max open files") != NULL);
     CHECK(strncmp(get_file("/proc/self/limits"),
-              "Limit                     Soft Limit           Hard Limit           Units     \n", 78) ==
-          0);
+              "Limit                     Soft Limit           Hard Limit           Units     \n",
+              78) == 0);
     // Memory through /proc.
     static char secret[] = "to be found";
     int memory = (int)OK(open("/proc/self/mem", O_RDWR));

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: the files of /proc about the whole system have the keys and forms that programs read: meminfo,
-// cpuinfo, stat, uptime, loadavg, version, cmdline, filesystems, mounts, sys/kernel, and others.
-// Method: keys that busybox and libraries rely on must be there and believable; the rest is not compared.
+// Claim: the files of /proc about the whole system have the keys and forms that programs read:
+// meminfo, cpuinfo, stat, uptime, loadavg, version, cmdline, filesystems, mounts, sys/kernel, and
+// others. Method: keys that busybox and libraries rely on must be there and believable; the rest is
+// not compared.
 #include "tests/guest/check.h"
 #include <dirent.h>
 
@@ -42,11 +43,11 @@ static long long value_of(const char *key)
 
 static void memory(void)
 {
-    static const char *const keys[] = {"MemTotal:", "MemFree:", "MemAvailable:", "Buffers:", "Cached:",
-        "SwapCached:", "Active:", "Inactive:", "SwapTotal:", "SwapFree:", "Dirty:", "Writeback:",
-        "AnonPages:", "Mapped:", "Shmem:", "Slab:", "SReclaimable:", "SUnreclaim:", "KernelStack:",
-        "PageTables:", "CommitLimit:", "Committed_AS:", "VmallocTotal:", "HugePages_Total:",
-        "Hugepagesize:"};
+    static const char *const keys[] = {
+        "MemTotal:", "MemFree:", "MemAvailable:", "Buffers:", "Cached:", "SwapCached:", "Active:",
+        "Inactive:", "SwapTotal:", "SwapFree:", "Dirty:", "Writeback:", "AnonPages:", "Mapped:",
+        "Shmem:", "Slab:", "SReclaimable:", "SUnreclaim:", "KernelStack:", "PageTables:",
+        "CommitLimit:", "Committed_AS:", "VmallocTotal:", "HugePages_Total:", "Hugepagesize:"};
     load("/proc/meminfo");
     for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
         CHECK_QUIET(has_line(keys[i]));
@@ -65,9 +66,10 @@ static void memory(void)
 
 static void processors(void)
 {
-    static const char *const keys[] = {"processor\t: 0", "vendor_id\t: ", "cpu family\t: ", "model\t\t: ",
-        "model name\t: ", "stepping\t: ", "cpu MHz\t\t: ", "siblings\t: ", "cpu cores\t: ",
-        "apicid\t\t: ", "fpu\t\t: yes", "flags\t\t: ", "bogomips\t: ", "address sizes\t: "};
+    static const char *const keys[] = {"processor\t: 0",
+        "vendor_id\t: ", "cpu family\t: ", "model\t\t: ", "model name\t: ", "stepping\t: ",
+        "cpu MHz\t\t: ", "siblings\t: ", "cpu cores\t: ", "apicid\t\t: ", "fpu\t\t: yes",
+        "flags\t\t: ", "bogomips\t: ", "address sizes\t: "};
     load("/proc/cpuinfo");
     for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
         CHECK_QUIET(has_line(keys[i]));
@@ -86,8 +88,8 @@ static void processors(void)
         CHECK_QUIET(has_line(lines[i]));
     }
     unsigned long long user, nice_time, system, idle, wait, irq, softirq, steal, guest, guest_nice;
-    CHECK_EQ(sscanf(text, "cpu %llu %llu %llu %llu %llu %llu %llu %llu %llu %llu", &user, &nice_time,
-                 &system, &idle, &wait, &irq, &softirq, &steal, &guest, &guest_nice),
+    CHECK_EQ(sscanf(text, "cpu %llu %llu %llu %llu %llu %llu %llu %llu %llu %llu", &user,
+                 &nice_time, &system, &idle, &wait, &irq, &softirq, &steal, &guest, &guest_nice),
         10);
     CHECK(user + system + idle > 0);
     CHECK(llabs(value_of("\nbtime ") - (long long)time(NULL)) < 7200);
@@ -129,7 +131,8 @@ static void little_files(void)
     load("/proc/self/mountinfo");
     CHECK(strstr(text, " / /proc ") != NULL && strstr(text, " - proc ") != NULL);
     load("/proc/devices");
-    CHECK(strncmp(text, "Character devices:\n", 19) == 0 && strstr(text, "\nBlock devices:\n") != NULL);
+    CHECK(strncmp(text, "Character devices:\n", 19) == 0 &&
+          strstr(text, "\nBlock devices:\n") != NULL);
     CHECK(strstr(text, "  1 mem\n") != NULL);
     load("/proc/interrupts");
     CHECK(strstr(text, "CPU0") != NULL);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: clone3 reads its arguments by size (short, exact, longer with zeroes), refuses what it does
-// not know, and otherwise does what clone does; CLONE_CLEAR_SIGHAND resets handlers.
+// Claim: clone3 reads its arguments by size (short, exact, longer with zeroes), refuses what it
+// does not know, and otherwise does what clone does; CLONE_CLEAR_SIGHAND resets handlers.
 // Method: the raw call in fork style (no stack of its own), and with one error each.
 #include "tests/guest/check.h"
 #include <linux/sched.h>

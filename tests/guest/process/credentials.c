@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: the set*id calls follow the rules for privileged and other processes, also through execve of
-// set-user-ID files; supplementary groups, file-system ids and capabilities behave as on Linux.
+// Claim: the set*id calls follow the rules for privileged and other processes, also through execve
+// of set-user-ID files; supplementary groups, file-system ids and capabilities behave as on Linux.
 // Method: each scenario in a child which starts as root and gives privileges up.
 #include "tests/guest/check.h"
 #include <grp.h>

@@ -99,8 +99,8 @@ static void keep_and_reset(void)
 
 static void pass_arguments(void)
 {
-    char *arguments[] = {"name that is not the path", "arguments", "", "two words", "\xff\x01",
-        NULL};
+    char *arguments[] = {
+        "name that is not the path", "arguments", "", "two words", "\xff\x01", NULL};
     char *environment[] = {"A=1", "no equals sign", NULL};
 
     execve("/proc/self/exe", arguments, environment);

@@ -81,8 +81,8 @@ int main(int argc, char **argv, char **environ_here)
     attempt("longest string", make_strings(1, STRING_MAX - 1, 'a'), none, 0);
     attempt("too long a string", make_strings(1, STRING_MAX, 'a'), none, E2BIG);
     attempt("longest variable", make_strings(0, 0, 'a'), make_strings(1, STRING_MAX - 1, 'A'), 0);
-    attempt("too long a variable", make_strings(0, 0, 'a'), make_strings(1, STRING_MAX, 'A'),
-        E2BIG);
+    attempt(
+        "too long a variable", make_strings(0, 0, 'a'), make_strings(1, STRING_MAX, 'A'), E2BIG);
     attempt("1.5 MB", make_strings(15, 100000, 'a'), none, 0);
     attempt("3 MB", make_strings(30, 100000, 'a'), none, E2BIG);
     attempt("pointers count too", make_strings(220000, 1, 'a'), none, E2BIG);

@@ -73,8 +73,8 @@ int main(int argc, char **argv)
     put_file("interpreter-no-x", "#!./no-x\n", 0755);
     run("interpreter-no-x");
 
-    put_file("shell", "#!/bin/sh\necho \"shell script got $# arguments, $1 and $2\"\nexit 33\n",
-        0755);
+    put_file(
+        "shell", "#!/bin/sh\necho \"shell script got $# arguments, $1 and $2\"\nexit 33\n", 0755);
     run("./shell");
     MUST(mkdir("bin", 0755));
     put_file("bin/in-dir", "#!/tmp/show\n", 0755);

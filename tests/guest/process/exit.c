@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: exit ends one thread, exit_group all of them; codes are cut to eight bits; at the end files
-// are closed, locks released, children given to process 1 or the nearest subreaper, and parents told.
-// Method: children with threads and children of their own; the parent watches through pipes.
+// Claim: exit ends one thread, exit_group all of them; codes are cut to eight bits; at the end
+// files are closed, locks released, children given to process 1 or the nearest subreaper, and
+// parents told. Method: children with threads and children of their own; the parent watches through
+// pipes.
 #include "tests/guest/check.h"
 #include <pthread.h>
 #include <sys/prctl.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: a pidfd stands for one process: it is readable when that has ended, sends it signals, waits for it,
-// is made by clone and clone3 as well, and never comes to mean another process with the same number.
-// Method: children in known states; poll, signal and wait through the descriptor.
+// Claim: a pidfd stands for one process: it is readable when that has ended, sends it signals,
+// waits for it, is made by clone and clone3 as well, and never comes to mean another process with
+// the same number. Method: children in known states; poll, signal and wait through the descriptor.
 #include "tests/guest/check.h"
 #include <linux/sched.h>
 #include <poll.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: prctl's and arch_prctl's operations that C libraries and daemons use work: thread names, FS
-// and GS bases, dumpability, capability bounds, death signal, timer slack; the rest is refused.
+// Claim: prctl's and arch_prctl's operations that C libraries and daemons use work: thread names,
+// FS and GS bases, dumpability, capability bounds, death signal, timer slack; the rest is refused.
 // Method: set, read back, look at the effect, then the errors.
 #include "tests/guest/check.h"
 #include <asm/prctl.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: resource limits are kept, inherited and enforced: descriptors, file size (SIGXFSZ), address
-// space, stack, processes of a user, CPU time (SIGXCPU), data, locked memory, pending signals.
-// Method: a child lowers the limit, then runs into it.
+// Claim: resource limits are kept, inherited and enforced: descriptors, file size (SIGXFSZ),
+// address space, stack, processes of a user, CPU time (SIGXCPU), data, locked memory, pending
+// signals. Method: a child lowers the limit, then runs into it.
 #include "tests/guest/check.h"
 #include <sys/resource.h>
 
@@ -86,8 +86,8 @@ static void data_segment(void)
     lower(RLIMIT_DATA, 2 << 20);
     char *top = here + (16 << 20);
     CHECK((char *)syscall(SYS_brk, top) == here + (1 << 20)); // refused: the old end
-    ERR(ENOMEM, (intptr_t)mmap(NULL, 16 << 20, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    ERR(ENOMEM,
+        (intptr_t)mmap(NULL, 16 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     CHECK(mmap(NULL, 16 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED);
 }
 

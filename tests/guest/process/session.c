@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: process groups and sessions follow POSIX: who may join which group, who may start a session,
-// kill reaches groups, and orphaned stopped groups get SIGHUP and SIGCONT.
+// Claim: process groups and sessions follow POSIX: who may join which group, who may start a
+// session, kill reaches groups, and orphaned stopped groups get SIGHUP and SIGCONT.
 // Method: children in each of the positions; parents and children ask for the forbidden things too.
 #include "tests/guest/check.h"
 
@@ -51,7 +51,7 @@ static void groups(void)
     OK(setpgid(b, getpgrp()));
     OK(setpgid(b, a));
     ERR(EINVAL, setpgid(b, -1));
-    ERR(ESRCH, setpgid(1, 0)); // not a child
+    ERR(ESRCH, setpgid(1, 0));        // not a child
     ERR(EPERM, setpgid(b, b + 1000)); // no such group
     ERR(ESRCH, getpgid(999999));
     ERR(ESRCH, getsid(999999));

@@ -83,8 +83,7 @@ static void restartable_sequences(void)
         CHECK_QUIET(syscall(SYS_rseq, &area, sizeof(area), 0, 0x53053053) == -1 && errno == EBUSY);
         CHECK_QUIET(syscall(SYS_rseq, &area, sizeof(area), RSEQ_FLAG_UNREGISTER, 1) == -1 &&
                     errno == EPERM);
-        CHECK_QUIET(
-            syscall(SYS_rseq, &area, sizeof(area), RSEQ_FLAG_UNREGISTER, 0x53053053) == 0);
+        CHECK_QUIET(syscall(SYS_rseq, &area, sizeof(area), RSEQ_FLAG_UNREGISTER, 0x53053053) == 0);
     }
 }
 

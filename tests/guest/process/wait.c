@@ -42,8 +42,9 @@ static void show(const siginfo_t *info, pid_t child)
 {
     note("  %s %s, pid %s, uid %d, status %d", signal_name(info->si_signo),
         code_name(info->si_code),
-        info->si_pid == child ? "right" : info->si_pid == 0 ? "0"
-                                                            : "wrong",
+        info->si_pid == child ? "right"
+        : info->si_pid == 0   ? "0"
+                              : "wrong",
         (int)info->si_uid, info->si_status);
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: sigaction keeps what it is told; SA_NODEFER, SA_RESETHAND, sa_mask and SA_SIGINFO do what they
-// say; default actions are those of POSIX; SIGKILL and SIGSTOP cannot be caught, ignored or blocked.
-// Method: handlers that record their nesting and mask; children that die of each signal.
+// Claim: sigaction keeps what it is told; SA_NODEFER, SA_RESETHAND, sa_mask and SA_SIGINFO do what
+// they say; default actions are those of POSIX; SIGKILL and SIGSTOP cannot be caught, ignored or
+// blocked. Method: handlers that record their nesting and mask; children that die of each signal.
 #include "tests/guest/check.h"
 
 static volatile int depth, deepest, calls;
@@ -34,8 +34,8 @@ static void run(int flags, int also_masked)
     CHECK_EQ(got.sa_flags & ~0x04000000, flags);
     raise(SIGUSR1);
     sigaction(SIGUSR1, NULL, &got);
-    note("  flags %x: calls %d, deepest %d, USR1 masked %d, USR2 masked %d, handler %s", flags, calls,
-        deepest, sigismember(&mask_inside, SIGUSR1), sigismember(&mask_inside, SIGUSR2),
+    note("  flags %x: calls %d, deepest %d, USR1 masked %d, USR2 masked %d, handler %s", flags,
+        calls, deepest, sigismember(&mask_inside, SIGUSR1), sigismember(&mask_inside, SIGUSR2),
         got.sa_handler == SIG_DFL ? "default" : "set");
 }
 

@@ -43,8 +43,8 @@ static const char *code_name(void)
     if (seen_signal == SIGBUS && seen.si_code == BUS_ADRALN) {
         return "BUS_ADRALN";
     }
-    snprintf(other, sizeof(other), seen.si_code == SI_KERNEL ? "SI_KERNEL" : "code %d",
-        seen.si_code);
+    snprintf(
+        other, sizeof(other), seen.si_code == SI_KERNEL ? "SI_KERNEL" : "code %d", seen.si_code);
     return other;
 }
 
@@ -88,11 +88,13 @@ static void memory_faults(void)
     FAULT("execution of data", data, ((void (*)(void))(uintptr_t)data)());
     void (*volatile nowhere)(void) = NULL;
     FAULT("execution of address 0", 0, nowhere());
-    FAULT("read of a kernel address", 0xffffffff81000000, (void)*(volatile char *)0xffffffff81000000);
+    FAULT(
+        "read of a kernel address", 0xffffffff81000000, (void)*(volatile char *)0xffffffff81000000);
     FAULT("read of a non-canonical address", 0, (void)*(volatile char *)0x4000000000000000);
     FAULT("write to the vDSO's neighbour at the top", 0xffffffffffffff00,
         *(volatile char *)0xffffffffffffff00 = 1);
-    FAULT("write to code", (uintptr_t)memory_faults, *(volatile char *)(uintptr_t)memory_faults = 1);
+    FAULT(
+        "write to code", (uintptr_t)memory_faults, *(volatile char *)(uintptr_t)memory_faults = 1);
 
     int file = (int)MUST(open("file", O_RDWR | O_CREAT, 0600));
     MUST(ftruncate(file, 100));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: a handler preserves every register of what it interrupted: general, flags, x87, SSE and AVX
-// (if there is AVX), and the red zone; what it changes in its context takes effect; it starts with a
-// clean direction flag, an aligned stack and standard FPU control words; contexts nest.
+// Claim: a handler preserves every register of what it interrupted: general, flags, x87, SSE and
+// AVX (if there is AVX), and the red zone; what it changes in its context takes effect; it starts
+// with a clean direction flag, an aligned stack and standard FPU control words; contexts nest.
 // Method: assembly that loads all registers with known values around a signal to itself.
 #include "tests/guest/check.h"
 #include <cpuid.h>
@@ -61,50 +61,49 @@ static uint64_t around_signal(void)
         registers_in[i] = 0x1111111111111111u * (unsigned)i + 0x0123456789abcdefu;
     }
     self = getpid();
-    __asm__ volatile(
-        "push %%rbp\n"
-        "sub $128, %%rsp\n"
-        "movq $0x5a5a5a, -128(%%rsp)\n" // in the red zone
-        "mov %[pid], %%rdi\n"
-        "lea %[in], %%rax\n"
-        "mov 8(%%rax), %%rbx\n"
-        "mov 16(%%rax), %%rdx\n"
-        "mov 24(%%rax), %%rbp\n"
-        "mov 32(%%rax), %%r8\n"
-        "mov 40(%%rax), %%r9\n"
-        "mov 48(%%rax), %%r10\n"
-        "mov 56(%%rax), %%r12\n"
-        "mov 64(%%rax), %%r13\n"
-        "mov 72(%%rax), %%r14\n"
-        "mov 80(%%rax), %%r15\n"
-        "movq 88(%%rax), %%xmm3\n"
-        "movq 96(%%rax), %%xmm12\n"
-        "mov $10, %%esi\n" // SIGUSR1
-        "mov $62, %%eax\n" // kill
-        "std\n"
-        "syscall\n"
-        "mov -128(%%rsp), %%r11\n"
-        "pushfq\n"
-        "pop %%rcx\n"
-        "cld\n"
-        "lea %[out], %%rax\n"
-        "mov %%rbx, 8(%%rax)\n"
-        "mov %%rdx, 16(%%rax)\n"
-        "mov %%rbp, 24(%%rax)\n"
-        "mov %%r8, 32(%%rax)\n"
-        "mov %%r9, 40(%%rax)\n"
-        "mov %%r10, 48(%%rax)\n"
-        "mov %%r12, 56(%%rax)\n"
-        "mov %%r13, 64(%%rax)\n"
-        "mov %%r14, 72(%%rax)\n"
-        "mov %%r15, 80(%%rax)\n"
-        "movq %%xmm3, 88(%%rax)\n"
-        "movq %%xmm12, 96(%%rax)\n"
-        "mov %%rcx, 104(%%rax)\n"
-        "mov %%rsi, 112(%%rax)\n"
-        "mov %%r11, 120(%%rax)\n"
-        "add $128, %%rsp\n"
-        "pop %%rbp\n"
+    __asm__ volatile("push %%rbp\n"
+                     "sub $128, %%rsp\n"
+                     "movq $0x5a5a5a, -128(%%rsp)\n" // in the red zone
+                     "mov %[pid], %%rdi\n"
+                     "lea %[in], %%rax\n"
+                     "mov 8(%%rax), %%rbx\n"
+                     "mov 16(%%rax), %%rdx\n"
+                     "mov 24(%%rax), %%rbp\n"
+                     "mov 32(%%rax), %%r8\n"
+                     "mov 40(%%rax), %%r9\n"
+                     "mov 48(%%rax), %%r10\n"
+                     "mov 56(%%rax), %%r12\n"
+                     "mov 64(%%rax), %%r13\n"
+                     "mov 72(%%rax), %%r14\n"
+                     "mov 80(%%rax), %%r15\n"
+                     "movq 88(%%rax), %%xmm3\n"
+                     "movq 96(%%rax), %%xmm12\n"
+                     "mov $10, %%esi\n" // SIGUSR1
+                     "mov $62, %%eax\n" // kill
+                     "std\n"
+                     "syscall\n"
+                     "mov -128(%%rsp), %%r11\n"
+                     "pushfq\n"
+                     "pop %%rcx\n"
+                     "cld\n"
+                     "lea %[out], %%rax\n"
+                     "mov %%rbx, 8(%%rax)\n"
+                     "mov %%rdx, 16(%%rax)\n"
+                     "mov %%rbp, 24(%%rax)\n"
+                     "mov %%r8, 32(%%rax)\n"
+                     "mov %%r9, 40(%%rax)\n"
+                     "mov %%r10, 48(%%rax)\n"
+                     "mov %%r12, 56(%%rax)\n"
+                     "mov %%r13, 64(%%rax)\n"
+                     "mov %%r14, 72(%%rax)\n"
+                     "mov %%r15, 80(%%rax)\n"
+                     "movq %%xmm3, 88(%%rax)\n"
+                     "movq %%xmm12, 96(%%rax)\n"
+                     "mov %%rcx, 104(%%rax)\n"
+                     "mov %%rsi, 112(%%rax)\n"
+                     "mov %%r11, 120(%%rax)\n"
+                     "add $128, %%rsp\n"
+                     "pop %%rbp\n"
         : [out] "=m"(registers_out)
         : [in] "m"(registers_in), [pid] "m"(self)
         : "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14",

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: a call that sleeps and is interrupted by a handler fails with EINTR, or with SA_RESTART goes
-// on if it is one of the restartable ones; time-outs are always EINTR; nanosleep reports the rest;
-// a stop and continue without a handler is invisible to all but the few that Linux interrupts.
-// Method: for each call: a child waits until this process sleeps, interrupts it, waits until it
-// sleeps again or has returned, and lets the call end.
+// Claim: a call that sleeps and is interrupted by a handler fails with EINTR, or with SA_RESTART
+// goes on if it is one of the restartable ones; time-outs are always EINTR; nanosleep reports the
+// rest; a stop and continue without a handler is invisible to all but the few that Linux
+// interrupts. Method: for each call: a child waits until this process sleeps, interrupts it, waits
+// until it sleeps again or has returned, and lets the call end.
 #include "tests/guest/check.h"
 #include <linux/futex.h>
 #include <poll.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: stop signals stop all threads of a process, SIGCONT continues them and cancels pending stops
-// even if blocked or ignored, stops cancel a pending SIGCONT; the parent is told by SIGCHLD unless
-// SA_NOCLDSTOP; SIGKILL works on stopped processes.
+// Claim: stop signals stop all threads of a process, SIGCONT continues them and cancels pending
+// stops even if blocked or ignored, stops cancel a pending SIGCONT; the parent is told by SIGCHLD
+// unless SA_NOCLDSTOP; SIGKILL works on stopped processes.
 // Method: a child counts in shared memory with two threads; the parent stops it and watches.
 #include "tests/guest/check.h"
 #include <pthread.h>

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: creating, writing, linking, renaming, truncating, listing and removing files from many processes in
-// the same directories keeps the tree consistent: contents are those of one writer, link counts and
-// listings add up, nothing is left behind or lost.
-// Method: every file begins with a header that says how long it is and how its bytes go on; whoever opens
-// one checks it. At the end everything is removed, and the directories must be empty.
+// Claim: creating, writing, linking, renaming, truncating, listing and removing files from many
+// processes in the same directories keeps the tree consistent: contents are those of one writer,
+// link counts and listings add up, nothing is left behind or lost.
+// Method: every file begins with a header that says how long it is and how its bytes go on; whoever
+// opens one checks it. At the end everything is removed, and the directories must be empty.
 #include "tests/guest/stress/stress.h"
 #include <dirent.h>
 #include <sys/file.h>
@@ -126,8 +126,8 @@ static bool append(void)
     return right;
 }
 
-static bool one_round(uint64_t *state, int worker, _Atomic uint64_t *increments,
-    _Atomic uint64_t *lines)
+static bool one_round(
+    uint64_t *state, int worker, _Atomic uint64_t *increments, _Atomic uint64_t *lines)
 {
     char a[32], b[32];
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: fork, vfork, exec, exit, wait, kill and thread creation from many processes at once lose nobody.
-// Method: workers make children in every way, two generations deep, check each status, and count;
-// orphans are adopted by this process (a subreaper), which must see every one of them.
+// Claim: fork, vfork, exec, exit, wait, kill and thread creation from many processes at once lose
+// nobody. Method: workers make children in every way, two generations deep, check each status, and
+// count; orphans are adopted by this process (a subreaper), which must see every one of them.
 #include "tests/guest/stress/stress.h"
 #include <sys/prctl.h>
 

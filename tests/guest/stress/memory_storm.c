@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: mapping, unmapping, faulting, protecting, moving and discarding memory from many threads of one
-// process at once keeps every byte right, and unmapped memory is never seen again.
-// Method: each thread works in a window of its own in one address space, with a model of what each page
-// must hold; a file is mapped by all of them; now and then the process forks.
+// Claim: mapping, unmapping, faulting, protecting, moving and discarding memory from many threads
+// of one process at once keeps every byte right, and unmapped memory is never seen again.
+// Method: each thread works in a window of its own in one address space, with a model of what each
+// page must hold; a file is mapped by all of them; now and then the process forks.
 #include "tests/guest/stress/stress.h"
 #include <setjmp.h>
 
@@ -91,8 +91,8 @@ static void one_step(struct window *window)
         memset(window->writable + page, 0, count);
         break;
     case 1:
-        if (mmap(at, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) !=
-            at) {
+        if (mmap(at, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+                0) != at) {
             fail("mmap");
             break;
         }
@@ -117,7 +117,8 @@ static void one_step(struct window *window)
                 count = i - page;
             }
         }
-        if (mprotect(at, (size_t)count * PAGE, writable ? PROT_READ | PROT_WRITE : PROT_READ) != 0) {
+        if (mprotect(at, (size_t)count * PAGE, writable ? PROT_READ | PROT_WRITE : PROT_READ) !=
+            0) {
             fail("mprotect");
         }
         memset(window->writable + page, writable, count);
@@ -138,7 +139,8 @@ static void one_step(struct window *window)
         if (whole) {
             void *away = window->base + (size_t)(PAGES + 16) * PAGE;
             if (mremap(at, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, away) != away) {
-                // Pages with different histories may be different mappings, which do not move together.
+                // Pages with different histories may be different mappings, which do not move
+                // together.
                 if (errno != EFAULT) {
                     fail("mremap");
                 }
@@ -165,12 +167,12 @@ static void *work(void *argument)
     struct stress_progress *progress = stress_watch("memory storm thread");
     struct window *window = calloc(1, sizeof(*window));
     size_t index = (size_t)(uintptr_t)argument;
-    uint32_t *common = mmap(NULL, SHARED_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED,
-        shared_file, 0);
+    uint32_t *common =
+        mmap(NULL, SHARED_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, shared_file, 0);
 
     window->state = stress_seed * 77u + index;
-    window->base = mmap(NULL, (PAGES + 64) * PAGE, PROT_NONE,
-        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    window->base = mmap(
+        NULL, (PAGES + 64) * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (mmap(window->base, PAGES * PAGE, PROT_READ | PROT_WRITE,
             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != window->base) {
         fail("mmap of a window");

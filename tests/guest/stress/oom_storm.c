@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: memory running out again and again, by several processes at once and by each way of using it (pages,
-// files on tmpfs, pipes, processes, mappings, page tables), kills only who uses it; this process and
-// what it holds survive.
-// Method: children eat in different ways until they are killed or refused; between rounds memory must come
-// back, and a page of this process must hold what it held.
+// Claim: memory running out again and again, by several processes at once and by each way of using
+// it (pages, files on tmpfs, pipes, processes, mappings, page tables), kills only who uses it; this
+// process and what it holds survive.
+// Method: children eat in different ways until they are killed or refused; between rounds memory
+// must come back, and a page of this process must hold what it held.
 #include "tests/guest/stress/stress.h"
 #include <sys/sysinfo.h>
 
@@ -96,8 +96,8 @@ static void eat_with_threads(void)
     pause();
 }
 
-static void (*const ways[])(void) = {eat_pages, eat_shared, eat_page_tables, eat_mappings, eat_pipes,
-    eat_with_threads};
+static void (*const ways[])(void) = {
+    eat_pages, eat_shared, eat_page_tables, eat_mappings, eat_pipes, eat_with_threads};
 
 int main(int argc, char **argv)
 {

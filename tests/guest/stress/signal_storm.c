@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: signals from everywhere to everybody, with handlers, masks, queues, alternate stacks, restarts and
-// threads, are delivered as often as they must be, and disturb neither registers nor calls.
-// Method: realtime signals carry numbers whose sum must come out right; workers compute and do pipe
-// input and output meanwhile, and check their own results; timers add to it.
+// Claim: signals from everywhere to everybody, with handlers, masks, queues, alternate stacks,
+// restarts and threads, are delivered as often as they must be, and disturb neither registers nor
+// calls. Method: realtime signals carry numbers whose sum must come out right; workers compute and
+// do pipe input and output meanwhile, and check their own results; timers add to it.
 #include "tests/guest/stress/stress.h"
 #include <sys/time.h>
 
@@ -193,7 +193,8 @@ int main(int argc, char **argv)
                     kill(workers[to], stress_random(&state, 2) ? SIGUSR2 : SIGCONT);
                     break;
                 default:
-                    if (sigqueue(workers[to], SIGRTMIN + (int)stress_random(&state, 2), value) == 0) {
+                    if (sigqueue(workers[to], SIGRTMIN + (int)stress_random(&state, 2), value) ==
+                        0) {
                         shared->sent[to]++;
                         shared->sum_sent[to] += (uint64_t)value.sival_int;
                     } else if (errno == EAGAIN) {

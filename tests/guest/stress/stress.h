@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// What the stress programs share. Each takes a duration in seconds as its first argument and, where it is
-// random, a seed as its second; it checks itself all the time, prints the same lines however often it
-// got round, and ends with 1 (or is ended by its watchdog, which says what stood still) if something
-// was wrong.
+// What the stress programs share. Each takes a duration in seconds as its first argument and, where
+// it is random, a seed as its second; it checks itself all the time, prints the same lines however
+// often it got round, and ends with 1 (or is ended by its watchdog, which says what stood still) if
+// something was wrong.
 #pragma once
 #include "tests/guest/check.h"
 #include <pthread.h>

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: a program that passes wild numbers, pointers, lengths and descriptors to every system call harms
-// nobody but itself.
-// Method: children with limits, no privileges and a time limit make random calls from a seed that is
-// printed on failure; the parent checks after each that it can still fork, write files and tell the
-// time. Not called: what would rightly stop the machine or the test runner (reboot, and signals to
-// everybody).
+// Claim: a program that passes wild numbers, pointers, lengths and descriptors to every system call
+// harms nobody but itself.
+// Method: children with limits, no privileges and a time limit make random calls from a seed that
+// is printed on failure; the parent checks after each that it can still fork, write files and tell
+// the time. Not called: what would rightly stop the machine or the test runner (reboot, and signals
+// to everybody).
 #include "tests/guest/stress/stress.h"
 #include <grp.h>
 #include <poll.h>
@@ -22,8 +22,8 @@ static int file_count;
 
 static uint64_t argument(uint64_t *state)
 {
-    static const uint64_t odd[] = {0, 1, 2, 3, 7, 8, 63, 64, 4095, 4096, 4097, 0x7fffffff, 0x80000000,
-        0xffffffff, 0x100000000, 0x7fffffffffff, 0x800000000000, 0x7ffffffff000,
+    static const uint64_t odd[] = {0, 1, 2, 3, 7, 8, 63, 64, 4095, 4096, 4097, 0x7fffffff,
+        0x80000000, 0xffffffff, 0x100000000, 0x7fffffffffff, 0x800000000000, 0x7ffffffff000,
         0x7fffffffffffffff, 0x8000000000000000, 0xffff800000000000, 0xffffffff80000000,
         0xffffffffffffffff, 0xfffffffffffff000, 0xffffffffffffff9c};
     switch (stress_random(state, 8)) {
@@ -52,7 +52,7 @@ static bool is_excluded(unsigned number)
     switch (number) {
     case SYS_reboot:
     case SYS_kexec_load:
-    case 320: // kexec_file_load
+    case 320:      // kexec_file_load
     case SYS_kill: // with -1 it would reach everybody of the same user
     case SYS_vhangup:
     case SYS_exit:
@@ -81,10 +81,11 @@ static void fill_area(uint64_t *state)
         uint64_t *words = (uint64_t *)(uintptr_t)area;
         words[i] = stress_random(state, 3) == 0 ? argument(state) : stress_random(state, 64);
     }
-    static const char *const paths[] = {"file", "directory", "/proc/self/stat", "/dev/null", "..", "",
-        "/", "link", "fifo", "/dev/tty", "directory/x", "/proc/self/fd/0", "missing"};
+    static const char *const paths[] = {"file", "directory", "/proc/self/stat", "/dev/null", "..",
+        "", "/", "link", "fifo", "/dev/tty", "directory/x", "/proc/self/fd/0", "missing"};
     for (int i = 0; i < 16; i++) {
-        strcpy(area + stress_random(state, 60) * 64, paths[stress_random(state, ARRAY_SIZE(paths))]);
+        strcpy(
+            area + stress_random(state, 60) * 64, paths[stress_random(state, ARRAY_SIZE(paths))]);
     }
 }
 
@@ -152,8 +153,9 @@ static void fuzz(uint64_t seed, bool as_root)
         for (int k = 0; k < 6; k++) {
             a[k] = argument(&state);
         }
-        if (is_excluded(number) || (number == SYS_tgkill || number == SYS_tkill ||
-                                       number == SYS_rt_sigqueueinfo || number == SYS_prctl) ||
+        if (is_excluded(number) ||
+            (number == SYS_tgkill || number == SYS_tkill || number == SYS_rt_sigqueueinfo ||
+                number == SYS_prctl) ||
             (as_root && (number == SYS_mount || number == SYS_umount2 || number == SYS_chroot ||
                             number == SYS_sethostname || number == SYS_settimeofday ||
                             number == SYS_clock_settime || number == SYS_pivot_root ||

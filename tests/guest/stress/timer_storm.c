@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: thousands of timers of every kind, armed, moved and cancelled from many threads, fire when they
-// must, never early, and none is forgotten.
-// Method: sleepers check the clock; timerfds, POSIX timers and poll time-outs with random times each count
-// what they expect; the watchdog names who waits for ever.
+// Claim: thousands of timers of every kind, armed, moved and cancelled from many threads, fire when
+// they must, never early, and none is forgotten.
+// Method: sleepers check the clock; timerfds, POSIX timers and poll time-outs with random times
+// each count what they expect; the watchdog names who waits for ever.
 #include "tests/guest/stress/stress.h"
 #include <linux/futex.h>
 #include <poll.h>
@@ -59,8 +59,8 @@ static void *descriptors(void *argument)
     struct stress_progress *progress = stress_watch("timerfd thread");
 
     for (int i = 0; i < COUNT; i++) {
-        sources[i] = (struct pollfd){.fd = (int)MUST(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK)),
-            .events = POLLIN};
+        sources[i] = (struct pollfd){
+            .fd = (int)MUST(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK)), .events = POLLIN};
     }
     while (stress_goes_on()) {
         for (int k = 0; k < 20; k++) {
@@ -104,7 +104,8 @@ static void *posix_timers(void *argument)
         union sigval value;
         int signal, notify, thread;
         char rest[48];
-    } event = {.signal = SIGRTMIN + 3, .notify = SIGEV_THREAD_ID, .thread = (int)syscall(SYS_gettid)};
+    } event = {
+        .signal = SIGRTMIN + 3, .notify = SIGEV_THREAD_ID, .thread = (int)syscall(SYS_gettid)};
 
     sigemptyset(&set);
     sigaddset(&set, SIGRTMIN + 3);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: no wake-up is ever lost: by futex, pipe, eventfd, signal, condition variable, semaphore, epoll, poll,
-// and child's end, between threads and between processes, whoever sleeps or runs when.
-// Method: pairs and rings pass a token thousands of times; partners compute or sleep for random moments
-// in between, so that every interleaving comes up; the watchdog names the pair that stands still.
+// Claim: no wake-up is ever lost: by futex, pipe, eventfd, signal, condition variable, semaphore,
+// epoll, poll, and child's end, between threads and between processes, whoever sleeps or runs when.
+// Method: pairs and rings pass a token thousands of times; partners compute or sleep for random
+// moments in between, so that every interleaving comes up; the watchdog names the pair that stands
+// still.
 #include "tests/guest/stress/stress.h"
 #include <linux/futex.h>
 #include <poll.h>
@@ -123,7 +124,8 @@ static void poll_side(struct pair *pair, uint32_t mine, uint64_t *state)
     }
     for (;;) {
         if (stress_random(state, 2) == 0) {
-            struct pollfd sources[2] = {{.fd = other, .events = POLLIN}, {.fd = from, .events = POLLIN}};
+            struct pollfd sources[2] = {
+                {.fd = other, .events = POLLIN}, {.fd = from, .events = POLLIN}};
             poll(sources, 2, -1);
         } else {
             epoll_wait(set, &event, 1, stress_random(state, 10) == 0 ? 1 : -1);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: thread-local storage, cancellation, detached threads, thread-specific signals, fork from a threaded
-// process, attributes, and C library services that rest on the kernel (stdio, malloc from many
-// threads, directories, time zones, locale-free formatting).
+// Claim: thread-local storage, cancellation, detached threads, thread-specific signals, fork from a
+// threaded process, attributes, and C library services that rest on the kernel (stdio, malloc from
+// many threads, directories, time zones, locale-free formatting).
 // Method: small scenes, each with one outcome.
 #include "tests/guest/check.h"
 #include <math.h>

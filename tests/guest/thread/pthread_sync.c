@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: the C library's threads work on this kernel: creation and joining of hundreds, mutexes of all
-// kinds, condition variables, read-write locks, barriers, semaphores, once, timed waits.
+// Claim: the C library's threads work on this kernel: creation and joining of hundreds, mutexes of
+// all kinds, condition variables, read-write locks, barriers, semaphores, once, timed waits.
 // Method: counters that come out right only if every lock excludes, for each kind of lock.
 #include "tests/guest/check.h"
 #include <pthread.h>

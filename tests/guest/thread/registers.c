@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: every thread keeps its own registers, SSE and AVX state, x87 and MXCSR settings over preemption,
-// sleep, system calls and migration between processors.
-// Method: threads, more than there are processors, load registers with their own patterns, compute or
-// sleep, and compare.
+// Claim: every thread keeps its own registers, SSE and AVX state, x87 and MXCSR settings over
+// preemption, sleep, system calls and migration between processors.
+// Method: threads, more than there are processors, load registers with their own patterns, compute
+// or sleep, and compare.
 #include "tests/guest/check.h"
 #include <cpuid.h>
 #include <pthread.h>
@@ -30,9 +30,10 @@ static int keep_vectors(uint64_t seed, bool by_call)
     }
     long call = by_call ? SYS_sched_yield : -1;
     if (has_avx) {
-#define EACH(op) op(0) op(1) op(2) op(3) op(4) op(5) op(6) op(7) op(8) op(9) op(10) op(11) op(12)   \
-    op(13) op(14) op(15)
-#define LOAD(n) "vmovaps 32*" #n "(%[from]), %%ymm" #n "\n"
+#define EACH(op)                                                                                   \
+    op(0) op(1) op(2) op(3) op(4) op(5) op(6) op(7) op(8) op(9) op(10) op(11) op(12) op(13) op(14) \
+        op(15)
+#define LOAD(n)  "vmovaps 32*" #n "(%[from]), %%ymm" #n "\n"
 #define STORE(n) "vmovaps %%ymm" #n ", 32*" #n "(%[to])\n"
         __asm__ volatile(EACH(LOAD) "cmp $0, %[call]\n"
                                     "jl 1f\n"
@@ -51,7 +52,7 @@ static int keep_vectors(uint64_t seed, bool by_call)
 #undef LOAD
 #undef STORE
     }
-#define LOAD(n) "movaps 32*" #n "(%[from]), %%xmm" #n "\n"
+#define LOAD(n)  "movaps 32*" #n "(%[from]), %%xmm" #n "\n"
 #define STORE(n) "movaps %%xmm" #n ", 32*" #n "(%[to])\n"
     __asm__ volatile(EACH(LOAD) "cmp $0, %[call]\n"
                                 "jl 1f\n"
@@ -64,8 +65,8 @@ static int keep_vectors(uint64_t seed, bool by_call)
                                 "2:\n" EACH(STORE)
         :
         : [from] "r"(from), [to] "r"(to), [call] "r"(call)
-        : "rax", "rcx", "r11", "memory", "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6",
-        "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+        : "rax", "rcx", "r11", "memory", "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5",
+        "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
     int wrong = 0;
     for (int i = 0; i < 16; i++) {
         wrong += memcmp(in[i], out[i], 16) != 0;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: every clock can be read, has a sensible resolution, never goes back, and agrees between vDSO
-// and system call; CPU clocks of processes and threads count computing and not sleeping; the wall
-// clock can be set by root only.
+// Claim: every clock can be read, has a sensible resolution, never goes back, and agrees between
+// vDSO and system call; CPU clocks of processes and threads count computing and not sleeping; the
+// wall clock can be set by root only.
 // Method: pairs of readings around each other; computing and sleeping for known times.
 #include "tests/guest/check.h"
 #include <pthread.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: nanosleep and clock_nanosleep never wake early, report what is left when interrupted, sleep
-// until absolute times on each clock, react to a set clock, and refuse bad arguments.
+// Claim: nanosleep and clock_nanosleep never wake early, report what is left when interrupted,
+// sleep until absolute times on each clock, react to a set clock, and refuse bad arguments.
 // Method: readings of the clock before and after; a signal in the middle.
 #include "tests/guest/check.h"
 

@@ -66,16 +66,17 @@ int main(void)
     if (!CHECK(parse())) {
         return check_done();
     }
-    static const char *const names[] = {"__vdso_clock_gettime", "__vdso_gettimeofday", "__vdso_time",
-        "__vdso_clock_getres", "__vdso_getcpu"};
+    static const char *const names[] = {"__vdso_clock_gettime", "__vdso_gettimeofday",
+        "__vdso_time", "__vdso_clock_getres", "__vdso_getcpu"};
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
         bool there = find(names[i]) != NULL;
         note("%s: %s", names[i], there ? "there" : "missing");
         CHECK_QUIET(there);
     }
-    int (*get)(clockid_t, struct timespec *) = (int (*)(clockid_t, struct timespec *))find(names[0]);
+    int (*get)(clockid_t, struct timespec *) =
+        (int (*)(clockid_t, struct timespec *))find(names[0]);
     int (*get_day)(struct timeval *, void *) = (int (*)(struct timeval *, void *))find(names[1]);
-    time_t (*get_time)(time_t *) = (time_t(*)(time_t *))find(names[2]);
+    time_t (*get_time)(time_t *) = (time_t (*)(time_t *))find(names[2]);
     int (*get_cpu)(unsigned *, unsigned *, void *) =
         (int (*)(unsigned *, unsigned *, void *))find(names[4]);
     if (get == NULL || get_day == NULL || get_time == NULL || get_cpu == NULL) {
@@ -104,7 +105,8 @@ int main(void)
     }
     CHECK(found);
 
-    // A thousand readings against a thousand real system calls: the fastest of 20 rounds each, as the host may be busy.
+    // A thousand readings against a thousand real system calls: the fastest of 20 rounds each, as
+    // the host may be busy.
     uint64_t through_vdso = UINT64_MAX, through_call = UINT64_MAX;
     for (int round = 0; round < 20; round++) {
         uint64_t before = now_ns();

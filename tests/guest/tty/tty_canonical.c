@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: in canonical mode a terminal edits lines (erase, word erase, kill, literal next, reprint), ends
-// them by newline, EOL and EOF, translates and echoes according to its flags, and hands lines out
-// one at a time.
+// Claim: in canonical mode a terminal edits lines (erase, word erase, kill, literal next, reprint),
+// ends them by newline, EOL and EOF, translates and echoes according to its flags, and hands lines
+// out one at a time.
 // Method: keys are written to the master; what the program reads and what is echoed are printed.
 #include "tests/guest/tty/pty.h"
 
@@ -49,8 +49,10 @@ static void editing(void)
     note("editing:");
     type("hello\r");
     type("ab\x7f\x7f\x7fxy\n");
-    type("one two  three\x17\x17" "2\n");
-    type("all gone\x15" "new\n");
+    type("one two  three\x17\x17"
+         "2\n");
+    type("all gone\x15"
+         "new\n");
     type("lit\x16\x03\x16\x16\n");
     type("re\x12print\n");
     type("tab\tbed\x7f\x7f\x7f\x7f!\n");
@@ -58,7 +60,8 @@ static void editing(void)
     type("bell\x07\x1b[A\n");
     note("utf-8:");
     change(initial.c_iflag | IUTF8, initial.c_oflag, initial.c_lflag);
-    type("caf\xc3\xa9\x7f" "e\n");
+    type("caf\xc3\xa9\x7f"
+         "e\n");
     note("without echo:");
     change(initial.c_iflag, initial.c_oflag, initial.c_lflag & ~(tcflag_t)ECHO);
     type("secret\n");
@@ -67,10 +70,12 @@ static void editing(void)
     type("secret\n");
     note("plain echo of control characters:");
     change(initial.c_iflag, initial.c_oflag, initial.c_lflag & ~(tcflag_t)ECHOCTL);
-    type("a\x01" "b\n");
+    type("a\x01"
+         "b\n");
     note("printing erase:");
     change(initial.c_iflag, initial.c_oflag, (initial.c_lflag & ~(tcflag_t)ECHOE) | ECHOPRT);
-    type("abc\x7f\x7f" "d\n");
+    type("abc\x7f\x7f"
+         "d\n");
     change(initial.c_iflag, initial.c_oflag, initial.c_lflag);
 }
 

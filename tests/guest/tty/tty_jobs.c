@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: a session's controlling terminal: how it is got and given up, keys that send signals to the
-// foreground group, background reading and writing, window-size changes, hang-up, and orphaned groups.
-// Method: a session leader with two jobs; signals are recorded by handlers that report through a pipe.
+// Claim: a session's controlling terminal: how it is got and given up, keys that send signals to
+// the foreground group, background reading and writing, window-size changes, hang-up, and orphaned
+// groups. Method: a session leader with two jobs; signals are recorded by handlers that report
+// through a pipe.
 #include "tests/guest/tty/pty.h"
 
 static int report_ends[2];
@@ -20,8 +21,9 @@ static const char *next_report(int timeout_ms)
 {
     unsigned char byte;
     struct pollfd source = {.fd = report_ends[0], .events = POLLIN};
-    return poll(&source, 1, timeout_ms) == 1 && read(report_ends[0], &byte, 1) == 1 ? signal_name(byte)
-                                                                             : "none";
+    return poll(&source, 1, timeout_ms) == 1 && read(report_ends[0], &byte, 1) == 1
+               ? signal_name(byte)
+               : "none";
 }
 
 // Reports come one after the other, in the order of signal numbers.
@@ -339,7 +341,8 @@ static void leader_ends(void)
 int main(void)
 {
     static void (*const cases[])(void) = {acquiring, keys, background, hang_up, leader_ends};
-    static const char *const names[] = {"acquiring", "keys", "background", "hang_up", "leader_ends"};
+    static const char *const names[] = {
+        "acquiring", "keys", "background", "hang_up", "leader_ends"};
 
     scratch();
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {

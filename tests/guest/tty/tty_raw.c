@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: in raw mode VMIN and VTIME decide when a read returns; O_NONBLOCK, poll and packet mode work; flow
-// control stops and starts output; the end of one side is seen by the other.
+// Claim: in raw mode VMIN and VTIME decide when a read returns; O_NONBLOCK, poll and packet mode
+// work; flow control stops and starts output; the end of one side is seen by the other.
 // Method: each combination with data before, during and after the read.
 #include "tests/guest/tty/pty.h"
 

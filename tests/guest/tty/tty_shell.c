@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: an interactive shell works on a terminal: prompt, echo, job control with ^Z, fg, bg, ^C, and its
-// end at ^D.
-// Method: busybox's ash on a pseudo-terminal, driven like a user would; each answer is awaited by its text.
+// Claim: an interactive shell works on a terminal: prompt, echo, job control with ^Z, fg, bg, ^C,
+// and its end at ^D.
+// Method: busybox's ash on a pseudo-terminal, driven like a user would; each answer is awaited by
+// its text.
 #include "tests/guest/tty/pty.h"
 
 static char transcript[16384];
@@ -33,8 +34,7 @@ static bool expect(const char *text)
         }
     }
     note("not seen: %s", text);
-    note("instead: %s",
-        pty_visible(transcript + from, (ssize_t)(transcript_length - from)));
+    note("instead: %s", pty_visible(transcript + from, (ssize_t)(transcript_length - from)));
     return false;
 }
 
