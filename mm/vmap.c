@@ -2,10 +2,13 @@
 // Virtually contiguous kernel memory: big allocations, device mappings, kernel stacks.
 //
 // Theory. Regions are placed one behind the other in a window at the start of the area, always with
-// an unmapped page behind each. Addresses of freed regions are not used again before the cursor has
-// gone through the window once; only then all CPUs flush their TLBs. So freeing costs no TLB flush,
-// a stale entry can only serve an access that is a bug anyway, and the page tables stay as small as
-// the window. A round that does not find room doubles the window.
+// an unmapped page behind each. A freed region is unmapped at once but keeps its addresses
+// ("stale"), because any CPU may still have them in its TLB. When the cursor comes to the end of
+// the window, all CPUs flush, and only then the addresses of the regions that were stale before the
+// flush become free. So freeing costs no TLB flush, a stale entry can only serve an access that is
+// a bug anyway, and the page tables stay as small as the window. A round that does not find room
+// doubles the window.
+//   V1  An address that is in no region is in no TLB.
 //
 // A kernel stack keeps its mapping while it is cached by a CPU; the page below it is the one that
 // ends the region before, so an overflow faults (arch has a stack of its own for that fault).
@@ -15,6 +18,7 @@
 #include "kernel/arch/x86/arch.h"
 #include "kernel/arch/x86/paging.h"
 #include "kernel/base/assert.h"
+#include "kernel/base/list.h"
 #include "kernel/base/rbtree.h"
 #include "kernel/core/percpu.h"
 #include "mm/memory.h"
@@ -31,10 +35,12 @@ struct region {
     uintptr_t start;
     size_t pages; // mapped ones; one more is reserved behind them
     bool owns_pages;
+    struct list_node stale_node; // in stale_regions once it is freed; under vmap_lock
 };
 
 static struct spinlock vmap_lock = SPINLOCK_INIT("mm/vmap.c: vmap_lock"); // everything below
 static struct rbtree regions;
+static struct list_node stale_regions = LIST_INIT(stale_regions);
 static uintptr_t cursor = VMAP_BASE + PAGE_SIZE; // the very first page guards the first region
 static uintptr_t window_end = VMAP_BASE + WINDOW_INITIAL;
 static struct slab_cache *region_cache;
@@ -85,21 +91,39 @@ static uintptr_t place_in_window(size_t bytes)
     return address + bytes <= window_end ? address : 0;
 }
 
+// Flushes all TLBs and makes the addresses of the regions that were stale before free (V1). Under
+// vmap_lock, which is released meanwhile; interrupts on.
+static void regions_purge(void)
+{
+    struct list_node purged = LIST_INIT(purged);
+    struct region *region;
+    list_splice_tail(&purged, &stale_regions);
+    spin_unlock(&vmap_lock);
+    assert(arch_irqs_enabled());
+    tlb_flush_kernel(VMAP_BASE, VMAP_END);
+    spin_lock(&vmap_lock);
+    while ((region = list_pop_head_entry_or_null(&purged, struct region, stale_node)) != NULL) {
+        rbtree_remove(&regions, &region->node, NULL);
+        slab_free(region_cache, region);
+    }
+    cursor = VMAP_BASE + PAGE_SIZE;
+}
+
 // Reserves addresses for `pages` pages and the guard. False: the area is full.
 static bool region_place(struct region *region, size_t pages)
 {
     size_t bytes = (pages + 1) * PAGE_SIZE;
-    bool wrapped = false;
+    bool purged = false;
     spin_lock(&vmap_lock);
     uintptr_t address;
     while ((address = place_in_window(bytes)) == 0) {
-        if (wrapped) {
-            if (window_end >= VMAP_END)
-                break;
+        if (!purged) {
+            purged = true;
+            regions_purge();
+        } else if (window_end < VMAP_END) {
             window_end = MIN(VMAP_BASE + (window_end - VMAP_BASE) * 2, VMAP_END);
         } else {
-            wrapped = true;
-            cursor = VMAP_BASE + PAGE_SIZE;
+            break;
         }
     }
     if (address != 0) {
@@ -109,8 +133,6 @@ static bool region_place(struct region *region, size_t pages)
         rbtree_insert(&regions, &region->node, region_less);
     }
     spin_unlock(&vmap_lock);
-    if (wrapped)
-        tlb_flush_kernel(VMAP_BASE, VMAP_END);
     return address != 0;
 }
 
@@ -122,9 +144,8 @@ static void region_release(struct region *region)
             page_free(pfn_to_page(phys >> PAGE_SHIFT), 0);
     }
     spin_lock(&vmap_lock);
-    rbtree_remove(&regions, &region->node, NULL);
+    list_add_tail(&stale_regions, &region->stale_node);
     spin_unlock(&vmap_lock);
-    slab_free(region_cache, region);
 }
 
 static struct region *region_create(size_t pages, bool owns_pages)
