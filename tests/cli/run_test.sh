@@ -54,6 +54,8 @@ run "$lodger" run --dry-run
 expect "dry run" 0
 grep -q '^qemu-system-x86_64 ' "$work/out" || fail "dry run" "no QEMU command was printed"
 
+run "$lodger" run --memory 4M -- /bin/busybox true
+expect "too little memory for the guest" 126 "too little"
 run "$lodger" run --memory 99999G -- /bin/busybox true
 expect "more memory than there is" 126 "memory"
 mkdir "$work/bin"

@@ -400,6 +400,22 @@ static int open_log(const char *log)
     return fd;
 }
 
+// What lies below the kernel (2 MiB), the kernel itself and its first page tables.
+#define KERNEL_MEMORY_BYTES (3u << 20)
+
+// A kernel that does not fit into its memory has nothing to say so with.
+static void check_memory(const struct settings *settings, const struct cpio *cpio)
+{
+    uint64_t needed_bytes = KERNEL_MEMORY_BYTES + cpio->archive.len_bytes;
+    if (settings->kernel == NULL && settings->machine.memory_bytes < needed_bytes) {
+        die("%llu KiB of memory are too little for this guest: the kernel and its initial file "
+            "system "
+            "need at least %llu KiB (--memory)",
+            (unsigned long long)settings->machine.memory_bytes >> 10,
+            (unsigned long long)needed_bytes >> 10);
+    }
+}
+
 // Boot options that the way of running needs.
 static void add_boot_options(struct settings *settings, enum stream_mode mode)
 {
@@ -438,6 +454,7 @@ int cmd_run(int argc, char **argv)
     }
     struct cpio cpio = {};
     make_initial_files(&settings, &cpio);
+    check_memory(&settings, &cpio);
     if (settings.kernel == NULL) {
         build(settings.machine.variant, &(struct strings){});
     }
