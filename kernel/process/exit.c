@@ -106,6 +106,14 @@ static void check_orphaned(int32_t group, const struct process *leaving)
     }
 }
 
+// A zombie that nobody waits for: its parent's waits must not find it before it is released. Under
+// task_list_lock.
+static void put_aside(struct process *process, struct list_node *reaped)
+{
+    process->unwaited = true;
+    list_move_tail(reaped, &process->sibling);
+}
+
 // Gives the children of a dead process away. Zombies that the new parent does not wait for go to
 // `reaped`.
 static void reparent_children(struct process *process, struct list_node *reaped)
@@ -133,7 +141,7 @@ static void reparent_children(struct process *process, struct list_node *reaped)
         bool autoreap;
         exit_notify_parent(child, &autoreap);
         if (autoreap)
-            list_move_tail(reaped, &child->sibling);
+            put_aside(child, reaped);
     }
 }
 
@@ -318,7 +326,7 @@ static void process_ends(struct process *process, struct list_node *reaped)
         list_add_tail(&process->parent->zombies, &process->sibling);
         exit_notify_parent(process, &autoreap);
         if (autoreap)
-            list_move_tail(reaped, &process->sibling);
+            put_aside(process, reaped);
     }
     spin_unlock_irqrestore(&task_list_lock, flags);
 }

@@ -140,7 +140,8 @@ struct process {
     // Job control; handlers->lock.
     bool stopped; // all tasks stopped or stopping
     uint32_t stop_signal;
-    uint32_t stop_pending;         // tasks that still have to stop
+    uint32_t stop_pending; // tasks that still have to stop
+    bool unwaited;         // a zombie that the kernel itself is about to release; task_list_lock
     bool stop_reported, continued; // for wait4: the stop was waited for; a SIGCONT was not yet
     bool continue_notify;          // the parent has to be told of a SIGCONT; handlers->lock
     bool child_subreaper;

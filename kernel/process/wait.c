@@ -120,7 +120,8 @@ static int look_at_pid(
     const struct wait_request *request, struct wait_result *result, struct task **released)
 {
     struct process *child = process_lookup(request->id);
-    if (child == NULL || child->parent != process_current() || !eligible(child, request))
+    if (child == NULL || child->parent != process_current() || child->unwaited ||
+        !eligible(child, request))
         return -ECHILD;
     if (child->state != PROCESS_ZOMBIE)
         return report_stop(child, request->options, result) ? 1 : 0;

@@ -409,8 +409,7 @@ static void check_memory(const struct settings *settings, const struct cpio *cpi
     uint64_t needed_bytes = KERNEL_MEMORY_BYTES + cpio->archive.len_bytes;
     if (settings->kernel == NULL && settings->machine.memory_bytes < needed_bytes) {
         die("%llu KiB of memory are too little for this guest: the kernel and its initial file "
-            "system "
-            "need at least %llu KiB (--memory)",
+            "system need at least %llu KiB (--memory)",
             (unsigned long long)settings->machine.memory_bytes >> 10,
             (unsigned long long)needed_bytes >> 10);
     }
