@@ -3,9 +3,10 @@
 // Claim: a program that passes wild numbers, pointers, lengths and descriptors to every system call
 // harms nobody but itself.
 // Method: children with limits, no privileges and a time limit make random calls from a seed that
-// is printed on failure; the parent checks after each that it can still fork, write files and tell
-// the time. Not called: what would rightly stop the machine or the test runner (reboot, and signals
-// to everybody).
+// is printed on failure, every other one from three threads at once; the parent checks after each
+// that it can still fork, write files and tell the time. Not called: what would rightly stop the
+// machine or the test runner, or hide the children from it. What only root may do to the whole
+// system (mounts, clocks, names, other processes) is left to the children without privileges.
 #include "tests/guest/stress/stress.h"
 #include <grp.h>
 #include <poll.h>
@@ -47,31 +48,48 @@ static uint64_t argument(uint64_t *state)
     }
 }
 
+// Calls that are never made.
 static bool is_excluded(unsigned number)
 {
     switch (number) {
     case SYS_reboot:
     case SYS_kexec_load:
-    case 320:      // kexec_file_load
-    case SYS_kill: // with -1 it would reach everybody of the same user
+    case 320: // kexec_file_load
     case SYS_vhangup:
     case SYS_exit:
     case SYS_exit_group:
-    case SYS_pause:
+    case SYS_pause: // nothing but a wait for the alarm
     case SYS_rt_sigsuspend:
-    case SYS_clone: // children of wild clones would be nobody's
-    case SYS_clone3:
-    case SYS_fork:
-    case SYS_vfork:
-    case SYS_execve: // would end the child early
-    case SYS_execveat:
-    case SYS_rt_sigreturn:
-    case SYS_setsid:
-    case SYS_setpgid:
         return true;
     default:
         return false;
     }
+}
+
+// Calls which root's children do not make, as they would rightly change the whole system.
+static bool is_for_users_only(unsigned number)
+{
+    static const unsigned numbers[] = {SYS_kill, SYS_tkill, SYS_tgkill, SYS_rt_sigqueueinfo,
+        SYS_rt_tgsigqueueinfo, 424 /* pidfd_send_signal */, SYS_prctl, SYS_mount, SYS_umount2,
+        SYS_chroot, SYS_pivot_root, SYS_sethostname, SYS_setdomainname, SYS_settimeofday,
+        SYS_clock_settime, SYS_adjtimex, SYS_clock_adjtime, SYS_unlink, SYS_unlinkat, SYS_rename,
+        SYS_renameat, SYS_renameat2, SYS_rmdir, SYS_iopl, SYS_ioperm, SYS_syslog, SYS_swapon,
+        SYS_init_module, SYS_acct, SYS_setpriority, SYS_sched_setscheduler, SYS_sched_setparam,
+        SYS_sched_setattr, SYS_prlimit64, SYS_setrlimit, SYS_fork, SYS_vfork, SYS_clone, SYS_clone3,
+        SYS_setsid, SYS_setpgid, SYS_process_vm_writev, 428 /* open_tree */, 429 /* move_mount */,
+        430 /* fsopen */, SYS_truncate, SYS_chmod, SYS_fchmodat, SYS_chown, SYS_lchown,
+        SYS_fchownat};
+    for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+        if (numbers[i] == number) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool makes_children(unsigned number)
+{
+    return number == SYS_fork || number == SYS_vfork || number == SYS_clone || number == SYS_clone3;
 }
 
 // Something plausible to point at: paths, vectors, small numbers, pointers.
@@ -117,9 +135,42 @@ static void limit(int resource, rlim_t value)
     setrlimit(resource, &limits);
 }
 
+struct worker {
+    uint64_t state;
+    bool as_root;
+};
+
+static void *make_calls(void *argument_of_thread)
+{
+    struct worker *worker = argument_of_thread;
+    uint64_t *state = &worker->state;
+
+    for (int i = 0; i < CALLS_A_CHILD; i++) {
+        unsigned number = stress_random(state, LAST_CALL);
+        if (stress_random(state, 50) == 0) {
+            number = stress_random(state, UINT32_MAX);
+        }
+        if (i % 20 == 0) {
+            fill_area(state);
+        }
+        uint64_t a[6];
+        for (int k = 0; k < 6; k++) {
+            a[k] = argument(state);
+        }
+        if (is_excluded(number) || (worker->as_root && is_for_users_only(number))) {
+            continue;
+        }
+        syscall(SYS_alarm, 2); // for those that sleep
+        long result = syscall((long)number, a[0], a[1], a[2], a[3], a[4], a[5]);
+        if (result == 0 && makes_children(number)) {
+            syscall(SYS_exit, 0);
+        }
+    }
+    return NULL;
+}
+
 static void fuzz(uint64_t seed, bool as_root)
 {
-    uint64_t state = seed;
     int null = open("/dev/null", O_RDWR);
 
     // What it prints (dmesg, write to 1) must not be seen.
@@ -141,42 +192,37 @@ static void fuzz(uint64_t seed, bool as_root)
         }
         limit(RLIMIT_NPROC, 50);
     }
-    for (int i = 0; i < CALLS_A_CHILD; i++) {
-        unsigned number = stress_random(&state, LAST_CALL);
-        if (stress_random(&state, 50) == 0) {
-            number = stress_random(&state, UINT32_MAX);
-        }
-        if (i % 20 == 0) {
-            fill_area(&state);
-        }
-        uint64_t a[6];
-        for (int k = 0; k < 6; k++) {
-            a[k] = argument(&state);
-        }
-        if (is_excluded(number) ||
-            (number == SYS_tgkill || number == SYS_tkill || number == SYS_rt_sigqueueinfo ||
-                number == SYS_prctl) ||
-            (as_root && (number == SYS_mount || number == SYS_umount2 || number == SYS_chroot ||
-                            number == SYS_sethostname || number == SYS_settimeofday ||
-                            number == SYS_clock_settime || number == SYS_pivot_root ||
-                            number == SYS_unlink || number == SYS_rename || number == SYS_rmdir ||
-                            number == SYS_iopl || number == SYS_ioperm || number == SYS_syslog ||
-                            number == SYS_setdomainname || number == SYS_swapon ||
-                            number == SYS_init_module || number == SYS_setpriority ||
-                            number == SYS_sched_setscheduler || number == SYS_sched_setattr ||
-                            number == SYS_prlimit64 || number == SYS_adjtimex ||
-                            number == SYS_clock_adjtime || number == SYS_acct))) {
-            continue;
-        }
-        alarm(2); // for those that sleep; a handler-less SIGALRM would end the child, so:
-        syscall((long)number, a[0], a[1], a[2], a[3], a[4], a[5]);
+    pthread_t threads[2];
+    struct worker workers[3];
+    for (int i = 0; i < 3; i++) {
+        workers[i] = (struct worker){.state = seed * 3 + (unsigned)i, .as_root = as_root};
     }
+    if (seed % 2 == 0) {
+        pthread_create(&threads[0], NULL, make_calls, &workers[1]);
+        pthread_create(&threads[1], NULL, make_calls, &workers[2]);
+    }
+    make_calls(&workers[0]);
     _exit(0);
 }
 
 static void on_alarm(int number)
 {
     (void)number;
+}
+
+// What the children without privileges have left behind, perhaps in other sessions.
+static void kill_users(void)
+{
+    pid_t killer = fork();
+    if (killer == 0) {
+        if (setresuid(1000, 1000, 1000) == 0) {
+            kill(-1, SIGKILL);
+        }
+        _exit(0);
+    }
+    waitpid(killer, NULL, 0);
+    while (waitpid(-1, NULL, WNOHANG) > 0) {
+    }
 }
 
 int main(int argc, char **argv)
@@ -212,6 +258,7 @@ int main(int argc, char **argv)
             usleep(2000);
         }
         kill(-child, SIGKILL);
+        kill_users();
         // All is well here?
         bool right = strcmp(get_file("witness"), "untouched") == 0;
         int ends[2];
