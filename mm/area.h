@@ -62,3 +62,13 @@ void zap_range(struct tlb_gather *gather, uintptr_t start, uintptr_t end, bool o
 
 // Everything about the areas and tables adds up (O(n)); under space->lock.
 bool address_space_is_valid(struct address_space *space);
+// The same after a change. It goes over all areas, so in a space with many it is done now and then
+// only: a program that maps page by page would need hours otherwise.
+#define AREAS_CHECKED_ALWAYS 128
+#define AREAS_CHECKED_EVERY  1024
+static inline bool address_space_is_valid_sampled(struct address_space *space)
+{
+    bool due =
+        space->area_count <= AREAS_CHECKED_ALWAYS || space->area_count % AREAS_CHECKED_EVERY == 0;
+    return !due || address_space_is_valid(space);
+}

@@ -131,7 +131,7 @@ int64_t vm_map(struct address_space *space, const struct vm_map_request *request
     }
     rwlock_write_lock(&space->lock);
     int64_t address = map_locked(space, request, len, area);
-    expensive_assert(address_space_is_valid(space));
+    expensive_assert(address_space_is_valid_sampled(space));
     bool locked = ((request->flags | space->default_flags) & VM_LOCKED) != 0;
     rwlock_write_unlock(&space->lock);
     if (address < 0) {
@@ -151,7 +151,7 @@ int vm_unmap(struct address_space *space, uintptr_t address, size_t len_bytes)
         return -EINVAL;
     rwlock_write_lock(&space->lock);
     int error = area_unmap_range(space, address, address + len);
-    expensive_assert(address_space_is_valid(space));
+    expensive_assert(address_space_is_valid_sampled(space));
     rwlock_write_unlock(&space->lock);
     return error;
 }
@@ -195,7 +195,7 @@ uintptr_t vm_brk(struct address_space *space, uintptr_t new_end)
         if (done)
             result = space->brk_end = new_end;
     }
-    expensive_assert(address_space_is_valid(space));
+    expensive_assert(address_space_is_valid_sampled(space));
     rwlock_write_unlock(&space->lock);
     return result;
 }

@@ -121,7 +121,7 @@ int vm_protect(struct address_space *space, uintptr_t address, size_t len_bytes,
         return -ENOMEM;
     rwlock_write_lock(&space->lock);
     int result = protect_locked(space, address, address + len, vm_access & VM_ACCESS);
-    expensive_assert(address_space_is_valid(space));
+    expensive_assert(address_space_is_valid_sampled(space));
     rwlock_write_unlock(&space->lock);
     return result;
 }

@@ -218,7 +218,7 @@ int64_t vm_remap(struct address_space *space, uintptr_t old, size_t old_len, siz
         return error;
     rwlock_write_lock(&space->lock);
     int64_t result = remap_locked(space, &remap);
-    expensive_assert(address_space_is_valid(space));
+    expensive_assert(address_space_is_valid_sampled(space));
     bool populate = false;
     if (result >= 0 && remap.new_len > remap.old_len) {
         struct vm_area *area = vm_area_find(space, (uintptr_t)result);
