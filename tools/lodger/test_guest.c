@@ -552,8 +552,8 @@ static bool agrees(const struct verdict *here, const struct verdict *on_linux)
            (strcmp(here->end, on_linux->end) == 0 && strcmp(here->output, on_linux->output) == 0);
 }
 
-// Runs a test that failed once more, alone: on a loaded host time-outs are no fault of the kernel. If it
-// passes now, that is said where people see it, and counts. A panic is never excused.
+// Runs a test that failed once more, alone: on a loaded host time-outs are no fault of the kernel.
+// If it passes now, that is said where people see it, and counts. A panic is never excused.
 static void try_again(struct test *test, const struct test_settings *settings, struct verdict *here,
     const struct verdict *on_linux)
 {
