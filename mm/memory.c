@@ -415,23 +415,6 @@ bool memory_grow(struct buddy_zone *buddy)
     }
 }
 
-void mm_release_boot_memory(uint64_t start_phys, uint64_t end_phys)
-{
-    uint64_t pfn = DIV_ROUND_UP(start_phys, PAGE_SIZE), end_pfn = end_phys / PAGE_SIZE;
-    while (pfn < end_pfn) {
-        uint64_t block = pfn / MEMORY_BLOCK_PAGES;
-        uint64_t to = MIN((block + 1) * MEMORY_BLOCK_PAGES, end_pfn);
-        struct zone *zone = zone_of_block(block);
-        uint64_t flags = spin_lock_irqsave(&zone->lock);
-        if (block < block_count && block_ensure(block)) {
-            buddy_free_range(&zone->buddy, pfn + kasan_block_shadow(block, pfn, to), to);
-            zone->total_pages += to - pfn;
-        }
-        spin_unlock_irqrestore(&zone->lock, flags);
-        pfn = to;
-    }
-}
-
 static void zones_fill(void)
 {
     for (unsigned i = 0; i < ZONE_COUNT; i++) {

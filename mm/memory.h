@@ -25,7 +25,7 @@ struct zone {
     struct buddy_zone buddy;
     uint64_t first_pfn, end_pfn;
     uint64_t next_block;  // blocks below it have been handed out, those above (but single ones) not
-    uint64_t total_pages; // fixed after start-up, but for mm_release_boot_memory()
+    uint64_t total_pages; // fixed after start-up
     uint64_t reserve_pages; // left for atomic allocations
 };
 extern struct zone zones[ZONE_COUNT];

@@ -121,10 +121,6 @@ static inline void page_free_kernel(void *address, unsigned order)
     page_free(virt_to_page(address), order);
 }
 
-// Gives boot-time memory that is marked as in use (the initial file system) to the allocator: the
-// whole pages of [start_phys, end_phys), which nobody uses any more. Task context.
-void mm_release_boot_memory(uint64_t start_phys, uint64_t end_phys);
-
 struct page_statistics {
     uint64_t total_pages, free_pages, cache_pages, anonymous_pages, slab_pages, page_table_pages,
         kernel_stack_pages, shared_pages, reserve_pages, dirty_pages, mapped_pages;

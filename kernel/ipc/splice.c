@@ -78,11 +78,10 @@ static int64_t splice_page_from_file(
     return count;
 }
 
-int64_t splice_from_file(struct file *file, uint64_t *offset, struct pipe *pipe, size_t len_bytes,
-    uint32_t flags, bool nonblocking)
+int64_t splice_from_file(
+    struct file *file, uint64_t *offset, struct pipe *pipe, size_t len_bytes, bool nonblocking)
 {
     int64_t done = 0;
-    (void)flags;
     if (file->ops->read == NULL)
         return -EINVAL;
     while ((size_t)done < len_bytes) {
@@ -120,9 +119,9 @@ static int splice_take(
     return error;
 }
 
-// Gives back, at the front, what a file did not take. There is always room at the front: a slot
-// more is made by going back over the one that was consumed, unless a writer filled it meanwhile;
-// then the data goes into the newest free room by waiting, as a late write would.
+// Gives back, at the front, what a file did not take: into the buffer that it was cut from, or into
+// the slot that it left. If a writer filled that slot meanwhile there is no room at the front, and
+// the bytes are lost (docs/limits.md).
 static void splice_give_back(struct pipe *pipe, struct pipe_buffer rest)
 {
     mutex_lock(&pipe->lock);

@@ -9,11 +9,11 @@ struct file;
 struct io_iter;
 struct pipe;
 
-// All return the bytes moved, 0 at the end of the data, or -errno; flags are SPLICE_F_*. May sleep.
+// All return the bytes moved, 0 at the end of the data, or -errno. May sleep.
 
 // Reads the file at *offset (advanced; NULL: its own position) into the pipe.
-[[nodiscard]] int64_t splice_from_file(struct file *file, uint64_t *offset, struct pipe *pipe,
-    size_t len_bytes, uint32_t flags, bool nonblocking);
+[[nodiscard]] int64_t splice_from_file(
+    struct file *file, uint64_t *offset, struct pipe *pipe, size_t len_bytes, bool nonblocking);
 // Writes what is in the pipe to the file.
 [[nodiscard]] int64_t splice_to_file(
     struct pipe *pipe, struct file *file, uint64_t *offset, size_t len_bytes, bool nonblocking);

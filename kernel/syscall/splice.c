@@ -82,7 +82,7 @@ static int64_t splice_sides(
         return result;
     if (other == in) {
         nonblocking |= (out->file->flags & O_NONBLOCK) != 0;
-        result = splice_from_file(in->file, &in->offset, out->pipe, len_bytes, flags, nonblocking);
+        result = splice_from_file(in->file, &in->offset, out->pipe, len_bytes, nonblocking);
     } else {
         nonblocking |= (in->file->flags & O_NONBLOCK) != 0;
         result = splice_to_file(in->pipe, out->file, &out->offset, len_bytes, nonblocking);

@@ -79,7 +79,7 @@ static int64_t sendfile_files(struct file *in, struct file *out, uint64_t *in_of
 {
     struct pipe *pipe = pipe_of_file(out);
     if (pipe != NULL) // pages are handed over, not copied
-        return splice_from_file(in, in_offset, pipe, len, 0, out->flags & O_NONBLOCK);
+        return splice_from_file(in, in_offset, pipe, len, out->flags & O_NONBLOCK);
     if (!(out->mode & FILE_SEEKABLE)) {
         uint64_t unused = 0;
         return transfer_all(in, in_offset, out, &unused, len);
