@@ -143,13 +143,13 @@ static void measure_boot(const struct bench_kernel *kernel, struct bench_figures
     qemu_run_free(&run);
 }
 
-// Reads `NAME iterations ns_total ns_per_op` lines.
+// Reads the lines `=bench NAME round OPERATIONS NANOSECONDS` (guests/bench/README.md).
 static void read_micro(char *text, struct bench_figures *figures)
 {
     for (char *line = strtok(text, "\r\n"); line != NULL; line = strtok(NULL, "\r\n")) {
         char name[32];
         double iterations, total_ns;
-        if (sscanf(line, "%31s %lf %lf", name, &iterations, &total_ns) == 3 && iterations > 0) {
+        if (sscanf(line, "=bench %31s round %lf %lf", name, &iterations, &total_ns) == 3 && iterations > 0) {
             set_value(figures, name, total_ns / iterations);
         }
     }
