@@ -63,6 +63,7 @@ void kernel_main(void)
     mm_init();
     sched_init();
     arch_init();
+    pv_init_late();
     irq_vector_set(VECTOR_TIMER, timer_vector, NULL, "timer");
     time_init();
     arch_irq_enable();

@@ -5,7 +5,8 @@
 // Where its rate had to be measured, it is measured again in ever longer windows, first before the
 // first program, then 10 ms, 100 ms, 1 s and 10 s after the start; each time the clock goes on
 // from where it is with the better rate, so it never jumps. Real time is the monotonic one plus an
-// offset, which the real-time clock of the machine gives once, to the second.
+// offset, which the hypervisor gives once, or else the real-time clock of the machine, to the
+// second.
 
 #include "kernel/core/time.h"
 
@@ -75,15 +76,20 @@ int64_t time_realtime_ns(void)
 static void vdso_update(void)
 {
     struct vdso_data *data = time_vdso_data;
-    struct arch_clock_parameters clock;
-    bool valid = arch_clock_parameters(&clock);
-    uint64_t at_base_ns = (uint64_t)(((unsigned __int128)clock.base_tsc * clock.mult) >> 32);
+    struct pv_user_clock clock;
+    pv_ops.user_clock(&clock);
+    bool valid = clock.kind != PV_USER_CLOCK_NONE;
+    uint64_t offset_ns = -clock.base_ns;
+    if (clock.kind == PV_USER_CLOCK_TSC)
+        offset_ns =
+            clock.base_ns - (uint64_t)(((unsigned __int128)clock.base_tsc * clock.mult) >> 32);
     uint32_t writes = data->writes_begun + 1;
     atomic_store_relaxed(&data->writes_begun, writes);
     atomic_fence_release();
     atomic_store_relaxed(&data->is_valid, valid);
     atomic_store_relaxed(&data->mult, clock.mult);
-    atomic_store_relaxed(&data->offset_ns, clock.base_ns - at_base_ns);
+    atomic_store_relaxed(&data->offset_ns, offset_ns);
+    atomic_store_relaxed(&data->has_pvclock, clock.kind == PV_USER_CLOCK_PVCLOCK);
     atomic_store_relaxed(&data->realtime_offset_ns, (uint64_t)realtime_offset);
     if (valid)
         atomic_store_release(&data->writes_done, writes);
@@ -112,7 +118,7 @@ int time_realtime_set(int64_t ns)
 static bool clock_refine(void)
 {
     uint64_t flags = spin_lock_irqsave(&time_lock);
-    bool again = arch_clock_refine();
+    bool again = pv_ops.clock_refine();
     vdso_update();
     spin_unlock_irqrestore(&time_lock, flags);
     return again;
@@ -128,13 +134,19 @@ static void refine(struct timer *timer)
 
 void time_init(void)
 {
-    int64_t seconds = arch_rtc_read();
-    if (seconds < 0) {
-        log_warning("time: no real-time clock: the year is 1970");
-        seconds = 0;
+    uint64_t at_ns = 0;
+    int64_t ns = pv_ops.wall_clock_ns != NULL ? pv_ops.wall_clock_ns(&at_ns) : -1;
+    if (ns < 0 || ns >= REALTIME_MAX_NS) {
+        int64_t seconds = arch_rtc_read();
+        if (seconds < 0) {
+            log_warning("time: no real-time clock: the year is 1970");
+            seconds = 0;
+        }
+        ns = seconds * (int64_t)NS_PER_SECOND;
+        at_ns = time_monotonic_ns();
     }
-    time_boot_realtime_seconds = (uint64_t)seconds;
-    offset_set(seconds * (int64_t)NS_PER_SECOND - (int64_t)time_monotonic_ns());
+    time_boot_realtime_seconds = (uint64_t)ns / NS_PER_SECOND;
+    offset_set(ns - (int64_t)at_ns);
 }
 
 void time_start(void)

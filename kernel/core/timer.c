@@ -65,8 +65,10 @@ static void timer_program(struct timer_cpu *base)
     if (first == NULL || base->in_interrupt)
         return;
     uint64_t deadline_ns = first->queue_node.deadline_ns;
-    if (base->armed_ns != 0 && base->armed_ns - 1 <= deadline_ns)
+    if (base->armed_ns != 0 && base->armed_ns - 1 <= deadline_ns) {
+        counter_add(pv, timer_arms_suppressed, 1);
         return;
+    }
     base->armed_ns = deadline_ns + 1;
     counter_add(timer, hardware_arms, 1);
     pv_timer_arm(deadline_ns);

@@ -7,6 +7,7 @@
 #include "kernel/syscall/system_names.h"
 #include "kernel/syscall/unimplemented.h"
 #include "kernel/tty/tty.h"
+#include "pv/pv.h"
 
 static int show_text(struct proc_buffer *buffer, void *context)
 {
@@ -55,12 +56,24 @@ static int show_console(struct proc_buffer *buffer, void *context)
     return 0;
 }
 
+static void show_pv_line(void *context, const char *text)
+{
+    proc_printf(context, "%s\n", text);
+}
+
+static int show_pv(struct proc_buffer *buffer, void *context)
+{
+    pv_describe(show_pv_line, buffer);
+    return 0;
+}
+
 int syscall_proc_register(void)
 {
     static const struct proc_file console = {
         .path = "class/tty/console/active", .mode = 0444, .show = show_console};
     static const struct proc_file files[] = {
         {.path = "version", .mode = 0444, .show = show_version},
+        {.path = "lodger/pv", .mode = 0444, .show = show_pv},
         {.path = "lodger/unimplemented", .mode = 0444, .show = show_unimplemented},
         {.path = "lodger/version", .mode = 0444, .show = show_text, .context = KERNEL_RELEASE},
         {.path = "sys/kernel/ostype", .mode = 0444, .show = show_text, .context = "Linux"},

@@ -13,6 +13,7 @@
 // while the kernel writes is thrown away.
 
 #include "kernel/core/vdso_data.h"
+#include "pv/pvclock.h"
 
 #include <asm/unistd_64.h>
 #include <linux/time.h>
@@ -20,11 +21,21 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define NS_PER_SECOND 1000000000u
-#define NS_PER_US     1000u
-#define EXPORT        __attribute__((visibility("default")))
+#define VDSO_PAGE_BYTES 4096
+#define NS_PER_SECOND   1000000000u
+#define NS_PER_US       1000u
+#define TRIES_MAX       1000 // of a reader while somebody writes: far more than a write takes
+#define EXPORT          __attribute__((visibility("default")))
 
-extern struct vdso_data vdso_data __attribute__((visibility("hidden"))); // vdso.lds
+// What is mapped behind the code (vdso.lds).
+struct vdso_pages {
+    union {
+        struct vdso_data data;
+        uint8_t page[VDSO_PAGE_BYTES];
+    };
+    struct vcpu_time_info pvclock; // only mapped if data.has_pvclock
+};
+extern struct vdso_pages vdso_pages __attribute__((visibility("hidden")));
 
 EXPORT int __vdso_clock_gettime(int clock, struct __kernel_timespec *time);
 EXPORT int __vdso_clock_getres(int clock, struct __kernel_timespec *resolution);
@@ -42,30 +53,47 @@ static inline long system_call2(long number, long a, long b)
     return result;
 }
 
-// One attempt to read the nanoseconds of CLOCK_MONOTONIC or CLOCK_REALTIME. False: the kernel was
-// writing, or has to be asked.
+static inline __attribute__((always_inline)) uint64_t tsc_ordered(void)
+{
+    __asm__ volatile("lfence" : : : "memory");
+    return __builtin_ia32_rdtsc();
+}
+
+// One attempt to read the nanoseconds of CLOCK_MONOTONIC or CLOCK_REALTIME. False: the kernel or
+// the hypervisor was writing, or the kernel has to be asked.
 static inline __attribute__((always_inline)) bool try_read_ns(uint64_t *ns, bool realtime)
 {
-    uint32_t writes = __atomic_load_n(&vdso_data.writes_done, __ATOMIC_ACQUIRE);
-    __asm__ volatile("lfence" : : : "memory");
-    uint64_t sum = (uint64_t)(((unsigned __int128)__builtin_ia32_rdtsc() * vdso_data.mult) >> 32) +
-                   vdso_data.offset_ns;
+    uint32_t writes = __atomic_load_n(&vdso_pages.data.writes_done, __ATOMIC_ACQUIRE);
+    uint64_t sum;
+    bool good = true;
+    if (vdso_pages.data.has_pvclock) {
+        uint8_t flags;
+        good = pvclock_try_read(&vdso_pages.pvclock, tsc_ordered, &sum, &flags) &&
+               (flags & XEN_PVCLOCK_TSC_STABLE_BIT) != 0;
+    } else {
+        sum = (uint64_t)(((unsigned __int128)tsc_ordered() * vdso_pages.data.mult) >> 32);
+    }
+    sum += vdso_pages.data.offset_ns;
     if (realtime)
-        sum += vdso_data.realtime_offset_ns;
+        sum += vdso_pages.data.realtime_offset_ns;
     __asm__ volatile("" : "+r"(sum) : : "memory"); // all of it is done before the second look
     *ns = sum;
-    return __builtin_expect(vdso_data.writes_begun == writes, 1);
+    return __builtin_expect(good && vdso_pages.data.writes_begun == writes, 1);
 }
 
 // Until it succeeds. False: the kernel has to be asked.
 static bool read_ns(uint64_t *ns, bool realtime)
 {
-    while (!try_read_ns(ns, realtime)) {
-        if (!__atomic_load_n(&vdso_data.is_valid, __ATOMIC_RELAXED))
+    for (int tries = 0; tries < TRIES_MAX; tries++) {
+        if (try_read_ns(ns, realtime))
+            return true;
+        if (!__atomic_load_n(&vdso_pages.data.is_valid, __ATOMIC_RELAXED) ||
+            (vdso_pages.data.has_pvclock &&
+                !(vdso_pages.pvclock.flags & XEN_PVCLOCK_TSC_STABLE_BIT)))
             return false;
         __builtin_ia32_pause();
     }
-    return true;
+    return false;
 }
 
 // ns / NS_PER_SECOND for ns < 2^63 (the year 2262) by one multiplication: the factor is 2^93 /

@@ -15,7 +15,6 @@
 #include "kernel/arch/x86/io.h"
 #include "kernel/arch/x86/tsc.h"
 #include "kernel/core/cpumask.h"
-#include "kernel/core/counter.h"
 #include "kernel/core/irq.h"
 #include "kernel/core/log.h"
 #include "kernel/core/percpu.h"
@@ -67,11 +66,9 @@
 #define PIC2_COMMAND 0xa0
 #define PIC2_DATA    0xa1
 
-COUNTER(irq, ipis_sent);
-COUNTER(irq, timer_arms);
-
 static bool x2apic;
-static volatile char *lapic; // xAPIC registers
+static bool timer_by_deadline; // the TSC deadline mode is used; fixed before the first timer
+static volatile char *lapic;   // xAPIC registers
 
 static struct {
     volatile char *registers;
@@ -124,18 +121,12 @@ static void send_command(uint32_t apic_id, uint32_t command)
 void apic_send_ipi(uint32_t cpu, uint32_t vector)
 {
     debug_assert(cpu < cpu_count_possible);
-    counter_add(irq, ipis_sent, 1);
     send_command(firmware.cpu_apic_ids[cpu], vector | COMMAND_ASSERT);
 }
 
 void apic_send_ipi_mask(const struct cpumask *mask, uint32_t vector)
 {
     cpumask_for_each(cpu, mask) apic_send_ipi(cpu, vector);
-}
-
-void arch_send_ipi(const struct cpumask *mask, uint32_t vector)
-{
-    apic_send_ipi_mask(mask, vector);
 }
 
 void apic_send_nmi(uint32_t cpu)
@@ -171,12 +162,11 @@ static void timer_calibrate(void)
         this_cpu(timer_rate) = 1;
 }
 
-static void timer_arm_count(uint64_t deadline_ns)
+static void timer_arm_count(uint64_t deadline)
 {
     if (this_cpu(timer_start_tsc) != 0)
         timer_calibrate();
     uint64_t now = arch_tsc();
-    uint64_t deadline = tsc_from_ns(deadline_ns);
     uint64_t count = 1;
     if (deadline > now) {
         unsigned __int128 product = (unsigned __int128)(deadline - now) * this_cpu(timer_rate);
@@ -186,31 +176,39 @@ static void timer_arm_count(uint64_t deadline_ns)
     lapic_write(APIC_TIMER_INITIAL, (uint32_t)count);
 }
 
-void apic_timer_arm(uint64_t deadline_ns)
+bool apic_timer_use_deadline(void)
+{
+    timer_by_deadline = cpu_features.tsc_deadline;
+    return timer_by_deadline;
+}
+
+void apic_timer_stop(void)
 {
     assert_irqs_off();
-    counter_add(irq, timer_arms, 1);
-    bool tsc_deadline = cpu_features.tsc_deadline;
-    if (deadline_ns == UINT64_MAX) {
-        if (tsc_deadline)
-            msr_write(MSR_TSC_DEADLINE, 0);
-        else if (this_cpu(timer_start_tsc) == 0)
-            lapic_write(APIC_TIMER_INITIAL, 0);
-        return;
-    }
-    if (!this_cpu(timer_armed)) {
-        this_cpu(timer_armed) = true;
-        if (!tsc_deadline && this_cpu(timer_start_tsc) != 0)
-            timer_calibrate();
-        lapic_write(APIC_LVT_TIMER, VECTOR_TIMER | (tsc_deadline ? TIMER_TSC_DEADLINE : 0));
-        __atomic_thread_fence(__ATOMIC_SEQ_CST); // SDM 3A 11.5.4.1: LVT before the first deadline
-    }
-    if (tsc_deadline) {
-        uint64_t deadline = tsc_from_ns(deadline_ns);
-        msr_write(MSR_TSC_DEADLINE, deadline != 0 ? deadline : 1); // 0 would disarm
-    } else {
-        timer_arm_count(deadline_ns);
-    }
+    if (timer_by_deadline)
+        msr_write(MSR_TSC_DEADLINE, 0);
+    else if (this_cpu(timer_start_tsc) == 0)
+        lapic_write(APIC_TIMER_INITIAL, 0);
+}
+
+static void timer_first_arm(void)
+{
+    this_cpu(timer_armed) = true;
+    if (!timer_by_deadline && this_cpu(timer_start_tsc) != 0)
+        timer_calibrate();
+    lapic_write(APIC_LVT_TIMER, VECTOR_TIMER | (timer_by_deadline ? TIMER_TSC_DEADLINE : 0));
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); // SDM 3A 11.5.4.1: LVT before the first deadline
+}
+
+void apic_timer_arm(uint64_t deadline_tsc)
+{
+    assert_irqs_off();
+    if (unlikely(!this_cpu(timer_armed)))
+        timer_first_arm();
+    if (timer_by_deadline)
+        msr_write(MSR_TSC_DEADLINE, deadline_tsc != 0 ? deadline_tsc : 1); // 0 would disarm
+    else
+        timer_arm_count(deadline_tsc);
 }
 
 // ---- start --------------------------------------------------------------------------------------
@@ -228,7 +226,8 @@ void apic_init_cpu(void)
     lapic_write(APIC_SPURIOUS, APIC_ENABLE | VECTOR_SPURIOUS);
     lapic_write(APIC_LVT_LINT0, LVT_MASKED);
     lapic_write(APIC_LVT_LINT1, LVT_NMI);
-    if (!cpu_features.tsc_deadline) {
+    this_cpu(timer_armed) = false; // also a CPU that was off-line
+    if (!timer_by_deadline) {
         lapic_write(APIC_LVT_TIMER, LVT_MASKED | VECTOR_TIMER);
         lapic_write(APIC_TIMER_DIVIDE, TIMER_DIVIDE_BY_1);
         this_cpu(timer_rate) = *percpu_of(timer_rate, 0);

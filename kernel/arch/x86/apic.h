@@ -10,7 +10,11 @@ struct cpumask;
 void apic_init(void);     // boot CPU, once: maps and masks
 void apic_init_cpu(void); // every CPU, interrupts off
 void apic_end_of_interrupt(void);
-void apic_timer_arm(uint64_t deadline_ns); // interrupts off; UINT64_MAX stops it
+// The timer: by TSC deadline if the processor has that and this was called before the first
+// apic_init(); false: it has not.
+bool apic_timer_use_deadline(void);
+void apic_timer_arm(uint64_t deadline_tsc); // interrupts off; may fire a little early
+void apic_timer_stop(void);                 // interrupts off
 void apic_send_ipi(uint32_t cpu, uint32_t vector);
 void apic_send_ipi_mask(const struct cpumask *mask, uint32_t vector);
 void apic_send_nmi(uint32_t cpu);

@@ -79,15 +79,6 @@ void arch_clear_pages(void *first, size_t count);
 // ---- device registers: kernel/arch/x86/io.h ----
 
 // ---- clocks, for kernel/core/time.c ----
-// CLOCK_MONOTONIC of the native clock from the TSC: base_ns + ((TSC - base_tsc) * mult >> 32).
-// False: programs can't read it so.
-struct arch_clock_parameters {
-    uint64_t base_tsc, base_ns, mult;
-};
-bool arch_clock_parameters(struct arch_clock_parameters *parameters);
-// Measures the rate again; the clock stays continuous. False: the rate is exact, no need to call
-// again. One caller at a time.
-bool arch_clock_refine(void);
 int64_t arch_rtc_read(void); // the machine's real-time clock: seconds since 1970, -1: there is none
 
 // ---- CPUs ----
@@ -97,7 +88,6 @@ void arch_early_init(void);
 void arch_init(void);
 // Starts all other CPUs; returns when they idle (or gave up, logged)
 void arch_smp_start(void);
-void arch_send_ipi(const struct cpumask *mask, uint32_t vector); // native; use pv_send_ipi
 // For panic: the other CPUs are stopped for ever by NMI; this one stops; a frame's registers as
 // lines of text.
 void arch_stop_others(void);

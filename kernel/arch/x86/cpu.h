@@ -61,6 +61,7 @@
 
 #define EFER_SCE BIT(0)
 #define EFER_LME BIT(8)
+#define EFER_LMA BIT(10)
 #define EFER_NXE BIT(11)
 
 struct cpuid {

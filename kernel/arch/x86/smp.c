@@ -60,6 +60,7 @@ void smp_entry(void);
 static uint64_t trampoline_phys;
 static uint64_t smp_page_table[PAGE_TABLE_ENTRIES] __aligned(4096);
 static PERCPU(void *, emergency_stacks);
+static struct cpumask started_by_interrupt; // those that wait for a start-up interrupt
 
 void smp_reserve_trampoline(struct memmap *map)
 {
@@ -139,6 +140,24 @@ static bool cpu_prepare(uint32_t cpu)
     return true;
 }
 
+// By the hypervisor's own way where it has one, else by INIT; the start-up interrupt follows.
+static void cpu_start(const struct smp_start *start)
+{
+    struct pv_cpu_start state = {
+        .cpu = start->cpu,
+        .apic_id = start->apic_id,
+        .entry = (uintptr_t)smp_entry_high,
+        .cr0 = cr0_read(),
+        .cr3 = kernel_image_to_phys(kernel_page_table),
+        .cr4 = CR4_PAE,
+        .efer = EFER_LME | EFER_LMA | (cpu_features.nx ? EFER_NXE : 0),
+    };
+    if (pv_ops.cpu_start != NULL && pv_ops.cpu_start(&state) == 0)
+        return;
+    cpumask_set(&started_by_interrupt, start->cpu);
+    apic_send_init(start->apic_id);
+}
+
 static bool all_online(void)
 {
     for (uint32_t i = 0; i < smp_start_count; i++) {
@@ -162,7 +181,8 @@ static bool wait_online(uint64_t timeout_ns)
 static void startup_missing(void)
 {
     for (uint32_t i = 0; i < smp_start_count; i++) {
-        if (!cpumask_test(&cpu_online, smp_starts[i].cpu))
+        if (!cpumask_test(&cpu_online, smp_starts[i].cpu) &&
+            cpumask_test(&started_by_interrupt, smp_starts[i].cpu))
             apic_send_startup(smp_starts[i].apic_id, (uint32_t)(trampoline_phys >> PAGE_SHIFT));
     }
 }
@@ -189,7 +209,7 @@ void arch_smp_start(void)
         }
     }
     for (uint32_t i = 0; i < smp_start_count; i++)
-        apic_send_init(smp_starts[i].apic_id);
+        cpu_start(&smp_starts[i]);
     startup_missing();
     if (!wait_online(STARTUP_RETRY_NS)) {
         startup_missing();

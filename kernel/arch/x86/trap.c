@@ -18,6 +18,7 @@
 #include "kernel/core/thread.h"
 #include "kernel/core/upcall.h"
 #include "kernel/core/user.h"
+#include "pv/pv.h"
 
 #include <asm/siginfo.h>
 #include <asm/signal.h>
@@ -327,7 +328,9 @@ void trap_dispatch(struct trap_frame *frame, uint64_t vector)
     if (vector == TRAP_PAGE_FAULT) {
         uintptr_t address = cr2_read();
         counter_add(trap, page_faults, 1);
-        if (user)
+        if (unlikely(pv_faults_asked) && pv_page_fault(frame, address))
+            ;
+        else if (user)
             page_fault_user(frame, address);
         else
             page_fault_kernel(frame, address);

@@ -247,16 +247,3 @@ uint64_t tsc_from_ns(uint64_t ns)
     // Rounded up, so that the clock has reached `ns` when the counter has reached the result.
     return parameters.base_tsc + delta + 1;
 }
-
-bool arch_clock_parameters(struct arch_clock_parameters *parameters)
-{
-    struct tsc_parameters own;
-    tsc_parameters_read(&own);
-    *parameters = (struct arch_clock_parameters){own.base_tsc, own.base_ns, own.mult};
-    return true;
-}
-
-bool arch_clock_refine(void)
-{
-    return tsc_refine();
-}

@@ -206,8 +206,9 @@ static bool host_vcpu_is_preempted(uint32_t cpu)
     return false;
 }
 
+PERCPU(uint64_t, counter_pv_timer_arms_suppressed);
+
 struct pv_ops pv_ops = {
-    .name = "host test",
     .timer_arm = host_timer_arm,
     .send_ipi = host_send_ipi,
     .lock_wait = host_lock_wait,
