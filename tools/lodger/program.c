@@ -17,7 +17,31 @@
 // An interpreter that is itself a script, and so on: as deep as Linux goes.
 #define SCRIPT_DEPTH_MAX 5
 
+// The folder in which the programs' root file system lies: "" is the host's own. Set for the time
+// of one program_pack_from().
+static _Thread_local const char *root = "";
+
 static char *pack(struct cpio *cpio, const char *path, const char *source, unsigned depth);
+
+// Packs what lies at `path` in the programs' root file system, unless it is there already.
+static char *pack_at_root(struct cpio *cpio, const char *path, unsigned depth)
+{
+    if (cpio_contains(cpio, path)) {
+        return NULL;
+    }
+    char *source = xasprintf("%s%s", root, path);
+    char *reason = pack(cpio, path, source, depth);
+    free(source);
+    return reason;
+}
+
+static bool readable(const char *path)
+{
+    char *source = xasprintf("%s%s", root, path);
+    bool found = access(source, R_OK) == 0;
+    free(source);
+    return found;
+}
 
 // What matters of a program's ELF file.
 struct elf_info {
@@ -82,7 +106,7 @@ static void read_dynamic(
         }
     }
     if (runpath != NULL || rpath != NULL) {
-        add_folders(&info->folders, runpath != NULL ? runpath : rpath, source);
+        add_folders(&info->folders, runpath != NULL ? runpath : rpath, source + strlen(root));
     }
 }
 
@@ -182,24 +206,27 @@ static void read_ld_so_conf(struct strings *folders, const char *path, unsigned 
 
 static const struct strings *default_folders(void)
 {
-    static struct strings folders;
-    if (folders.count == 0) {
-        read_ld_so_conf(&folders, "/etc/ld.so.conf", 0);
-        strings_add(&folders, "/lib/x86_64-linux-gnu");
-        strings_add(&folders, "/usr/lib/x86_64-linux-gnu");
-        strings_add(&folders, "/lib64");
-        strings_add(&folders, "/usr/lib64");
-        strings_add(&folders, "/lib");
-        strings_add(&folders, "/usr/lib");
+    static struct strings host, elsewhere;
+    struct strings *folders = root[0] == '\0' ? &host : &elsewhere;
+    if (folders->count == 0) {
+        if (root[0] == '\0') {
+            read_ld_so_conf(folders, "/etc/ld.so.conf", 0);
+        }
+        strings_add(folders, "/lib/x86_64-linux-gnu");
+        strings_add(folders, "/usr/lib/x86_64-linux-gnu");
+        strings_add(folders, "/lib64");
+        strings_add(folders, "/usr/lib64");
+        strings_add(folders, "/lib");
+        strings_add(folders, "/usr/lib");
     }
-    return &folders;
+    return folders;
 }
 
 static char *find_in(const struct strings *folders, const char *library)
 {
     for (size_t i = 0; i < folders->count; i++) {
         char *path = xasprintf("%s/%s", folders->items[i], library);
-        if (access(path, R_OK) == 0) {
+        if (readable(path)) {
             return path;
         }
         free(path);
@@ -220,7 +247,7 @@ static char *pack_libraries(
             return xasprintf(
                 "%s needs the library %s, which this host does not have", source, name);
         }
-        char *reason = cpio_contains(cpio, library) ? NULL : pack(cpio, library, library, depth);
+        char *reason = pack_at_root(cpio, library, depth);
         free(library);
         if (reason != NULL) {
             return reason;
@@ -233,14 +260,14 @@ static char *pack_elf(struct cpio *cpio, const char *source, unsigned depth)
 {
     struct elf_info info = {};
     char *reason = read_elf(source, depth > 0, &info);
-    if (reason == NULL && info.interpreter != NULL && !cpio_contains(cpio, info.interpreter)) {
-        if (access(info.interpreter, R_OK) != 0) {
+    if (reason == NULL && info.interpreter != NULL) {
+        if (!readable(info.interpreter)) {
             reason = xasprintf("%s is a dynamic program and needs the interpreter %s, which this "
                                "host does not have; "
                                "link it statically",
                 source, info.interpreter);
         } else {
-            reason = pack(cpio, info.interpreter, info.interpreter, depth + 1);
+            reason = pack_at_root(cpio, info.interpreter, depth + 1);
         }
     }
     if (reason == NULL) {
@@ -261,11 +288,11 @@ static char *pack_script(
     char *reason = NULL;
     if (words.count == 0) {
         reason = xasprintf("%s is a script without an interpreter", source);
-    } else if (access(words.items[0], R_OK) != 0) {
+    } else if (!readable(words.items[0])) {
         reason = xasprintf(
             "%s is a script for %s, which this host does not have", source, words.items[0]);
-    } else if (!cpio_contains(cpio, words.items[0])) {
-        reason = pack(cpio, words.items[0], words.items[0], depth + 1);
+    } else {
+        reason = pack_at_root(cpio, words.items[0], depth + 1);
     }
     strings_free(&words);
     return reason;
@@ -296,6 +323,14 @@ static char *pack(struct cpio *cpio, const char *path, const char *source, unsig
         reason = xasprintf("%s is neither an ELF program nor a #! script", source);
     }
     buffer_free(&content);
+    return reason;
+}
+
+char *program_pack_from(struct cpio *cpio, const char *folder, const char *path)
+{
+    root = folder;
+    char *reason = pack_at_root(cpio, path, 0);
+    root = "";
     return reason;
 }
 

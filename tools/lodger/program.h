@@ -11,3 +11,7 @@
 // its interpreter. Returns NULL, or the reason why that program cannot run, as an allocated string
 // for the user.
 [[nodiscard]] char *program_pack(struct cpio *cpio, const char *path, const char *source);
+
+// The same for the program at `path` of the root file system that lies in `folder`: interpreter and
+// libraries come from there too, and every file keeps its path.
+[[nodiscard]] char *program_pack_from(struct cpio *cpio, const char *folder, const char *path);

@@ -78,9 +78,10 @@ enum stream { CONSOLE, LOG, CODE, OUT, ERR, MESSAGES, STREAM_COUNT };
 struct relay {
     struct qemu_run *run;
     pid_t pid;
-    int child_fd;            // pidfd of QEMU
-    int fds[STREAM_COUNT];   // our ends, -1 when closed
-    int signal_fd;           // or -1
+    int child_fd;          // pidfd of QEMU
+    int fds[STREAM_COUNT]; // our ends, -1 when closed
+    int signal_fd;         // or -1
+    int input_fd;
     struct buffer input;     // on its way to the console
     size_t input_sent_bytes; // of it
     bool input_open;
@@ -326,7 +327,7 @@ static void input_end(struct relay *relay)
 static void input_read(struct relay *relay)
 {
     uint8_t chunk[4096];
-    ssize_t got = read(STDIN_FILENO, chunk, sizeof(chunk));
+    ssize_t got = read(relay->input_fd, chunk, sizeof(chunk));
     if (got < 0 && (errno == EINTR || errno == EAGAIN)) {
         return;
     }
@@ -424,7 +425,7 @@ static void relay_all(struct relay *relay)
         }
         polls[CONSOLE].events |= pending && relay->guest_listens ? POLLOUT : 0;
         bool want_input = relay->input_open && (!pending || relay->input_is_terminal);
-        polls[INPUT] = (struct pollfd){.fd = want_input ? STDIN_FILENO : -1, .events = POLLIN};
+        polls[INPUT] = (struct pollfd){.fd = want_input ? relay->input_fd : -1, .events = POLLIN};
         polls[SIGNALS] = (struct pollfd){.fd = relay->signal_fd, .events = POLLIN};
         polls[CHILD] = (struct pollfd){.fd = relay->child_fd, .events = POLLIN};
         poll(polls, POLL_COUNT, patience_ms(relay));
@@ -514,12 +515,15 @@ static int signals_open(void)
 
 void qemu_run(struct qemu_run *run)
 {
-    struct relay relay = {.run = run, .signal_fd = -1, .code = -1};
+    struct relay relay = {.run = run, .signal_fd = -1, .input_fd = STDIN_FILENO, .code = -1};
     signal(SIGPIPE, SIG_IGN);
     if (run->mode != STREAMS_CAPTURED) {
         relay.signal_fd = signals_open();
         relay.input_open = true;
         relay.input_is_terminal = run->mode == STREAMS_CONSOLE && isatty(STDIN_FILENO);
+    } else if (run->input_fd != 0) {
+        relay.input_fd = run->input_fd;
+        relay.input_open = true;
     }
     uint64_t start_ns = time_now_ns();
     start(&relay);

@@ -24,7 +24,7 @@ enum stream_mode {
                       // terminal
     STREAMS_PROGRAM,  // the streams of kernel/core/host_stream.h are standard input, output and
                       // error
-    STREAMS_CAPTURED, // no input; the console is collected
+    STREAMS_CAPTURED, // the console is collected; its input is `input_fd`, if that is set
 };
 
 struct qemu_run {
@@ -36,6 +36,7 @@ struct qemu_run {
     uint64_t timeout_ns; // 0: none
     uint64_t silence_ns; // the console says nothing for so long: a time-out too; 0: never
     int log_fd;          // where the kernel's log goes as well, or -1
+    int input_fd;        // STREAMS_CAPTURED: what is typed on the console; 0: nothing
     // Called for what the console prints (STREAMS_CAPTURED); returns true to end the machine. May
     // be NULL.
     bool (*on_output)(void *context, const struct buffer *console);
