@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT
+// What the files of the block layer share.
+#pragma once
+
+#include "kernel/block/block.h"
+
+// ---- request.c, merge.c: pure ----
+// Limits with zeroes replaced by what they stand for. -EINVAL: they contradict each other.
+[[nodiscard]] int block_limits_complete(struct block_limits *limits);
+// Appends `next` (and what was merged to it) to `first`, if they are neighbours that the device can
+// do as one.
+[[nodiscard]] bool block_merge(
+    const struct block_limits *limits, struct block_request *first, struct block_request *next);
+// Adds the request to a list of requests that wait, merged with one of the last ones where
+// possible. True if it was merged.
+bool block_merge_into(
+    const struct block_limits *limits, struct list_node *list, struct block_request *request);
+
+// ---- queue.c ----
+void block_queue_init(struct block_queue *queue, struct block_device *device, uint32_t index);
+// Fails what waits with `error`. No lock held.
+void block_queue_fail_waiting(struct block_queue *queue, int error);
+// Waits until the driver has nothing more.
+void block_queue_drain(struct block_queue *queue);
+
+// ---- copy.c: the path that everything else is compared with ----
+extern bool block_copy; // boot option block.copy
+[[nodiscard]] bool block_copy_begin(struct block_request *request);
+void block_copy_end(struct block_request *request);
+
+// ---- scan.c ----
+void block_volumes_remove(struct block_device *device, uint32_t from_partition);
+[[nodiscard]] int block_volume_create(
+    struct block_device *device, uint32_t partition, uint64_t start_sector, uint64_t sector_count);
