@@ -23,6 +23,9 @@ typedef void irq_handler(void *context, struct trap_frame *frame);
 void irq_vector_set(uint32_t vector, irq_handler *handler, void *context, const char *name);
 void irq_vector_free(
     uint32_t vector); // after the device can't raise it any more; waits for running handlers
+// Runs the vector's handler inside the interrupt that is being handled: for what arrives as
+// something else than the processor's interrupt of that number (events of a hypervisor).
+void irq_deliver(struct trap_frame *frame, uint32_t vector);
 void irq_for_each(void (*visit)(uint32_t vector, const char *name, void *context),
     void *context); // /proc/interrupts
 uint64_t irq_count(uint32_t vector, uint32_t cpu);

@@ -71,11 +71,21 @@ static bool serial_probe(void)
     return true;
 }
 
+void early_console_use_debug_port(bool use)
+{
+    static bool used; // boot CPU only, or under no other's eyes: registered once
+    if (use && !used)
+        log_console_register(&debug_port_console);
+    else if (!use && used)
+        log_console_unregister(&debug_port_console);
+    used = use;
+}
+
 void early_console_init(void)
 {
-    // The debug port answers a read with its own number.
+    // The debug port of QEMU and Bochs answers a read with its own number.
     if (arch_in8(DEBUG_PORT) == DEBUG_PORT)
-        log_console_register(&debug_port_console);
+        early_console_use_debug_port(true);
     if (serial_probe())
         log_console_register(&serial_console);
 }

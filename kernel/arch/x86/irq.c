@@ -37,17 +37,29 @@ COUNTER(irq, interrupts);
 COUNTER(irq, unexpected);
 COUNTER(irq, calls);
 
-void irq_dispatch(struct trap_frame *frame, uint32_t vector)
+static __always_inline void handler_run(struct trap_frame *frame, uint32_t vector)
 {
-    rcu_interrupt_enter(); // the handler may read what RCU protects
-    this_cpu(preempt_count) += PREEMPT_IRQ_ONE;
-    counter_add(irq, interrupts, 1);
     this_cpu(irq_counts[vector]) += 1;
     irq_handler *handler = atomic_load_acquire(&vectors[vector].handler);
     if (likely(handler != NULL))
         handler(vectors[vector].context, frame);
     else
         counter_add(irq, unexpected, 1);
+}
+
+void irq_deliver(struct trap_frame *frame, uint32_t vector)
+{
+    assert_irqs_off();
+    debug_assert(vector < ARRAY_SIZE(vectors));
+    handler_run(frame, vector);
+}
+
+void irq_dispatch(struct trap_frame *frame, uint32_t vector)
+{
+    rcu_interrupt_enter(); // the handler may read what RCU protects
+    this_cpu(preempt_count) += PREEMPT_IRQ_ONE;
+    counter_add(irq, interrupts, 1);
+    handler_run(frame, vector);
     if (likely(vector != VECTOR_SPURIOUS))
         pv_end_of_interrupt();
     this_cpu(preempt_count) -= PREEMPT_IRQ_ONE;

@@ -119,6 +119,7 @@ smp_entry_high:
     movl 20(%rsi), %edx
     movl $MSR_GS_BASE, %ecx
     wrmsr
+    lgdt boot_gdt_pointer(%rip)  // who was started here by a hypervisor has none
     movl $KERNEL_DS, %eax
     movl %eax, %ds
     movl %eax, %es

@@ -201,11 +201,9 @@ void tsc_init(void)
     parameters_publish(&parameters);
 }
 
-bool tsc_refine(void)
+// From now on the clock runs by the reference's frequency.
+static void rate_change(void)
 {
-    if (reference.source != SOURCE_PIT)
-        return false;
-    reference_advance();
     struct tsc_parameters parameters;
     tsc_parameters_read(&parameters);
     uint64_t tsc = arch_tsc();
@@ -213,6 +211,23 @@ bool tsc_refine(void)
     parameters.base_tsc = tsc;
     parameters.mult = mult_of(reference.hz);
     parameters_publish(&parameters);
+}
+
+void tsc_use_frequency(uint64_t hz)
+{
+    if (hz < HZ_MIN || hz > HZ_MAX)
+        return;
+    reference.source = SOURCE_EXACT;
+    reference.hz = hz;
+    rate_change();
+}
+
+bool tsc_refine(void)
+{
+    if (reference.source != SOURCE_PIT)
+        return false;
+    reference_advance();
+    rate_change();
     if (reference.total_pit > PIT_PERIOD) // the first ones are not worth a line yet
         log_debug("tsc: %lu kHz", reference.hz / 1000);
     return true;

@@ -12,6 +12,9 @@ void tsc_init(void);
 // Reads the reference again and corrects the rate; the clock stays continuous. False: the frequency
 // is exact, no need to come again. One caller at a time.
 bool tsc_refine(void);
+// The hypervisor knows the exact frequency: from now on the clock runs by it, continuously. A value
+// that makes no sense is ignored. After tsc_init(), boot CPU alone.
+void tsc_use_frequency(uint64_t hz);
 uint64_t tsc_frequency_hz(void);
 // Nanoseconds since tsc_init(). Any context, NMI included.
 uint64_t tsc_clock_ns(void);

@@ -215,7 +215,7 @@ start_high:
 
     .section .data, "aw", @progbits
     .balign 8
-    .globl boot_gdt
+    .globl boot_gdt, boot_gdt_pointer
 boot_gdt:
     .quad 0
     .quad 0x00cf9b000000ffff     // KERNEL_CS32
