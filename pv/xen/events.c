@@ -4,11 +4,11 @@
 // Xen raises an event by setting a bit for its port and interrupting the CPU that the port is bound
 // to: by one vector, whatever the ports are (upcall). That CPU then looks, in the way of the
 // interface in use (events_fifo.c, events_2level.c), which ports are pending, and calls their
-// functions. A port's bit is cleared before its function is called, so an event that comes meanwhile
-// is not lost: it is pending again.
+// functions. A port's bit is cleared before its function is called, so an event that comes
+// meanwhile is not lost: it is pending again.
 //
-// Ports are small numbers that Xen gives out, lowest first. What we know of each lies in chunks that
-// are made when the first port of theirs is bound; the first one is static, so that timers and
+// Ports are small numbers that Xen gives out, lowest first. What we know of each lies in chunks
+// that are made when the first port of theirs is bound; the first one is static, so that timers and
 // interrupts between CPUs work before there is an allocator.
 //   E1  event->function changes under events_lock and is read without. It is set before the port is
 //       unmasked for the first time, and cleared after it was masked and closed.
@@ -317,7 +317,8 @@ void xen_event_close(evtchn_port_t port)
 {
     assert(arch_irqs_enabled());
     abi->mask(port);
-    // Functions run with interrupts off: when every CPU has taken an interrupt, none is in this one.
+    // Functions run with interrupts off: when every CPU has taken an interrupt, none is in this
+    // one.
     preempt_disable();
     smp_call_mask(&cpu_online, nothing, NULL, true);
     preempt_enable();

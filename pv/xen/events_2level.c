@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The 2-level interface of event channels (every Xen; <xen/event_channel.h>, <xen/xen.h>).
 //
-// The shared page has a bit "pending" and a bit "masked" for each of 4096 ports; each CPU has a word
-// in its vcpu_info that says which words of the pending bits to look at. The bits of ports of
+// The shared page has a bit "pending" and a bit "masked" for each of 4096 ports; each CPU has a
+// word in its vcpu_info that says which words of the pending bits to look at. The bits of ports of
 // different CPUs lie in the same words, so each CPU has a map of its own ports.
 
 #include "pv/xen/events_abi.h"
