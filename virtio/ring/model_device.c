@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The device's side of a virtqueue. Written from the specification's device sections, not from the
-// driver's code, so that both are wrong in the same way only if the specification was misread twice.
+// driver's code, so that both are wrong in the same way only if the specification was misread
+// twice.
 
 #include "virtio/ring/model_device.h"
 

@@ -31,8 +31,9 @@ void model_device_init(struct model_device *device, const struct virtio_ring_con
 // The next available buffer; false: none. Fails the test if the driver broke a rule.
 bool model_device_pop(struct model_device *device, struct model_buffer *buffer);
 
-// Uses a buffer. `skipped` (in order only): how many popped before it are used with it silently, and
-// how many descriptors they have. Visible at once with packed, after model_device_show() with split.
+// Uses a buffer. `skipped` (in order only): how many popped before it are used with it silently,
+// and how many descriptors they have. Visible at once with packed, after model_device_show() with
+// split.
 void model_device_push(struct model_device *device, const struct model_buffer *buffer,
     uint32_t written_bytes, uint32_t skipped_buffers, uint32_t skipped_descriptors);
 void model_device_show(struct model_device *device);
