@@ -21,6 +21,7 @@
 #include "kernel/core/counter.h"
 #include "kernel/core/mutex.h"
 #include "kernel/core/spinlock.h"
+#include "kernel/core/timer.h"
 #include "kernel/core/wait.h"
 #include "kernel/core/work.h"
 
@@ -42,11 +43,12 @@ enum block_operation : uint8_t {
     BLOCK_OPERATIONS,
 };
 
-#define BLOCK_FUA      BIT(0) // write: durable when it completes (flush follows without limits.fua)
-#define BLOCK_SYNC     BIT(1) // somebody waits for it
-#define BLOCK_POLLED   BIT(2) // the submitter polls (RWF_HIPRI)
-#define BLOCK_NO_UNMAP BIT(3) // write zeroes: the space stays allocated
-#define BLOCK_STARTED  BIT(8) // the driver has it; core's own
+#define BLOCK_FUA       BIT(0) // write: durable when it completes (flush follows without limits.fua)
+#define BLOCK_SYNC      BIT(1) // somebody waits for it
+#define BLOCK_POLLED    BIT(2) // the submitter polls (RWF_HIPRI)
+#define BLOCK_NO_UNMAP  BIT(3) // write zeroes: the space stays allocated
+#define BLOCK_SCHEDULED BIT(9) // the scheduler counts it as started; core's own
+#define BLOCK_STARTED   BIT(8) // the driver has it; core's own
 
 // A piece of physically contiguous memory.
 struct block_segment {
@@ -74,7 +76,6 @@ struct block_request {
     uint16_t total_segments;
     uint16_t segment_count, segment_capacity;
     enum block_operation operation;
-    uint8_t copy_order;  // block.copy: size of the bounce buffer
     uint16_t flags;      // BLOCK_*
     uint16_t priority;   // as ioprio_set(2): class << 13 | level; 0: best effort, 4
     int32_t error;       // at end
@@ -83,7 +84,7 @@ struct block_request {
     uint16_t cpu;        // that submitted it
     uint64_t driver_data[3];
     uint64_t start_ns;  // when it was submitted; the core's
-    void *copy_buffer;  // block.copy: the bounce buffer
+    void *copy_buffer;  // block.copy: where the data belongs
     uint64_t scheduled; // the scheduler's: deadline or virtual time
     block_end_function *end;
     void *context;                   // the submitter's
@@ -142,7 +143,7 @@ struct block_device_ops {
     // NULL: nothing to do.
     void (*commit)(struct block_queue *queue);
     // Takes everything from the ring that the device has finished: block_request_complete() for
-    // each. How many that were.
+    // each. How many that were. NULL: a synchronous device.
     uint32_t (*poll)(struct block_queue *queue);
     // Completion interrupts of the queue on or off. On: returns whether something was finished
     // meanwhile (then the core polls once more). NULL: the device has no such switch.
@@ -161,16 +162,13 @@ struct block_queue {
     struct spinlock lock; // everything below; taken with interrupts off
     struct block_device *device;
     uint32_t index;
-    uint32_t started;                  // requests that the driver has
-    struct list_node waiting;          // those that it has not, in order; without a scheduler
-    uint32_t waiting_count;            // in `waiting` or in the scheduler
-    struct list_node done;             // finished, their end() is still to be called
-    struct block_scheduler *scheduler; // NULL: first come, first served
-    void *driver_data;                 // the driver's; fixed from registration on
-    uint64_t busy_since_ns;            // since when started != 0
-    uint64_t busy_ns;                  // total before that
-    // Hybrid completion (completion.c).
-    struct block_completion *completion;
+    uint32_t started;         // requests that the driver has
+    struct list_node waiting; // those that it has not, in order; without a scheduler
+    uint32_t waiting_count;   // in `waiting`
+    struct list_node done;    // finished, their end() is still to be called
+    void *driver_data;        // the driver's; fixed from registration on
+    uint64_t busy_since_ns;   // since when started != 0; 0: it is not
+    uint64_t busy_ns;         // total before that
 } __attribute__((aligned(64)));
 
 #define BLOCK_NAME_BYTES     32
@@ -188,9 +186,12 @@ struct block_device {
     uint32_t queue_count;  // fixed at creation
     struct block_queue *queues;
     void *driver_data;
-    uint32_t refcount;  // atomic
-    uint32_t dead;      // new requests are refused with -ENODEV; atomic
-    struct mutex *lock; // volumes, openers; core's
+    uint32_t refcount;                 // atomic
+    uint32_t dead;                     // new requests are refused with -ENODEV; atomic
+    struct block_scheduler *scheduler; // NULL until one was chosen; then until the end
+    bool scheduling;                   // it gets new requests
+    struct timer restart;              // when the scheduler lets something go again
+    struct mutex lock;                 // volumes, scheduler
     struct block_volume *volume[1 + BLOCK_PARTITIONS_MAX]; // [0]: the device; under lock
     struct list_node node;                                 // list of all devices
     void *file_data;                                       // kernel/block/file's
@@ -332,6 +333,9 @@ struct block_device *block_device_next_get(struct block_device *device);
 // first device. Task context, device->lock held.
 extern int (*block_volume_added)(struct block_volume *volume);
 extern void (*block_volume_removed)(struct block_volume *volume);
+extern void (*block_volume_resized)(struct block_volume *volume);
+// Fair scheduling among those who use the device, or none. 0 or -ENOMEM.
+[[nodiscard]] int block_device_schedule(struct block_device *device, bool fair);
 // Reads the partition table again. -EBUSY: a partition is in use.
 [[nodiscard]] int block_device_scan(struct block_device *device);
 

@@ -20,6 +20,7 @@ bool block_merge_into(
 void block_queue_init(struct block_queue *queue, struct block_device *device, uint32_t index);
 // Fails what waits with `error`. No lock held.
 void block_queue_fail_waiting(struct block_queue *queue, int error);
+void block_queue_restart(struct timer *timer); // of device->restart
 // Waits until the driver has nothing more.
 void block_queue_drain(struct block_queue *queue);
 
@@ -28,7 +29,8 @@ extern bool block_copy; // boot option block.copy
 [[nodiscard]] bool block_copy_begin(struct block_request *request);
 void block_copy_end(struct block_request *request);
 
-// ---- scan.c ----
+// ---- volume.c: device->lock held ----
+// From that partition on (0: all).
 void block_volumes_remove(struct block_device *device, uint32_t from_partition);
 [[nodiscard]] int block_volume_create(
     struct block_device *device, uint32_t partition, uint64_t start_sector, uint64_t sector_count);
