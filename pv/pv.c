@@ -16,6 +16,7 @@
 PV_READ_ONLY_AFTER_INIT struct pv_ops pv_ops = {0};
 PV_READ_ONLY_AFTER_INIT bool pv_faults_asked = false;
 PV_READ_ONLY_AFTER_INIT bool pv_has_steal = false;
+PV_READ_ONLY_AFTER_INIT uint64_t pv_idle_poll_ns = 0;
 
 static struct pv_selection selection; // changed until pv_init_late() is over
 

@@ -176,6 +176,8 @@ void pv_feature_fail(const struct pv_feature *feature, const char *why);
 extern struct pv_ops pv_ops; // read-only after pv_init()
 extern bool pv_faults_asked; // page_fault() is to be asked; read-only after pv_init()
 extern bool pv_has_steal;    // steal_ns() says something; read-only after pv_init()
+// How long an idle CPU had better poll at most before it halts; read-only after pv_init()
+extern uint64_t pv_idle_poll_ns;
 // Written to before pv_init() is over, then read-only.
 #define PV_READ_ONLY_AFTER_INIT [[gnu::section(".read_only_after_init")]]
 

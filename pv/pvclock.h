@@ -23,15 +23,12 @@ static_assert(sizeof(struct vcpu_time_info) == 32);
 // Reads the TSC, not before all earlier loads are done.
 typedef uint64_t pvclock_tsc_function(void);
 
-// Ticks to nanoseconds. A shift that makes no sense moves everything out; it is not trusted to be
-// one that the processor's shift takes.
+// Ticks to nanoseconds. Of a shift that makes no sense the low six bits count, as the processor's
+// shift has it.
 static inline __attribute__((always_inline)) uint64_t pvclock_scale(
     uint64_t ticks, uint32_t mul, int8_t shift)
 {
-    if (shift >= 0)
-        ticks = shift < 64 ? ticks << shift : 0;
-    else
-        ticks = shift > -64 ? ticks >> -shift : 0;
+    ticks = shift >= 0 ? ticks << (shift & 63) : ticks >> (-shift & 63);
     return (uint64_t)(((unsigned __int128)ticks * mul) >> 32);
 }
 

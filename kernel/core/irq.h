@@ -39,3 +39,8 @@ uint64_t irq_count(uint32_t vector, uint32_t cpu);
 // Interrupts must be on or the caller must not be waited for by others in turn; preemption off.
 void smp_call_mask(
     const struct cpumask *mask, void (*function)(void *argument), void *argument, bool wait);
+// The same with wait, but does not wait for a CPU that has not begun and whose call excused(cpu)
+// says to be needless: it is asked now and then while the CPU does not answer, and what it says
+// stays true.
+void smp_call_mask_excusing(const struct cpumask *mask, void (*function)(void *argument),
+    void *argument, bool (*excused)(uint32_t cpu));

@@ -13,6 +13,7 @@
 #include "kernel/arch/x86/firmware.h"
 #include "kernel/arch/x86/fixmap.h"
 #include "kernel/arch/x86/io.h"
+#include "kernel/arch/x86/irq_setup.h"
 #include "kernel/arch/x86/tsc.h"
 #include "kernel/core/cpumask.h"
 #include "kernel/core/irq.h"
@@ -308,6 +309,8 @@ int irq_gsi_route(uint32_t isa_irq_or_gsi, uint32_t vector)
         uint32_t low = vector;
         low |= wire.is_active_low ? REDIRECT_LOW : 0;
         low |= wire.is_level ? REDIRECT_LEVEL : 0;
+        if (wire.is_level)
+            irq_vector_set_level(vector);
         ioapic_write(
             (uint32_t)index, IOAPIC_REDIRECT + 2 * input + 1, firmware.cpu_apic_ids[0] << 24);
         ioapic_write((uint32_t)index, IOAPIC_REDIRECT + 2 * input, low);

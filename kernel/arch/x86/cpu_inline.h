@@ -58,6 +58,27 @@ static inline void arch_halt(void)
 {
     asm volatile("sti; hlt" : : : "memory");
 }
+
+// Waits with interrupts as they are. When they are off only an NMI ends it, or a hypervisor.
+static inline void arch_halt_plain(void)
+{
+    asm volatile("hlt" : : : "memory");
+}
+#endif
+
+// Clears the bit of a word of the running CPU's data, given as the per-CPU variable or a member of
+// it; true if it was set. One instruction without a lock: nothing can come in between on this CPU,
+// and no other CPU may write the word. (The compiler drops the segment of a memory operand.)
+#ifndef LODGER_HOST
+#define arch_percpu_bit_take(variable, bit)                                                        \
+    ({                                                                                             \
+        bool bit_was_set;                                                                          \
+        asm volatile("btrl %[number], %%gs:%c[place](%%rip)"                                       \
+            : "=@ccc"(bit_was_set)                                                                 \
+            : [number] "i"(bit), [place] "i"(&(variable))                                          \
+            : "memory");                                                                           \
+        bit_was_set;                                                                               \
+    })
 #endif
 
 static inline bool arch_irqs_enabled(void)

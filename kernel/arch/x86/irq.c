@@ -27,6 +27,7 @@ struct vector {
     irq_handler *handler; // NULL: free. Written under vectors_lock, read without
     void *context;
     const char *name;
+    bool is_level; // its source is a level: ended after the handler has quieted the device
 };
 static struct vector vectors[256];
 static struct spinlock vectors_lock = SPINLOCK_INIT("irq vectors");
@@ -36,6 +37,7 @@ static PERCPU(uint32_t, irq_counts[256]);
 COUNTER(irq, interrupts);
 COUNTER(irq, unexpected);
 COUNTER(irq, calls);
+COUNTER(irq, calls_taken_back); // requests that a CPU which does not run was excused from
 
 static __always_inline void handler_run(struct trap_frame *frame, uint32_t vector)
 {
@@ -59,10 +61,21 @@ void irq_dispatch(struct trap_frame *frame, uint32_t vector)
     rcu_interrupt_enter(); // the handler may read what RCU protects
     this_cpu(preempt_count) += PREEMPT_IRQ_ONE;
     counter_add(irq, interrupts, 1);
+    bool is_level = vectors[vector].is_level;
+    // At once: a hypervisor that need not hear of the end takes that back at the next exit. The
+    // same vector may become pending again meanwhile, and comes when interrupts are on.
+    if (likely(!is_level && vector != VECTOR_SPURIOUS))
+        pv_end_of_interrupt();
     handler_run(frame, vector);
-    if (likely(vector != VECTOR_SPURIOUS))
+    if (unlikely(is_level))
         pv_end_of_interrupt();
     this_cpu(preempt_count) -= PREEMPT_IRQ_ONE;
+}
+
+void irq_vector_set_level(uint32_t vector)
+{
+    assert(vector >= VECTOR_DEVICE_FIRST && vector <= VECTOR_DEVICE_LAST);
+    vectors[vector].is_level = true;
 }
 
 void irq_vector_set(uint32_t vector, irq_handler *handler, void *context, const char *name)
@@ -98,6 +111,7 @@ void irq_vector_free(uint32_t vector)
     assert(vector >= VECTOR_DEVICE_FIRST && vector <= VECTOR_DEVICE_LAST);
     uint64_t flags = spin_lock_irqsave(&vectors_lock);
     vectors[vector].handler = NULL;
+    vectors[vector].is_level = false;
     spin_unlock_irqrestore(&vectors_lock, flags);
     // Handlers run with interrupts off: when every CPU has taken an interrupt, none is in this one.
     preempt_disable();
@@ -121,10 +135,15 @@ uint64_t irq_count(uint32_t vector, uint32_t cpu)
 
 // ---- cross-CPU calls ----------------------------------------------------------------------------
 
+// Rounds of waiting after which a CPU that does not answer is looked at more closely. The answer of
+// one that runs comes sooner.
+#define CALL_PATIENCE 256
+
 struct call_request {
     void (*function)(void *argument);
     void *argument;
-    uint32_t pending; // targets that have not run it yet; atomic
+    uint32_t pending;       // targets that have not run it yet; atomic
+    struct cpumask targets; // own CPU
 } __cache_aligned;
 
 static PERCPU(struct call_request, call_request);
@@ -157,36 +176,64 @@ static void call_vector(void *context, struct trap_frame *frame)
     call_run();
 }
 
-static void call_wait(const struct call_request *request)
+// The word of `cpu`'s bitmap with the running CPU's bit.
+static uint64_t *call_sender_word(uint32_t cpu)
 {
-    while (atomic_load_acquire(&request->pending) != 0) {
+    return &(*percpu_of(call_senders, cpu))[cpu_current() / 64];
+}
+
+// Looks at the targets that have not begun. Those that are excused get the request taken back: who
+// clears the bit, target or sender, has it. For one that does not run, the processor is offered.
+static void call_look_closer(struct call_request *request, bool (*excused)(uint32_t cpu))
+{
+    uint64_t own = UINT64_C(1) << (cpu_current() % 64);
+    cpumask_for_each(cpu, &request->targets)
+    {
+        uint64_t *word = call_sender_word(cpu);
+        bool has_begun = (atomic_load_relaxed(word) & own) == 0;
+        if (!has_begun && excused != NULL && excused(cpu)) {
+            if (atomic_fetch_and(word, ~own) & own) {
+                cpumask_clear(&request->targets, cpu);
+                atomic_fetch_sub(&request->pending, 1);
+                counter_add(irq, calls_taken_back, 1);
+            }
+        } else if (pv_vcpu_is_preempted(cpu)) {
+            pv_yield_to(cpu);
+            return;
+        }
+    }
+}
+
+static void call_wait(struct call_request *request, bool (*excused)(uint32_t cpu))
+{
+    for (uint32_t round = 1; atomic_load_acquire(&request->pending) != 0; round++) {
         uint64_t flags = arch_irq_save();
         call_run();
         arch_irq_restore(flags);
         arch_pause();
+        if (round % CALL_PATIENCE == 0)
+            call_look_closer(request, excused);
     }
 }
 
-void smp_call_mask(
-    const struct cpumask *mask, void (*function)(void *argument), void *argument, bool wait)
+// Preemption off; the caller's function and argument for the targets.
+static struct call_request *call_send(
+    const struct cpumask *mask, void (*function)(void *argument), void *argument)
 {
     debug_assert(this_cpu(preempt_count) != 0 || !arch_irqs_enabled());
-    struct cpumask targets = *mask;
-    uint32_t self = cpu_current();
-    cpumask_clear(&targets, self);
-    uint32_t count = cpumask_count(&targets);
-    if (count == 0)
-        return;
-    counter_add(irq, calls, 1);
-
-    uint64_t flags = arch_irq_save();
     struct call_request *request = this_cpu_ptr(call_request);
-    call_wait(request);
+    uint32_t self = cpu_current();
+    uint64_t flags = arch_irq_save();
+    call_wait(request, NULL);
     request->function = function;
     request->argument = argument;
-    atomic_store(&request->pending, count);
+    request->targets = *mask;
+    cpumask_clear(&request->targets, self);
+    uint32_t count = cpumask_count(&request->targets);
     struct cpumask interrupt = {0};
-    cpumask_for_each(cpu, &targets)
+    counter_add(irq, calls, count != 0);
+    atomic_store(&request->pending, count);
+    cpumask_for_each(cpu, &request->targets)
     {
         bitmap_set_atomic(*percpu_of(call_senders, cpu), self);
         if (atomic_exchange(percpu_of(call_is_signalled, cpu), 1) == 0)
@@ -195,8 +242,21 @@ void smp_call_mask(
     if (!cpumask_is_empty(&interrupt))
         pv_send_ipi(&interrupt, VECTOR_CALL);
     arch_irq_restore(flags);
+    return request;
+}
+
+void smp_call_mask(
+    const struct cpumask *mask, void (*function)(void *argument), void *argument, bool wait)
+{
+    struct call_request *request = call_send(mask, function, argument);
     if (wait)
-        call_wait(request);
+        call_wait(request, NULL);
+}
+
+void smp_call_mask_excusing(const struct cpumask *mask, void (*function)(void *argument),
+    void *argument, bool (*excused)(uint32_t cpu))
+{
+    call_wait(call_send(mask, function, argument), excused);
 }
 
 void irq_init(void)
