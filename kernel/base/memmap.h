@@ -16,7 +16,7 @@
 // Least restrictive first: the greater value wins.
 enum memmap_type {
     MEMMAP_USABLE = 1,
-    MEMMAP_RECLAIMABLE, // usable once the loader's information has been read: firmware's boot-time data
+    MEMMAP_RECLAIMABLE, // usable once the loader's information has been read: firmware's boot data
     MEMMAP_IN_USE,      // holds the kernel, the initial file system or other data that we use
     MEMMAP_PERSISTENT,  // persistent memory
     MEMMAP_ACPI_TABLES, // ACPI tables, which are read again later

@@ -30,7 +30,7 @@ static struct wait_queue open_wait =
     WAIT_QUEUE_INIT(open_wait, "device: open"); // unregistering waits for `opens`
 static struct mutex devices_lock = MUTEX_INIT(devices_lock, "device: list");
 static struct xarray
-    devices; // index major << 20 | minor → struct registered_device; under devices_lock, readers RCU
+    devices; // index major << 20 | minor: struct registered_device; under devices_lock, RCU
 static struct superblock *devtmpfs, *devpts; // written once at boot
 
 static uint64_t device_index(uint32_t major, uint32_t minor)

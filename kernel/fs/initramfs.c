@@ -145,7 +145,7 @@ static int unpack_add(
     int error;
     struct dentry *dentry = kernel_tree_new(directory, name, len, &existing, &error);
     if (error ==
-        -EEXIST) { // a directory made twice (concatenated archives), or a file that replaces an older one
+        -EEXIST) { // a directory made twice (archives in a row), or a file in the place of another
         if (S_ISDIR(entry->mode) && inode_is_directory(existing->inode)) {
             unpack_attributes(existing->inode, entry);
             dentry_put(existing);

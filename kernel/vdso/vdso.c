@@ -99,12 +99,12 @@ static bool read_ns(uint64_t *ns, bool realtime)
 // ns / NS_PER_SECOND for ns < 2^63 (the year 2262) by one multiplication: the factor is 2^93 /
 // 10^9, rounded up by less than 1, so the error of the quotient is less than ns / 2^93 < 10^-9,
 // and the exact quotient lies at least that far below the next integer.
-#define RECIPROCAL_SHIFT 93
-#define RECIPROCAL       ((uint64_t)(((unsigned __int128)1 << RECIPROCAL_SHIFT) / NS_PER_SECOND + 1))
+#define SECOND_SHIFT  93
+#define SECOND_FACTOR ((uint64_t)(((unsigned __int128)1 << SECOND_SHIFT) / NS_PER_SECOND + 1))
 
 static inline __attribute__((always_inline)) uint64_t seconds_of(uint64_t ns)
 {
-    return (uint64_t)(((unsigned __int128)ns * RECIPROCAL) >> RECIPROCAL_SHIFT);
+    return (uint64_t)(((unsigned __int128)ns * SECOND_FACTOR) >> SECOND_SHIFT);
 }
 
 static inline __attribute__((always_inline)) int store(struct __kernel_timespec *time, uint64_t ns)
