@@ -5,6 +5,7 @@
 #include "tools/lodger/commands.h"
 #include "tools/lodger/description.h"
 #include "tools/lodger/efi_image.h"
+#include "tools/lodger/lab_xen.h"
 #include "tools/lodger/program.h"
 #include "tools/lodger/report.h"
 #include "tools/lodger/terminal.h"
@@ -30,7 +31,7 @@ static const char help[] =
     "\n"
     "  --cpus N             vCPUs, 1 to 256 (default 2)\n"
     "  --memory SIZE        such as 12M or 8G (default 256M)\n"
-    "  --machine TYPE       microvm (default), q35 or pc\n"
+    "  --machine TYPE       microvm (default), q35, pc or xen (a domain of the Xen lab)\n"
     "  --firmware FIRMWARE  pvh (default) or uefi (then the machine is q35 by default)\n"
     "  --accel ACCEL        auto (default: KVM where the processor has it), kvm or tcg\n"
     "  --append \"OPTIONS\"   boot options for the kernel\n"
@@ -150,7 +151,7 @@ static void handle_option(struct settings *settings, int code)
         break;
     case OPT_MACHINE:
         require(
-            machine_parse_type(optarg, &machine->type), "--machine", optarg, "q35, pc or microvm");
+            machine_parse_type(optarg, &machine->type), "--machine", optarg, "q35, pc, microvm or xen");
         settings->machine_given = true;
         break;
     case OPT_FIRMWARE:
@@ -363,13 +364,17 @@ static void prepare_images(struct settings *settings, struct cpio *cpio)
         char *image = tree_path("out/%s/lodger.img", machine->variant);
         efi_prepare_machine(machine, image, folder, "lodger");
         free(image);
+    } else if (machine->type == MACHINE_XEN) {
+        xen_prepare_machine(machine, folder, "lodger");
     }
 }
 
 static void print_command(const struct settings *settings)
 {
     struct strings command = {};
-    int program = settings->program != NULL && settings->kernel == NULL ? 0 : -1;
+    bool streams = settings->program != NULL && settings->kernel == NULL &&
+                   settings->machine.type != MACHINE_XEN;
+    int program = streams ? 0 : -1;
     machine_command(&settings->machine,
         &(struct machine_streams){.by_hand = true, .out = program, .err = program}, &command);
     if (settings->json) {
@@ -421,7 +426,9 @@ static void add_boot_options(struct settings *settings, enum stream_mode mode)
     struct strings *append = &settings->machine.append;
     unsigned rows, columns;
     if (settings->kernel != NULL) {
-        strings_add_words(append, "console=ttyS0 panic=-1 quiet loglevel=0");
+        strings_addf(
+            append, "console=%s", settings->machine.type == MACHINE_XEN ? "hvc0" : "ttyS0");
+        strings_add_words(append, "panic=-1 quiet loglevel=0");
     } else if (mode == STREAMS_PROGRAM) {
         strings_add(append, "stdio=streams");
     }
@@ -443,9 +450,10 @@ int cmd_run(int argc, char **argv)
     struct settings settings = {};
     parse_arguments(&settings, argc, argv);
     bool on_terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
-    // Linux does not know our streams: there a program is always on the console.
-    bool program_streams =
-        settings.program != NULL && settings.kernel == NULL && (!on_terminal || settings.json);
+    // Linux does not know our streams, and a domain has none: there a program is always on the
+    // console.
+    bool program_streams = settings.program != NULL && settings.kernel == NULL &&
+                           settings.machine.type != MACHINE_XEN && (!on_terminal || settings.json);
     enum stream_mode mode = program_streams ? STREAMS_PROGRAM : STREAMS_CONSOLE;
 
     if (settings.program != NULL) {
@@ -486,4 +494,40 @@ int cmd_run(int argc, char **argv)
     qemu_run_free(&run);
     free(elf);
     return code;
+}
+
+int cmd_xl(int argc, char **argv)
+{
+    struct settings settings = {};
+    parse_arguments(&settings, argc, argv);
+    struct cpio cpio = {};
+    make_initial_files(&settings, &cpio);
+    check_memory(&settings, &cpio);
+    if (settings.kernel == NULL) {
+        build(settings.machine.variant, &(struct strings){});
+    }
+    if (settings.kernel != NULL) {
+        strings_add(&settings.machine.append, "console=hvc0");
+    }
+    if (settings.append != NULL) {
+        strings_add_words(&settings.machine.append, settings.append);
+    }
+    // The configuration names files, which must outlive this command.
+    const char *name = settings.guest != NULL ? settings.guest : "program";
+    char *folder = tree_path("out/xl");
+    folder_create(folder);
+    char *initrd = xasprintf("%s/%s.cpio", folder, name);
+    file_write(initrd, cpio.archive.data, cpio.archive.len_bytes);
+    char *kernel = settings.kernel != NULL
+                       ? xstrdup(settings.kernel)
+                       : tree_path("out/%s/lodger.elf", settings.machine.variant);
+    struct buffer config = {};
+    xen_domain_config(&settings.machine, name, kernel, initrd, false, &config);
+    fwrite(config.data, 1, config.len_bytes, stdout);
+    buffer_free(&config);
+    cpio_free(&cpio);
+    free(kernel);
+    free(initrd);
+    free(folder);
+    return 0;
 }

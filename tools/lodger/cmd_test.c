@@ -28,6 +28,8 @@ static const char help[] =
     "  --fuzz SECONDS how long each fuzzer runs (default 60)\n"
     "  --jobs N       how many tests run at once (default: one a CPU)\n"
     "  --list         print the tests and do nothing\n"
+    "  --machine WORDS  guest tests run once, on this machine instead of their own, such as "
+    "'xen cpus=4' (repeatable)\n"
     "  --kernel FILE  run the guest tests on this kernel instead of ours, to try the tests "
     "themselves\n"
     "  --json FILE    write the results to a file\n"
@@ -42,6 +44,7 @@ static const char help[] =
 struct options {
     struct test_settings tests;
     struct strings filters;
+    struct strings machines; // for guest tests instead of their own; empty: their own
     bool list;
     const char *json;
     uint64_t job_count;
@@ -136,7 +139,8 @@ static void add_to_batch(struct queue *queue, struct test *test)
     for (size_t i = 0; i < queue->count; i++) {
         struct test_batch *batch = &queue->jobs[i].batch;
         if (batch->count > 0 && batch->count < BATCH_TESTS_MAX &&
-            strcmp(batch->tests[0]->machine, test->machine) == 0) {
+            strcmp(batch->tests[0]->machine, test->machine) == 0 &&
+            strcmp(batch->tests[0]->own_machine, test->own_machine) == 0) {
             batch->tests[batch->count++] = test;
             return;
         }
@@ -198,6 +202,9 @@ static void run_queue(struct queue *queue, uint64_t job_count)
 static bool is_chosen(const struct options *options, const struct test_list *list, size_t index)
 {
     const struct test *test = &list->tests[index];
+    if (options->machines.count > 0 && test->kind != TEST_GUEST) {
+        return false;
+    }
     if (options->tests.quick && index > 0 && strcmp(list->tests[index - 1].name, test->name) == 0) {
         return false; // a further machine of the same test
     }
@@ -265,6 +272,7 @@ static void parse_options(int argc, char **argv, struct options *options)
         {"jobs", required_argument, NULL, 'j'},
         {"list", no_argument, NULL, 'l'},
         {"kernel", required_argument, NULL, 'k'},
+        {"machine", required_argument, NULL, 'm'},
         {"json", required_argument, NULL, 'o'},
         {"help", no_argument, NULL, 'h'},
         {},
@@ -287,6 +295,8 @@ static void parse_options(int argc, char **argv, struct options *options)
             continue;
         } else if (option == 'k') {
             options->tests.kernel = optarg;
+        } else if (option == 'm') {
+            strings_add(&options->machines, optarg);
         } else if (option == 'l') {
             options->list = true;
         } else if (option == 'o') {
@@ -334,6 +344,9 @@ int cmd_test(int argc, char **argv)
     struct test_list list;
     test_list_read(&list, manifest);
     free(manifest);
+    if (options.machines.count > 0) {
+        test_list_set_machines(&list, &options.machines);
+    }
 
     struct test **chosen = xmalloc((list.count + 1) * sizeof(chosen[0]));
     size_t count = 0;

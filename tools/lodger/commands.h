@@ -4,6 +4,8 @@
 #pragma once
 
 int cmd_run(int argc, char **argv);
+int cmd_xl(int argc, char **argv);
+int cmd_lab(int argc, char **argv);
 int cmd_test(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_options(int argc, char **argv);

@@ -4,6 +4,7 @@
 #include "tools/lodger/machine.h"
 #include "kernel/core/debug_exit.h"
 #include "kernel/core/host_stream.h"
+#include "tools/lodger/lab_xen.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@
 #define OVMF_CODE "/usr/share/OVMF/OVMF_CODE_4M.fd"
 
 static const char *const type_names[] = {
-    [MACHINE_MICROVM] = "microvm", [MACHINE_Q35] = "q35", [MACHINE_PC] = "pc"};
+    [MACHINE_MICROVM] = "microvm", [MACHINE_Q35] = "q35", [MACHINE_PC] = "pc", [MACHINE_XEN] = "xen"};
 static const char *const firmware_names[] = {[FIRMWARE_PVH] = "pvh", [FIRMWARE_UEFI] = "uefi"};
 static const char *const accel_names[] = {
     [ACCEL_AUTO] = "auto", [ACCEL_KVM] = "kvm", [ACCEL_TCG] = "tcg"};
@@ -145,6 +146,9 @@ char *machine_settle(struct machine *machine)
     }
     if (machine->accel == ACCEL_KVM && machine->icount) {
         return xstrdup("--icount counts emulated instructions and needs --accel tcg");
+    }
+    if (machine->type == MACHINE_XEN && (machine->firmware == FIRMWARE_UEFI || machine->icount)) {
+        return xstrdup("the Xen lab starts domains directly (PVH) and doesn't count instructions");
     }
     if (machine->firmware == FIRMWARE_UEFI && machine->type == MACHINE_MICROVM) {
         return xstrdup("--firmware uefi needs --machine q35 or pc: OVMF does not run on microvm");
@@ -280,6 +284,10 @@ static void add_firmware_and_kernel(const struct machine *machine, struct string
 void machine_command(
     const struct machine *machine, const struct machine_streams *streams, struct strings *command)
 {
+    if (machine->type == MACHINE_XEN) {
+        xen_machine_command(machine, streams, command);
+        return;
+    }
     strings_add(command, "qemu-system-x86_64");
     add_option(command, "-machine", type_names[machine->type]);
     strings_add(command, "-accel");

@@ -9,6 +9,7 @@ enum machine_type {
     MACHINE_MICROVM,
     MACHINE_Q35,
     MACHINE_PC,
+    MACHINE_XEN, // a domain of the lab's Xen (lab_xen.h)
 };
 
 enum machine_firmware {
@@ -40,6 +41,9 @@ struct machine {
     struct strings disks;   // raw disk images
     const char *trace_file; // where QEMU writes a line for each trapped device access, or NULL
     const char *uefi_vars;  // a writable copy of OVMF's variables, with FIRMWARE_UEFI
+    const char *xen_host;   // MACHINE_XEN: folder of Xen and dom0's kernel,
+    const char *xen_initrd; // dom0's files with the domain's,
+    const char *xen_hooks;  // and a shell script for dom0 (tools/lab/xen/dom0_init.sh), or NULL
 };
 
 // Where the machine's byte streams go: file descriptors (sockets) of the command, or -1.

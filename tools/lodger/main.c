@@ -15,6 +15,8 @@ struct command {
 
 static const struct command commands[] = {
     {"run", cmd_run, "run a guest, or a program in a guest"},
+    {"xl", cmd_xl, "print a domain configuration for Xen's xl"},
+    {"lab", cmd_lab, "run a guest or tests under a real hypervisor, itself in a machine"},
     {"test", cmd_test, "run the tests"},
     {"bench", cmd_bench, "count what operations cost, beside a Debian kernel"},
     {"options", cmd_options, "print the kernel's boot options"},

@@ -28,6 +28,7 @@ struct test {
     enum test_kind kind;
     char *name;    // of its GN target, such as //mm:slab_test
     char *machine; // guest tests: the words of its configuration; else ""
+    char *own_machine; // guest tests: one that the test asks for; `machine` may be another one
     char *title;   // name, with the machine in brackets
     char *program; // absolute path
     uint64_t timeout_s;
@@ -63,6 +64,10 @@ struct test_settings {
 
 // Reads tests.json, as the build made it. Dies if that is not possible.
 void test_list_read(struct test_list *list, const char *path);
+
+// Has each guest test once on each of these machines instead of its own ones. Memory and boot
+// options that the test asks for stay.
+void test_list_set_machines(struct test_list *list, const struct strings *machines);
 
 // Takes a test's result and prints it; safe from several threads. `output` and `command` may be
 // NULL and are copied.

@@ -16,6 +16,7 @@
 // depends on, since neither the test program nor Debian's kernel changes often.
 #include "tools/lodger/description.h"
 #include "tools/lodger/efi_image.h"
+#include "tools/lodger/lab_xen.h"
 #include "tools/lodger/qemu.h"
 #include "tools/lodger/report.h"
 #include "tools/lodger/test.h"
@@ -245,6 +246,10 @@ static void prepare_images(struct boot *boot, bool on_linux)
         efi_prepare_machine(machine, image, folder, strrchr(boot->initrd, '/') + 1);
         free(image);
         free(folder);
+    } else if (machine->type == MACHINE_XEN) {
+        char *folder = tree_path("out/test");
+        xen_prepare_machine(machine, folder, strrchr(boot->initrd, '/') + 1);
+        free(folder);
     }
 }
 
@@ -293,11 +298,11 @@ static void boot_until_all_have_run(struct boot *boot, bool on_linux)
     }
 }
 
-static void prepare_machine(struct boot *boot, const struct test *test)
+static void prepare_machine(struct boot *boot, const struct test *test, const char *configuration)
 {
     struct strings words = {};
     machine_init(&boot->machine);
-    strings_add_words(&words, test->machine);
+    strings_add_words(&words, configuration);
     for (size_t i = 0; i < words.count; i++) {
         if (!machine_set_word(&boot->machine, words.items[i])) {
             die("%s: unknown word in a machine configuration: %s", test->name, words.items[i]);
@@ -347,13 +352,15 @@ static void run_here(const struct test_batch *batch, const struct test_settings 
 {
     struct boot boot = {.tests = batch->tests, .verdicts = verdicts, .count = batch->count};
     boot.timeout_s = longest_timeout_s(batch->tests, batch->count);
-    prepare_machine(&boot, batch->tests[0]);
+    prepare_machine(&boot, batch->tests[0], batch->tests[0]->machine);
     boot.append = boot.machine.append; // what the configuration says
     const char *image = boot.machine.linux_protocol ? "img" : "elf";
     boot.machine.kernel = tree_path("out/%s/lodger.%s", boot.machine.variant, image);
     if (settings->kernel != NULL) {
         boot.machine.kernel = settings->kernel;
-        strings_add_words(&boot.append, "console=ttyS0 quiet panic=-1");
+        bool xen = boot.machine.type == MACHINE_XEN;
+        strings_addf(&boot.append, "console=%s", xen ? "hvc0" : "ttyS0");
+        strings_add_words(&boot.append, "quiet panic=-1");
     }
     strings_add(&boot.append, "loglevel=0");
     add_arguments(&boot);
@@ -441,7 +448,7 @@ static void run_on_linux(
     const struct test_batch *batch, const struct test_settings *settings, struct verdict *verdicts)
 {
     struct boot boot = {};
-    prepare_machine(&boot, batch->tests[0]);
+    prepare_machine(&boot, batch->tests[0], batch->tests[0]->own_machine);
     // Only what the tests can see matters here, so that configurations share their results.
     // (On microvm Linux hangs now and then in its timer calibration when the host is loaded.)
     boot.machine.firmware = FIRMWARE_PVH;

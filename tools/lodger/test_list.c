@@ -45,6 +45,7 @@ static void add_guest_tests(struct test_list *list, json_t *entry)
     for (size_t i = 0; i < machines.count; i++) {
         struct test *test = add(list, TEST_GUEST, entry);
         test->machine = xstrdup(machines.items[i]);
+        test->own_machine = test->machine;
         test->title = xasprintf("%s [%s]", test->name, test->machine);
         test->compared = json_is_true(json_object_get(entry, "linux"));
         get_texts(entry, "args", &test->args);
@@ -86,4 +87,43 @@ void test_list_read(struct test_list *list, const char *path)
         }
     }
     json_decref(root);
+}
+
+// `machine` with those words of a test's own configuration that the test depends on.
+static char *with_needs(const char *machine, const char *own_machine)
+{
+    struct strings words = {};
+    strings_add_words(&words, own_machine);
+    char *all = xstrdup(machine);
+    for (size_t i = 0; i < words.count; i++) {
+        if (strncmp(words.items[i], "memory=", 7) == 0 ||
+            strncmp(words.items[i], "append=", 7) == 0) {
+            char *longer = xasprintf("%s %s", all, words.items[i]);
+            free(all);
+            all = longer;
+        }
+    }
+    strings_free(&words);
+    return all;
+}
+
+void test_list_set_machines(struct test_list *list, const struct strings *machines)
+{
+    struct test_list old = *list;
+    *list = (struct test_list){};
+    for (size_t i = 0; i < old.count; i++) {
+        const struct test *test = &old.tests[i];
+        bool again = i > 0 && strcmp(old.tests[i - 1].name, test->name) == 0;
+        size_t count = test->kind != TEST_GUEST ? 1 : again ? 0 : machines->count;
+        for (size_t machine = 0; machine < count; machine++) {
+            list->tests = xrealloc(list->tests, (list->count + 1) * sizeof(list->tests[0]));
+            struct test *added = &list->tests[list->count++];
+            *added = *test;
+            if (test->kind == TEST_GUEST) {
+                added->machine = with_needs(machines->items[machine], test->machine);
+                added->title = xasprintf("%s [%s]", test->name, added->machine);
+            }
+        }
+    }
+    free(old.tests);
 }

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT
+//
+// lodger lab: a guest, or tests, under a real hypervisor, which itself runs in a machine that QEMU
+// emulates where the processor has no virtualisation.
+#include "tools/lodger/commands.h"
+#include "tools/lodger/util.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char help[] =
+    "usage: ./lodger lab xen [OPTIONS] [GUEST]\n"
+    "       ./lodger lab xen [OPTIONS] -- PROGRAM [ARGUMENTS]\n"
+    "       ./lodger lab xen [--cpus N]... --tests [TEST OPTIONS]\n"
+    "\n"
+    "Boots a Debian host with Xen and runs a guest, a program in a guest, or the guest tests in a\n"
+    "domain of it. The host is made of Debian packages at first use and kept in out/cache.\n"
+    "\n"
+    "  --tests   run the guest tests; --cpus may be given several times before it (default 1, 2 and\n"
+    "            4), what follows are options of ./lodger test, such as --filter\n"
+    "\n"
+    "Other options are those of ./lodger run.\n";
+
+static int lab_xen(int argc, char **argv)
+{
+    struct strings command = {};
+    struct strings machines = {};
+    int tests = 1;
+    while (tests < argc && strcmp(argv[tests], "--tests") != 0 && strcmp(argv[tests], "--") != 0) {
+        tests++;
+    }
+    if (tests == argc || strcmp(argv[tests], "--") == 0) {
+        strings_add_words(&command, "run --machine xen");
+        for (int i = 1; i < argc; i++) {
+            strings_add(&command, argv[i]);
+        }
+        return cmd_run((int)command.count, command.items);
+    }
+    for (int i = 1; i < tests; i += 2) {
+        uint64_t cpus;
+        if (strcmp(argv[i], "--cpus") != 0 || i + 1 == tests ||
+            !parse_number(argv[i + 1], 1, 64, &cpus)) {
+            die("lab: before --tests there can be --cpus N only (./lodger lab --help)");
+        }
+        strings_addf(&machines, "xen cpus=%llu", (unsigned long long)cpus);
+    }
+    if (machines.count == 0) {
+        strings_add(&machines, "xen cpus=1");
+        strings_add(&machines, "xen cpus=2");
+        strings_add(&machines, "xen cpus=4");
+    }
+    strings_add(&command, "test");
+    for (size_t i = 0; i < machines.count; i++) {
+        strings_add(&command, "--machine");
+        strings_add(&command, machines.items[i]);
+    }
+    for (int i = tests + 1; i < argc; i++) {
+        strings_add(&command, argv[i]);
+    }
+    return cmd_test((int)command.count, command.items);
+}
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+} lab_list[] = {
+    {"xen", lab_xen},
+};
+
+int cmd_lab(int argc, char **argv)
+{
+    for (size_t i = 0; i < sizeof(lab_list) / sizeof(lab_list[0]); i++) {
+        if (argc > 1 && strcmp(argv[1], lab_list[i].name) == 0) {
+            return lab_list[i].run(argc - 1, argv + 1);
+        }
+    }
+    fputs(help, stdout);
+    return argc > 1 && strcmp(argv[1], "--help") == 0 ? 0 : EXIT_OWN_ERROR;
+}
