@@ -121,17 +121,21 @@ static void set_terminal_type(char **env)
     }
 }
 
-// /dev/console cannot be a controlling terminal on Linux; the serial port behind it can.
+// /dev/console cannot be a controlling terminal on Linux; the port behind it can.
 static void take_terminal(void)
 {
     if (!isatty(STDIN_FILENO)) {
         return;
     }
-    int fd = open("/dev/ttyS0", O_RDWR | O_CLOEXEC);
-    if (fd >= 0 && isatty(fd)) {
-        dup2(fd, STDIN_FILENO);
-        dup2(fd, STDOUT_FILENO);
-        dup2(fd, STDERR_FILENO);
+    static const char *const terminals[] = {"/dev/ttyS0", "/dev/hvc0"};
+    for (size_t i = 0; i < sizeof(terminals) / sizeof(terminals[0]); i++) {
+        int fd = open(terminals[i], O_RDWR | O_CLOEXEC);
+        if (fd >= 0 && isatty(fd)) {
+            dup2(fd, STDIN_FILENO);
+            dup2(fd, STDOUT_FILENO);
+            dup2(fd, STDERR_FILENO);
+            break;
+        }
     }
     set_window_size();
 }

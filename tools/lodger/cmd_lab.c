@@ -17,7 +17,8 @@ static const char help[] =
     "Boots a Debian host with Xen and runs a guest, a program in a guest, or the guest tests in a\n"
     "domain of it. The host is made of Debian packages at first use and kept in out/cache.\n"
     "\n"
-    "  --tests   run the guest tests; --cpus may be given several times before it (default 1, 2 and\n"
+    "  --tests   run the guest tests; --cpus may be given several times before it (default 1, 2 "
+    "and\n"
     "            4), what follows are options of ./lodger test, such as --filter\n"
     "\n"
     "Other options are those of ./lodger run.\n";

@@ -150,8 +150,8 @@ static void handle_option(struct settings *settings, int code)
         settings->memory_given = true;
         break;
     case OPT_MACHINE:
-        require(
-            machine_parse_type(optarg, &machine->type), "--machine", optarg, "q35, pc, microvm or xen");
+        require(machine_parse_type(optarg, &machine->type), "--machine", optarg,
+            "q35, pc, microvm or xen");
         settings->machine_given = true;
         break;
     case OPT_FIRMWARE:

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,8 +78,8 @@ static void add_disks(const struct machine *machine, bool lab, struct buffer *te
         char letter = (char)('a' + i);
         char *disk =
             lab ? xasprintf("format=raw,vdev=xvd%c,access=rw,target=/dev/vd%c", letter, letter)
-                : xasprintf("format=raw,vdev=xvd%c,access=rw,target=%s", letter,
-                      machine->disks.items[i]);
+                : xasprintf(
+                      "format=raw,vdev=xvd%c,access=rw,target=%s", letter, machine->disks.items[i]);
         char *quoted = quote(disk);
         buffer_add(&list, i > 0 ? ", " : "", i > 0 ? 2 : 0);
         buffer_add(&list, quoted, strlen(quoted));

@@ -13,8 +13,10 @@
 
 #define OVMF_CODE "/usr/share/OVMF/OVMF_CODE_4M.fd"
 
-static const char *const type_names[] = {
-    [MACHINE_MICROVM] = "microvm", [MACHINE_Q35] = "q35", [MACHINE_PC] = "pc", [MACHINE_XEN] = "xen"};
+static const char *const type_names[] = {[MACHINE_MICROVM] = "microvm",
+    [MACHINE_Q35] = "q35",
+    [MACHINE_PC] = "pc",
+    [MACHINE_XEN] = "xen"};
 static const char *const firmware_names[] = {[FIRMWARE_PVH] = "pvh", [FIRMWARE_UEFI] = "uefi"};
 static const char *const accel_names[] = {
     [ACCEL_AUTO] = "auto", [ACCEL_KVM] = "kvm", [ACCEL_TCG] = "tcg"};

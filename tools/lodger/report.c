@@ -121,9 +121,13 @@ void report_outcome(const struct qemu_run *run, const char *elf, bool show_log)
         warn("the machine ended without saying why (a triple fault, or QEMU was killed)");
         break;
     }
-    case OUTCOME_QEMU_FAILED:
+    case OUTCOME_QEMU_FAILED: {
+        char *text = log_text(&run->log);
+        print_last_lines(text, text + strlen(text));
+        free(text);
         warn("QEMU could not run the machine");
         break;
+    }
     default:
         break;
     }

@@ -26,11 +26,11 @@ enum test_result {
 // One test on one machine configuration.
 struct test {
     enum test_kind kind;
-    char *name;    // of its GN target, such as //mm:slab_test
-    char *machine; // guest tests: the words of its configuration; else ""
+    char *name;        // of its GN target, such as //mm:slab_test
+    char *machine;     // guest tests: the words of its configuration; else ""
     char *own_machine; // guest tests: one that the test asks for; `machine` may be another one
-    char *title;   // name, with the machine in brackets
-    char *program; // absolute path
+    char *title;       // name, with the machine in brackets
+    char *program;     // absolute path
     uint64_t timeout_s;
     bool exclusive; // uses many cores or much memory: nothing else is run beside it
 

@@ -8,7 +8,7 @@
 #   I/O ports 0x504, 0x501         how it ended (kernel/core/debug_exit.h)
 #   /dev/hvc0                      Xen's console: what goes wrong here
 #
-# The exit code of the domain's first program is what it has written to data/lodger/exit-code in its folder of xenstore.
+# A reason above 5 is the exit code of the domain's first program (pv/xen/xen.c); 255 stands for 250 and up.
 # /lab/hooks, if it is there, is a shell script that is sourced when the domain is ready to start, with its number in $id.
 /bin/busybox --install -s /bin
 export PATH=/bin:/usr/lib/xen-4.17/bin LD_LIBRARY_PATH=/lib/x86_64-linux-gnu XENSTORED_ROOTDIR=/var/lib/xenstored
@@ -24,7 +24,7 @@ ln -sfn /run/lock /var/lock
 load() {
     insmod "/lib/modules/$1.ko" $2 || echo "lab: cannot load $1"
 }
-for module in xen-privcmd xenfs xen-evtchn xen-gntdev xen-gntalloc virtio virtio_ring virtio_pci_modern_dev \
+for module in xen-privcmd xenfs xen-evtchn xen-gntdev xen-gntalloc virtio_ring virtio virtio_pci_modern_dev \
     virtio_pci_legacy_dev virtio_pci virtio_console virtio_blk xen-blkback llc stp bridge xen-netback; do
     load $module
 done
@@ -67,13 +67,14 @@ while [ -z "$tty" ] && [ $n -lt 50 ]; do
     tty=$(xenstore-read "/local/domain/$id/console/tty" 2>/dev/null)
 done
 [ -c "$tty" ] || fail "no console: xenconsoled does not run"
-cat "$tty" >"$console" &
-cat "$console" >"$tty" &
+exec 3<>"$console" # it can be opened once
+cat "$tty" >&3 &
+cat <&3 >"$tty" &
 [ ! -r /lab/hooks ] || . /lab/hooks
 xl unpause "$id"
 
 # Xen's reason for a domain's end, in words; empty while it runs. Columns: name, number, memory, vCPUs, state, time,
-# UUID, reason.
+# UUID, reason (hexadecimal).
 reason() {
     xl list -v | awk -v id="$1" '$2 == id && $5 ~ /[sc]/ { print $5 ~ /c/ ? "crash" : $8 } $2 == id { found = 1 }
         END { if (!found) print "gone" }'
@@ -90,10 +91,10 @@ done </run/ends
 kill $watch
 sleep 0.2 # for the rest of what it printed
 
-code=$(xenstore-read "/local/domain/$id/data/lodger/exit-code" 2>/dev/null)
-case $code in *[!0-9]*) code= ;; esac
+echo "lab: the domain has ended: reason $why"
 case $why in
-0) if [ -n "$code" ]; then end 1 $((code & 255)); else end 4; fi ;;
+0) end 4 ;;
 1) end 3 ;;
-*) end 2 ;;
+[2-5] | crash | gone) end 2 ;;
+*) end 1 $((0x$why - 5)) ;;
 esac
