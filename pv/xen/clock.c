@@ -60,13 +60,15 @@ __noinline static uint64_t clock_ns_unstable(void)
     preempt_disable();
     bool settled = clock_read(&ns, &flags);
     preempt_enable();
-    if (settled) {
-        ns -= clock_base;
-    } else {
+    uint64_t latest = atomic_load_relaxed(&clock_latest);
+    if (unlikely(!settled)) {
         counter_add(xen, clock_unsettled, 1);
         ns = tsc_clock_ns();
+    } else if (unlikely(ns < clock_base)) {
+        return latest; // a CPU that is being started has no parameters yet
+    } else {
+        ns -= clock_base;
     }
-    uint64_t latest = atomic_load_relaxed(&clock_latest);
     do {
         if (ns <= latest)
             return latest;
@@ -89,7 +91,7 @@ uint64_t xen_clock_ns(void)
 const char *xen_clock_start(void)
 {
     struct vcpu_time_info parameters;
-    if (this_cpu(xen_vcpu_info) == NULL)
+    if (this_cpu(xen_vcpu_info) == &xen_no_vcpu_info)
         return "there is no vcpu_info";
     if (!pvclock_snapshot(&this_cpu(xen_vcpu_info)->time, TRIES_MAX, &parameters))
         return "its version never settles";

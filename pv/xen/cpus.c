@@ -16,6 +16,7 @@
 //       the event pending, and the poll returns at once.
 //   L2  An interrupt between the two may wait for a lock itself, and its clearing would take away
 //       our kick. So who ends a wait inside another one raises the event again, locally.
+//   L3  A CPU that is being started has no event yet. It spins, and needs no kick.
 
 #include "kernel/arch/x86/apic.h"
 #include "kernel/arch/x86/arch.h"
@@ -194,7 +195,7 @@ static int locks_set_up(uint32_t cpu)
     if (error != 0)
         return error;
     xen_event_mask(port);
-    *percpu_of(lock_port, cpu) = port;
+    atomic_store_release(percpu_of(lock_port, cpu), port);
     return 0;
 }
 
@@ -222,7 +223,9 @@ void xen_locks_cpu(uint32_t cpu)
 
 void xen_locks_cpu_end(uint32_t cpu)
 {
-    xen_event_close_own(*percpu_of(lock_port, cpu));
+    evtchn_port_t port = *percpu_of(lock_port, cpu);
+    atomic_store(percpu_of(lock_port, cpu), 0u);
+    xen_event_close_own(port);
 }
 
 void xen_lock_wait(uint32_t *word, uint32_t value)
@@ -230,6 +233,10 @@ void xen_lock_wait(uint32_t *word, uint32_t value)
     evtchn_port_t port = this_cpu(lock_port);
     struct sched_poll poll = {.nr_ports = 1};
     set_xen_guest_handle(poll.ports, &port);
+    if (unlikely(port == 0)) { // L3
+        arch_pause();
+        return;
+    }
     counter_add(pv, lock_waits, 1);
     this_cpu(lock_depth) += 1;
     compiler_barrier();
@@ -244,8 +251,11 @@ void xen_lock_wait(uint32_t *word, uint32_t value)
 
 void xen_lock_kick(uint32_t cpu)
 {
+    evtchn_port_t port = atomic_load_relaxed(percpu_of(lock_port, cpu));
+    if (unlikely(port == 0)) // L3
+        return;
     counter_add(pv, lock_kicks, 1);
-    xen_event_notify(*percpu_of(lock_port, cpu));
+    xen_event_notify(port);
 }
 
 void xen_yield_to(uint32_t cpu)

@@ -111,7 +111,8 @@ void xen_events_upcall(struct trap_frame *frame)
     // Cleared before the search: what Xen raises from here on sets it again, and interrupts again.
     atomic_store_relaxed(&info->evtchn_upcall_pending, 0);
     atomic_fence();
-    abi->scan(frame);
+    if (likely(abi != NULL)) // the vector works before the interface is chosen
+        abi->scan(frame);
 }
 
 // ---- binding ------------------------------------------------------------------------------------

@@ -29,7 +29,8 @@
 
 #define LEAF_HVM 4 // offset of the leaf with HVM features
 
-PERCPU(struct vcpu_info *, xen_vcpu_info);
+struct vcpu_info xen_no_vcpu_info;
+PERCPU(struct vcpu_info *, xen_vcpu_info) PERCPU_INITIAL(&xen_no_vcpu_info);
 // Must not cross a page: its size is a power of two, and so its alignment.
 static PERCPU(struct vcpu_info, placed_info) __aligned(64);
 static_assert(sizeof(struct vcpu_info) == 64);
@@ -103,7 +104,7 @@ void xen_end_of_interrupt(void)
 
 static const char *vector_alloc(void)
 {
-    if (this_cpu(xen_vcpu_info) == NULL)
+    if (this_cpu(xen_vcpu_info) == &xen_no_vcpu_info)
         return "there is no vcpu_info";
     if (upcall_vector == 0) {
         int vector = irq_vector_alloc(upcall, NULL, "Xen events");

@@ -20,8 +20,10 @@ static inline uint32_t xen_vcpu_of(uint32_t cpu)
     return *percpu_of(xen_vcpu, cpu);
 }
 
-// Where Xen keeps the CPU's struct vcpu_info; NULL: nowhere. Set before the CPU takes events.
+// Where Xen keeps the CPU's struct vcpu_info; &xen_no_vcpu_info (all zero): nowhere yet. Set before
+// the CPU takes events.
 PERCPU_DECLARE(struct vcpu_info *, xen_vcpu_info);
+extern struct vcpu_info xen_no_vcpu_info;
 
 // Physical address of kernel memory: of the image (and so the boot CPU's per-CPU data), or of the
 // direct map.
