@@ -10,12 +10,15 @@
 #include <string.h>
 
 static const char help[] =
-    "usage: ./lodger lab xen [OPTIONS] [GUEST]\n"
-    "       ./lodger lab xen [OPTIONS] -- PROGRAM [ARGUMENTS]\n"
-    "       ./lodger lab xen [--cpus N]... --tests [TEST OPTIONS]\n"
+    "usage: ./lodger lab kvm|xen [OPTIONS] [GUEST]\n"
+    "       ./lodger lab kvm|xen [OPTIONS] -- PROGRAM [ARGUMENTS]\n"
+    "       ./lodger lab kvm|xen [--cpus N]... --tests [TEST OPTIONS]\n"
     "\n"
-    "Boots a Debian host with Xen and runs a guest, a program in a guest, or the guest tests in a\n"
-    "domain of it. The host is made of Debian packages at first use and kept in out/cache.\n"
+    "Boots a Debian host with KVM or Xen and runs a guest, a program in a guest, or the guest "
+    "tests\n"
+    "on it. Where this machine's processor has virtualisation, its own KVM is used. A host is "
+    "made\n"
+    "of Debian packages at first use (150 MB to fetch) and kept in out/cache.\n"
     "\n"
     "  --tests   run the guest tests; --cpus may be given several times before it (default 1, 2 "
     "and\n"
@@ -23,7 +26,9 @@ static const char help[] =
     "\n"
     "Other options are those of ./lodger run.\n";
 
-static int lab_xen(int argc, char **argv)
+// Runs a guest, or the tests, on machines which the word of that name describes. A single guest is
+// run with `options`.
+static int lab_run(int argc, char **argv, const char *word, const char *options)
 {
     struct strings command = {};
     struct strings machines = {};
@@ -32,7 +37,8 @@ static int lab_xen(int argc, char **argv)
         tests++;
     }
     if (tests == argc || strcmp(argv[tests], "--") == 0) {
-        strings_add_words(&command, "run --machine xen");
+        strings_add_words(&command, "run");
+        strings_add_words(&command, options);
         for (int i = 1; i < argc; i++) {
             strings_add(&command, argv[i]);
         }
@@ -44,12 +50,12 @@ static int lab_xen(int argc, char **argv)
             !parse_number(argv[i + 1], 1, 64, &cpus)) {
             die("lab: before --tests there can be --cpus N only (./lodger lab --help)");
         }
-        strings_addf(&machines, "xen cpus=%llu", (unsigned long long)cpus);
+        strings_addf(&machines, "%s cpus=%llu", word, (unsigned long long)cpus);
     }
     if (machines.count == 0) {
-        strings_add(&machines, "xen cpus=1");
-        strings_add(&machines, "xen cpus=2");
-        strings_add(&machines, "xen cpus=4");
+        strings_addf(&machines, "%s cpus=1", word);
+        strings_addf(&machines, "%s cpus=2", word);
+        strings_addf(&machines, "%s cpus=4", word);
     }
     strings_add(&command, "test");
     for (size_t i = 0; i < machines.count; i++) {
@@ -62,10 +68,21 @@ static int lab_xen(int argc, char **argv)
     return cmd_test((int)command.count, command.items);
 }
 
+static int lab_kvm(int argc, char **argv)
+{
+    return lab_run(argc, argv, "lab", "--accel lab");
+}
+
+static int lab_xen(int argc, char **argv)
+{
+    return lab_run(argc, argv, "xen", "--machine xen");
+}
+
 static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
 } lab_list[] = {
+    {"kvm", lab_kvm},
     {"xen", lab_xen},
 };
 

@@ -33,7 +33,8 @@ static const char help[] =
     "  --memory SIZE        such as 12M or 8G (default 256M)\n"
     "  --machine TYPE       microvm (default), q35, pc or xen (a domain of the Xen lab)\n"
     "  --firmware FIRMWARE  pvh (default) or uefi (then the machine is q35 by default)\n"
-    "  --accel ACCEL        auto (default: KVM where the processor has it), kvm or tcg\n"
+    "  --accel ACCEL        auto (default: KVM where the processor has it), kvm, tcg, or\n"
+    "                       lab: KVM even where the processor has none (./lodger lab --help)\n"
     "  --append \"OPTIONS\"   boot options for the kernel\n"
     "  --disk FILE          a raw disk image as virtio block device (repeatable)\n"
     "  --timeout SECONDS    end the guest after that time\n"
@@ -159,8 +160,8 @@ static void handle_option(struct settings *settings, int code)
             "pvh or uefi");
         break;
     case OPT_ACCEL:
-        require(
-            machine_parse_accel(optarg, &machine->accel), "--accel", optarg, "auto, kvm or tcg");
+        require(machine_parse_accel(optarg, &machine->accel), "--accel", optarg,
+            "auto, kvm, tcg or lab");
         break;
     case OPT_APPEND:
         settings->append = optarg;

@@ -4,6 +4,7 @@
 #include "tools/lodger/machine.h"
 #include "kernel/core/debug_exit.h"
 #include "kernel/core/host_stream.h"
+#include "tools/lodger/lab.h"
 #include "tools/lodger/lab_xen.h"
 
 #include <stdio.h>
@@ -19,7 +20,7 @@ static const char *const type_names[] = {[MACHINE_MICROVM] = "microvm",
     [MACHINE_XEN] = "xen"};
 static const char *const firmware_names[] = {[FIRMWARE_PVH] = "pvh", [FIRMWARE_UEFI] = "uefi"};
 static const char *const accel_names[] = {
-    [ACCEL_AUTO] = "auto", [ACCEL_KVM] = "kvm", [ACCEL_TCG] = "tcg"};
+    [ACCEL_AUTO] = "auto", [ACCEL_KVM] = "kvm", [ACCEL_TCG] = "tcg", [ACCEL_LAB] = "lab"};
 static const char *const variant_names[] = {"release", "debug", "kasan"};
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -98,6 +99,10 @@ bool machine_set_word(struct machine *machine, const char *word)
         machine->boot_from_disk = true;
         return true;
     }
+    if (strcmp(word, "lab") == 0) {
+        machine->accel = ACCEL_LAB;
+        return true;
+    }
     if (strcmp(word, "bzimage") == 0) {
         machine->linux_protocol = true;
         return true;
@@ -116,9 +121,7 @@ bool machine_set_word(struct machine *machine, const char *word)
     return false;
 }
 
-// Whether the processor has virtualisation. /dev/kvm alone says nothing: there are hosts where it
-// only interprets.
-static bool host_has_virtualisation(void)
+bool machine_host_virtualises(void)
 {
     char *text = file_read_text("/proc/cpuinfo");
     bool found = false;
@@ -139,8 +142,18 @@ static bool host_has_virtualisation(void)
 char *machine_settle(struct machine *machine)
 {
     bool kvm_usable = access("/dev/kvm", R_OK | W_OK) == 0;
+    machine->lab = NULL;
+    if (machine->accel == ACCEL_LAB && !(kvm_usable && machine_host_virtualises())) {
+        char *reason = lab_refusal(machine);
+        if (reason != NULL) {
+            return reason;
+        }
+        machine->lab = lab_kvm_host();
+        return NULL;
+    }
+    machine->accel = machine->accel == ACCEL_LAB ? ACCEL_KVM : machine->accel;
     if (machine->accel == ACCEL_AUTO) {
-        bool kvm = kvm_usable && host_has_virtualisation() && !machine->icount;
+        bool kvm = kvm_usable && machine_host_virtualises() && !machine->icount;
         machine->accel = kvm ? ACCEL_KVM : ACCEL_TCG;
     }
     if (machine->accel == ACCEL_KVM && !kvm_usable) {
@@ -186,10 +199,13 @@ static void add_option(struct strings *command, const char *option, const char *
     strings_add(command, value);
 }
 
-static void add_chardev(struct strings *command, const char *id, int fd)
+static void add_chardev(
+    struct strings *command, const struct machine_streams *streams, const char *id, int fd)
 {
     strings_add(command, "-chardev");
-    if (fd >= 0) {
+    if (streams->ports != NULL && fd >= 0) {
+        strings_addf(command, "pipe,id=%s,path=%s/%s", id, streams->ports, id);
+    } else if (fd >= 0) {
         strings_addf(command, "socket,id=%s,fd=%d", id, fd);
     } else {
         strings_addf(command, "null,id=%s", id);
@@ -197,13 +213,14 @@ static void add_chardev(struct strings *command, const char *id, int fd)
 }
 
 // One of the program's streams: a descriptor, or, for a person, a file.
-static void add_stream(struct strings *command, const char *id, const char *path, int fd)
+static void add_stream(struct strings *command, const struct machine_streams *streams,
+    const char *id, const char *path, int fd)
 {
     if (path != NULL) {
         strings_add(command, "-chardev");
         strings_addf(command, "file,id=%s,path=%s", id, path);
     } else {
-        add_chardev(command, id, fd);
+        add_chardev(command, streams, id, fd);
     }
 }
 
@@ -215,21 +232,21 @@ static void add_streams(struct strings *command, const struct machine_streams *s
         add_option(command, "-serial", "mon:stdio");
         add_option(command, "-debugcon", "file:lodger.log");
     } else {
-        add_chardev(command, "console", streams->console);
+        add_chardev(command, streams, "console", streams->console);
         add_option(command, "-serial", "chardev:console");
-        add_chardev(command, "log", streams->log);
+        add_chardev(command, streams, "log", streams->log);
         add_option(command, "-device", "isa-debugcon,iobase=0xe9,chardev=log");
     }
-    add_chardev(command, "code", streams->by_hand ? -1 : streams->code);
+    add_chardev(command, streams, "code", streams->by_hand ? -1 : streams->code);
     strings_add(command, "-device");
     strings_addf(command, "isa-debugcon,iobase=%#x,chardev=code", DEBUG_EXIT_PORT_CODE);
     strings_add(command, "-device");
     strings_addf(command, "isa-debug-exit,iobase=%#x,iosize=1", DEBUG_EXIT_PORT_HOW);
     if (streams->out >= 0) {
-        add_stream(command, "out", streams->by_hand ? "/dev/stdout" : NULL, streams->out);
+        add_stream(command, streams, "out", streams->by_hand ? "/dev/stdout" : NULL, streams->out);
         strings_add(command, "-device");
         strings_addf(command, "isa-debugcon,iobase=%#x,chardev=out", HOST_STREAM_PORT_OUT);
-        add_stream(command, "err", streams->by_hand ? "/dev/stderr" : NULL, streams->err);
+        add_stream(command, streams, "err", streams->by_hand ? "/dev/stderr" : NULL, streams->err);
         strings_add(command, "-device");
         strings_addf(command, "isa-debugcon,iobase=%#x,chardev=err", HOST_STREAM_PORT_ERR);
     }

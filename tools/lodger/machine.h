@@ -21,7 +21,11 @@ enum machine_accel {
     ACCEL_AUTO, // KVM where the processor has virtualisation and /dev/kvm may be used, else TCG
     ACCEL_KVM,
     ACCEL_TCG,
+    ACCEL_LAB, // KVM of the lab's host (tools/lodger/lab.h); where the processor has
+               // virtualisation that is this machine's own
 };
+
+struct lab_host;
 
 struct machine {
     enum machine_type type;
@@ -36,25 +40,29 @@ struct machine {
     const char *initrd;   // initial file system, or NULL
     bool boot_from_disk;  // UEFI: the image lies on a disk; otherwise QEMU hands it to the firmware
     const char *efi_disk; // that disk, made by efi_prepare_machine(); or NULL
-    const char *cpu_model;  // QEMU's -cpu, or NULL for the default of the accelerator
-    struct strings append;  // boot options
-    struct strings disks;   // raw disk images
-    const char *trace_file; // where QEMU writes a line for each trapped device access, or NULL
-    const char *uefi_vars;  // a writable copy of OVMF's variables, with FIRMWARE_UEFI
-    const char *xen_host;   // MACHINE_XEN: folder of Xen and dom0's kernel,
-    const char *xen_initrd; // dom0's files with the domain's,
-    const char *xen_hooks;  // and a shell script for dom0 (tools/lab/xen/dom0_init.sh), or NULL
+    const char *cpu_model;      // QEMU's -cpu, or NULL for the default of the accelerator
+    struct strings append;      // boot options
+    struct strings disks;       // raw disk images
+    const char *trace_file;     // where QEMU writes a line for each trapped device access, or NULL
+    const char *uefi_vars;      // a writable copy of OVMF's variables, with FIRMWARE_UEFI
+    const char *xen_host;       // MACHINE_XEN: folder of Xen and dom0's kernel,
+    const char *xen_initrd;     // dom0's files with the domain's,
+    const char *xen_hooks;      // and a shell script for dom0 (tools/lab/xen/dom0_init.sh), or NULL
+    const struct lab_host *lab; // the lab's host in which the machine's QEMU runs, or NULL: here
 };
 
 // Where the machine's byte streams go: file descriptors (sockets) of the command, or -1.
 // With `by_hand` they go to the terminal and to a file, for a command that a person can paste.
+// With `ports` they are the files of that folder, by the names of the fields.
 struct machine_streams {
     bool by_hand;
+    const char *ports;
     int console; // first serial port, both ways
     int log;     // debug port 0xe9
     int code;    // DEBUG_EXIT_PORT_CODE
     int out;     // HOST_STREAM_PORT_OUT
     int err;     // HOST_STREAM_PORT_ERR
+    int control; // of a lab's host (tools/lodger/lab.h)
 };
 
 // A machine with the defaults: microvm, PVH, 2 vCPUs, 256 MiB, release.
@@ -71,6 +79,10 @@ bool machine_parse_variant(const char *text, const char **variant);
 
 const char *machine_type_name(enum machine_type type);
 const char *machine_firmware_name(enum machine_firmware firmware);
+
+// Whether this machine's processor has virtualisation. /dev/kvm alone says nothing: there are hosts
+// where it only interprets.
+bool machine_host_virtualises(void);
 
 // Replaces ACCEL_AUTO by what this host can do, and checks that the combination works. Returns NULL
 // or the reason why not, as an allocated string for the user.

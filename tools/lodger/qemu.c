@@ -12,6 +12,7 @@
 #include "tools/lodger/qemu.h"
 #include "kernel/core/debug_exit.h"
 #include "kernel/core/host_stream.h"
+#include "tools/lodger/lab.h"
 #include "tools/lodger/terminal.h"
 
 #include <errno.h>
@@ -73,7 +74,7 @@ void qemu_stop_all(void)
 }
 
 // The streams, in the order of the poll set.
-enum stream { CONSOLE, LOG, CODE, OUT, ERR, MESSAGES, STREAM_COUNT };
+enum stream { CONSOLE, LOG, CODE, OUT, ERR, MESSAGES, CONTROL, STREAM_COUNT };
 
 struct relay {
     struct qemu_run *run;
@@ -120,9 +121,19 @@ static void start(struct relay *relay)
         .log = theirs[LOG],
         .code = theirs[CODE],
         .out = program ? theirs[OUT] : -1,
-        .err = program ? theirs[ERR] : -1};
+        .err = program ? theirs[ERR] : -1,
+        .control = theirs[CONTROL]};
     struct strings command = {};
-    machine_command(relay->run->machine, &streams, &command);
+    int lab_files[2] = {-1, -1};
+    if (relay->run->machine->lab != NULL) {
+        size_t job_bytes;
+        lab_files[0] = lab_job_create(relay->run->machine, program, &job_bytes);
+        lab_files[1] = lab_snapshot_open(relay->run->machine->lab);
+        lab_host_command(relay->run->machine->lab, &streams, lab_files[1], lab_files[0], &command);
+        dprintf(relay->fds[CONTROL], "job %zu\n", job_bytes);
+    } else {
+        machine_command(relay->run->machine, &streams, &command);
+    }
 
     pid_t parent = getpid();
     relay->pid = fork();
@@ -142,6 +153,9 @@ static void start(struct relay *relay)
         for (size_t i = 0; i < STREAM_COUNT; i++) {
             fcntl(theirs[i], F_SETFD, 0);
         }
+        for (size_t i = 0; i < 2; i++) {
+            fcntl(lab_files[i], F_SETFD, 0);
+        }
         int null = open("/dev/null", O_RDWR);
         dup2(null, STDIN_FILENO);
         dup2(theirs[MESSAGES], STDOUT_FILENO);
@@ -159,6 +173,11 @@ static void start(struct relay *relay)
     fcntl(relay->child_fd, F_SETFD, FD_CLOEXEC);
     for (size_t i = 0; i < STREAM_COUNT; i++) {
         close(theirs[i]);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        if (lab_files[i] >= 0) {
+            close(lab_files[i]);
+        }
     }
     strings_free(&command);
 }
@@ -250,6 +269,9 @@ static void stream_received(
         break;
     case CODE:
         relay->code = data[len_bytes - 1];
+        break;
+    case CONTROL:
+        buffer_add(&run->control, data, len_bytes);
         break;
     default:
         buffer_add(&run->messages, data, len_bytes);
@@ -554,6 +576,7 @@ void qemu_run_free(struct qemu_run *run)
     buffer_free(&run->err);
     buffer_free(&run->log);
     buffer_free(&run->messages);
+    buffer_free(&run->control);
 }
 
 int qemu_exit_code(const struct qemu_run *run)

@@ -50,6 +50,7 @@ struct qemu_run {
     struct buffer err;      // standard error, when captured
     struct buffer log;      // the kernel's log; the last part of it if it is very long
     struct buffer messages; // what QEMU itself printed
+    struct buffer control;  // in a lab: what the host said, with its counters
     uint64_t duration_ns;
 };
 

@@ -453,6 +453,11 @@ static void run_on_linux(
     // (On microvm Linux hangs now and then in its timer calibration when the host is loaded.)
     boot.machine.firmware = FIRMWARE_PVH;
     boot.machine.type = MACHINE_Q35;
+    boot.machine.accel = ACCEL_AUTO;
+    char *reason = machine_settle(&boot.machine);
+    if (reason != NULL) {
+        die("%s", reason);
+    }
     if (boot.machine.memory_bytes < MEMORY_FOR_LINUX_BYTES) {
         boot.machine.memory_bytes = MEMORY_FOR_LINUX_BYTES;
     }

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: MIT
+//
+// Taking the snapshot of a booted host: a migration into a file, through QMP.
+#include "tools/lodger/lab.h"
+#include "tools/lodger/process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+// A host boots in 5 s on a quiet machine.
+#define BOOT_PATIENCE_NS 180000000000ull
+#define SAVE_PATIENCE_NS 60000000000ull
+
+// A host that boots for its snapshot.
+struct booting {
+    pid_t pid;
+    int control; // our end of its control port
+    int monitor; // our end of its QMP
+};
+
+static void make_pair(int *ours, int *theirs)
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
+        die("cannot create a socket pair: %s", strerror(errno));
+    }
+    *ours = pair[0];
+    *theirs = pair[1];
+}
+
+static void start(const struct lab_host *host, const char *messages, struct booting *booting)
+{
+    int control, monitor;
+    make_pair(&booting->control, &control);
+    make_pair(&booting->monitor, &monitor);
+    size_t len_bytes = 1u << 30;
+    int job = memfd_create("lodger-lab-job", MFD_CLOEXEC);
+    if (job < 0 || ftruncate(job, (off_t)len_bytes) != 0) {
+        die("cannot make an empty job: %s", strerror(errno));
+    }
+    struct machine_streams streams = {
+        .console = -1, .log = -1, .code = -1, .out = -1, .err = -1, .control = control};
+    struct strings command = {};
+    lab_host_command(host, &streams, -1, job, &command);
+    strings_add(&command, "-chardev");
+    strings_addf(&command, "socket,id=monitor,fd=%d", monitor);
+    strings_add(&command, "-mon");
+    strings_add(&command, "chardev=monitor,mode=control");
+    pid_t parent = getpid();
+    booting->pid = fork();
+    if (booting->pid < 0) {
+        die("cannot start QEMU: %s", strerror(errno));
+    }
+    if (booting->pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent) {
+            _exit(EXIT_OWN_ERROR);
+        }
+        fcntl(control, F_SETFD, 0);
+        fcntl(monitor, F_SETFD, 0);
+        fcntl(job, F_SETFD, 0);
+        dup2(open("/dev/null", O_RDONLY), STDIN_FILENO);
+        dup2(open(messages, O_WRONLY | O_CREAT | O_TRUNC, 0644), STDOUT_FILENO);
+        dup2(STDOUT_FILENO, STDERR_FILENO);
+        execvp(command.items[0], command.items);
+        dprintf(STDERR_FILENO, "cannot run %s: %s\n", command.items[0], strerror(errno));
+        _exit(EXIT_OWN_ERROR);
+    }
+    close(control);
+    close(monitor);
+    close(job);
+    strings_free(&command);
+}
+
+// Reads until `text` has come. Returns false at the end of the stream or when the time is up.
+static bool wait_for(int fd, const char *text, uint64_t patience_ns)
+{
+    struct buffer seen = {};
+    uint64_t deadline_ns = time_now_ns() + patience_ns;
+    bool found = false;
+    while (!found) {
+        char chunk[4096];
+        uint64_t now_ns = time_now_ns();
+        if (now_ns >= deadline_ns) {
+            break;
+        }
+        struct pollfd wanted = {.fd = fd, .events = POLLIN};
+        if (poll(&wanted, 1, (int)((deadline_ns - now_ns) / 1000000 + 1)) <= 0) {
+            continue;
+        }
+        ssize_t got = read(fd, chunk, sizeof(chunk));
+        if (got <= 0) {
+            break;
+        }
+        buffer_add(&seen, chunk, (size_t)got);
+        found = memmem(seen.data, seen.len_bytes, text, strlen(text)) != NULL;
+    }
+    buffer_free(&seen);
+    return found;
+}
+
+// Sends a QMP command and waits for its answer.
+static bool ask(int monitor, const char *command)
+{
+    return write(monitor, command, strlen(command)) == (ssize_t)strlen(command) &&
+           wait_for(monitor, "\"return\"", SAVE_PATIENCE_NS);
+}
+
+// Has the running host written to `path`.
+static bool save(const struct booting *booting, const char *path)
+{
+    char *quoted = shell_quote(path);
+    char *command =
+        xasprintf("{\"execute\":\"migrate\",\"arguments\":{\"uri\":\"exec:cat >%s\"}}\n", quoted);
+    free(quoted);
+    bool started = ask(booting->monitor, "{\"execute\":\"qmp_capabilities\"}\n") &&
+                   ask(booting->monitor, "{\"execute\":\"migrate-set-parameters\",\"arguments\":"
+                                         "{\"max-bandwidth\":100000000000}}\n") &&
+                   ask(booting->monitor,
+                       "{\"execute\":\"migrate-set-capabilities\",\"arguments\":"
+                       "{\"capabilities\":[{\"capability\":\"events\",\"state\":true}]}}\n") &&
+                   ask(booting->monitor, command);
+    free(command);
+    bool completed = started && wait_for(booting->monitor, "\"completed\"", SAVE_PATIENCE_NS);
+    // QEMU ends only when the state is written.
+    bool ended = completed && ask(booting->monitor, "{\"execute\":\"quit\"}\n");
+    return ended;
+}
+
+bool lab_snapshot_take(const struct lab_host *host, const char *path, char **reason)
+{
+    char *part = xasprintf("%s.part", path);
+    char *messages = xasprintf("%s/snapshot.log", folder_temporary());
+    struct booting booting;
+    signal(SIGPIPE, SIG_IGN);
+    start(host, messages, &booting);
+    bool ready = wait_for(booting.control, "ready\n", BOOT_PATIENCE_NS);
+    bool saved = ready && save(&booting, part);
+    if (!saved) {
+        kill(booting.pid, SIGKILL);
+    }
+    int status;
+    while (waitpid(booting.pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    close(booting.control);
+    close(booting.monitor);
+    saved = saved && rename(part, path) == 0;
+    if (!saved) {
+        char *text = file_read_text(messages);
+        unlink(part);
+        *reason = xasprintf("%s\n%s", ready ? "its state could not be written" : "it did not boot",
+            text != NULL ? text : "");
+        free(text);
+    }
+    free(part);
+    free(messages);
+    return saved;
+}
+
+int lab_snapshot_open(const struct lab_host *host)
+{
+    return host->snapshot != NULL ? open(host->snapshot, O_RDONLY | O_CLOEXEC) : -1;
+}
