@@ -310,12 +310,12 @@ void machine_command(
     strings_add(command, "qemu-system-x86_64");
     add_option(command, "-machine", type_names[machine->type]);
     strings_add(command, "-accel");
-    if (machine->accel == ACCEL_KVM) {
+    if (machine->accel != ACCEL_TCG) {
         strings_add(command, "kvm");
     } else {
         strings_addf(command, "tcg,thread=%s", machine->icount ? "single" : "multi");
     }
-    const char *model = machine->accel == ACCEL_KVM ? "host" : "max";
+    const char *model = machine->accel != ACCEL_TCG ? "host" : "max";
     add_option(command, "-cpu", machine->cpu_model != NULL ? machine->cpu_model : model);
     strings_add(command, "-smp");
     strings_addf(command, "%u", machine->cpus);
