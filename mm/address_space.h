@@ -88,6 +88,7 @@ struct address_space {
     uint64_t
         resident_peak; // pages, as of the last time some were removed; see address_space_resident_peak()
     uint64_t table_pages;
+    bool may_share_tables; // fork has shared some, once; set under lock for writing
     uint64_t limit_as_bytes, limit_data_bytes, limit_stack_bytes,
         limit_memlock_bytes; // copies of the rlimits; UINT64_MAX: none
     uint32_t

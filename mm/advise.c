@@ -8,6 +8,7 @@
 #include "mm/page_cache.h"
 #include "mm/page_internal.h"
 #include "mm/page_table.h"
+#include "mm/shared_table.h"
 #include "mm/slab.h"
 #include <linux/errno.h>
 #include <linux/mman.h>
@@ -32,9 +33,12 @@ static int discard_pages(struct vm_area *area, uintptr_t start, uintptr_t end)
 {
     if (area->flags & (VM_LOCKED | VM_FIXED_PAGES))
         return -EINVAL;
+    int error = shared_table_own_edges(area->space, start, end);
+    if (error != 0)
+        return error;
     struct tlb_gather gather;
     tlb_gather_begin(&gather, area->space);
-    zap_range(&gather, start, end, false);
+    zap_range(&gather, start, end, ZAP_UNMAP);
     tlb_gather_finish(&gather);
     return 0;
 }
@@ -316,8 +320,10 @@ static bool incore_fill(struct address_space *space, uintptr_t start, size_t cou
         struct vm_area *area = vm_area_find(space, address);
         if (area == NULL || area->start > address)
             return false;
+        spin_lock(&space->table_lock);
         const uint64_t *entry = page_table_find(space, address);
         bool present = entry != NULL && pte_is_page(*entry);
+        spin_unlock(&space->table_lock);
         if (!present && area->cache != NULL) {
             struct page *page = page_cache_lookup(
                 area->cache, area->cache_index + ((address - area->start) >> PAGE_SHIFT));

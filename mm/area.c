@@ -23,6 +23,7 @@
 #include "mm/page_cache.h"
 #include "mm/page_internal.h"
 #include "mm/page_table.h"
+#include "mm/shared_table.h"
 #include "mm/slab.h"
 #include <linux/errno.h>
 
@@ -298,6 +299,14 @@ uintptr_t area_place(struct address_space *space, size_t len_bytes, bool low_2g)
 {
     if (low_2g)
         return place_below(space, len_bytes, UINT64_C(1) << 31);
+    // A large one begins at a page table's first address: then fork can share its tables, and huge
+    // pages fit.
+    if (len_bytes >= PAGE_TABLE_BYTES && len_bytes < USER_END) {
+        const size_t slack = PAGE_TABLE_BYTES - PAGE_SIZE;
+        uintptr_t roomy = place_below(space, len_bytes + slack, space->mmap_base);
+        if (roomy != 0)
+            return ALIGN_DOWN(roomy + slack, PAGE_TABLE_BYTES);
+    }
     uintptr_t found = place_below(space, len_bytes, space->mmap_base);
     if (found == 0)
         found = place_below(space, len_bytes, USER_END);
@@ -309,7 +318,9 @@ uintptr_t area_place(struct address_space *space, size_t len_bytes, bool low_2g)
 int area_unmap_range(struct address_space *space, uintptr_t start, uintptr_t end)
 {
     debug_assert(rwlock_is_write_held(&space->lock));
-    int error = area_split_range(space, start, end);
+    int error = shared_table_own_edges(space, start, end);
+    if (error == 0)
+        error = area_split_range(space, start, end);
     if (error != 0)
         return error;
     struct vm_area *area = vm_area_find(space, start);
@@ -328,7 +339,7 @@ int area_unmap_range(struct address_space *space, uintptr_t start, uintptr_t end
     struct tlb_gather gather;
     tlb_gather_begin(&gather, space);
     for (area = removed; area != NULL; area = (struct vm_area *)area->node.left) {
-        zap_range(&gather, area->start, area->end, false);
+        zap_range(&gather, area->start, area->end, ZAP_UNMAP);
         page_table_trim(space, &gather, area->start, area->end);
     }
     tlb_gather_finish(&gather);

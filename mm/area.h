@@ -36,9 +36,14 @@ bool area_overlaps(struct address_space *space, uintptr_t start, uintptr_t end);
 
 // ---- pages; zap.c ----
 
-// Removes the pages of [start, end); which lies in one area or not. L2 of page_table.h.
-// `only_file`: leaves private anonymous pages alone.
-void zap_range(struct tlb_gather *gather, uintptr_t start, uintptr_t end, bool only_file);
+enum zap_kind {
+    ZAP_UNMAP,     // all; tables that are shared with other spaces go whole, so those at the edges
+                   // were made own before (shared_table_own_edges())
+    ZAP_TRUNCATE,  // all of areas with a cache, whose pages are in no shared table (H6)
+    ZAP_FILE_ONLY, // the same, but private copies stay
+};
+// Removes the pages of [start, end), which lies in one area or not. L2 of page_table.h.
+void zap_range(struct tlb_gather *gather, uintptr_t start, uintptr_t end, enum zap_kind kind);
 
 // ---- space.c ----
 

@@ -91,8 +91,10 @@ static int map_new_anonymous(struct address_space *space, struct vm_area *area, 
     struct spinlock *lock = page_table_lock_of(entry);
     spin_lock(lock);
     bool mapped = *entry == 0;
-    if (likely(mapped))
+    if (likely(mapped)) {
         pte_set(entry, page_to_phys(page) | PTE_ANONYMOUS | pte_flags_of(area->flags, true));
+        page_table_count_anonymous(entry, 1);
+    }
     spin_unlock(lock);
     if (unlikely(!mapped)) {
         page_free(page, 0);
@@ -142,6 +144,7 @@ static int copy_on_write(
     } else if (still && page != NULL) {
         page_fill_from(page, value);
         pte_set(entry, page_to_phys(page) | PTE_ANONYMOUS | pte_flags_of(area->flags, true));
+        page_table_count_anonymous(entry, (value & PTE_ANONYMOUS) == 0);
         copied = true;
     }
     spin_unlock(lock);

@@ -133,8 +133,10 @@ static int map_copy(
     spin_lock(lock);
     bool current = __atomic_load_n(&original->cache, __ATOMIC_SEQ_CST) == area->cache;
     bool mapped = current && *entry == 0;
-    if (mapped)
+    if (mapped) {
         pte_set(entry, page_to_phys(page) | PTE_ANONYMOUS | pte_flags_of(area->flags, true));
+        page_table_count_anonymous(entry, 1);
+    }
     spin_unlock(lock);
     if (!mapped) {
         page_free(page, 0);

@@ -17,9 +17,9 @@ struct page {
     uint32_t refcount; // users (mappings, caches, pins); 0: free or slab-internal; atomic
     uint32_t
         used_entries; // page-table page: entries in use; under its lock (level 1) or the space's table_lock
-    uint8_t order; // of the block that starts here
-    uint8_t node;  // NUMA node
-    uint16_t reserved;
+    uint8_t order;              // of the block that starts here
+    uint8_t node;               // NUMA node
+    uint16_t anonymous_entries; // page-table page of level 1: those of private pages; same lock
     union {
         struct {                      // page cache and anonymous pages
             struct page_cache *cache; // NULL: anonymous

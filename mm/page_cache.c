@@ -203,7 +203,7 @@ static void area_zap_all(struct vm_area *area, uintptr_t start, uintptr_t end)
     struct tlb_gather gather;
     tlb_gather_begin(&gather, area->space);
     spin_lock(&area->space->table_lock); // L2: no table goes away
-    zap_range(&gather, start, end, false);
+    zap_range(&gather, start, end, ZAP_TRUNCATE);
     tlb_gather_finish(&gather);
     spin_unlock(&area->space->table_lock);
 }
@@ -213,7 +213,7 @@ static void area_zap_file(struct vm_area *area, uintptr_t start, uintptr_t end)
     struct tlb_gather gather;
     tlb_gather_begin(&gather, area->space);
     spin_lock(&area->space->table_lock);
-    zap_range(&gather, start, end, true);
+    zap_range(&gather, start, end, ZAP_FILE_ONLY);
     tlb_gather_finish(&gather);
     spin_unlock(&area->space->table_lock);
 }

@@ -6,6 +6,7 @@
 #include "kernel/arch/x86/arch.h"
 #include "kernel/base/assert.h"
 #include "mm/page_internal.h"
+#include "mm/shared_table.h"
 #include "mm/tlb.h"
 
 #define USER_TABLE (PTE_PRESENT | PTE_WRITE | PTE_USER | PTE_ACCESSED)
@@ -34,6 +35,7 @@ struct page *page_table_alloc(void)
         page->flags = PAGE_TABLE;
     }
     page->used_entries = 0;
+    page->anonymous_entries = 0;
     spin_lock_init(&page->table_lock);
     page_usage_add(table, 1);
     return page;
@@ -42,7 +44,8 @@ struct page *page_table_alloc(void)
 void page_table_free(struct page *table)
 {
     debug_assert(table->flags == PAGE_TABLE);
-    debug_assert(table->used_entries == 0);
+    debug_assert(table->used_entries == 0 && table->anonymous_entries == 0);
+    debug_assert(table->refcount == 1);
 #ifdef LODGER_DEBUG
     const uint64_t *entries = page_to_virt(table);
     for (unsigned i = 0; i < PAGE_TABLE_ENTRIES; i++)
@@ -79,6 +82,11 @@ uint64_t *page_table_find(struct address_space *space, uintptr_t address)
     return &table[PAGE_LEVEL_INDEX(address, 1)];
 }
 
+uint64_t page_table_upper_entry(const struct page *table)
+{
+    return page_to_phys(table) | USER_TABLE;
+}
+
 // Puts a new table into *entry of `parent`, unless somebody else was faster. False: no memory.
 static bool table_add(struct address_space *space, uint64_t *entry)
 {
@@ -88,7 +96,7 @@ static bool table_add(struct address_space *space, uint64_t *entry)
     spin_lock(&space->table_lock);
     bool added = *entry == 0;
     if (added) {
-        __atomic_store_n(entry, page_to_phys(table) | USER_TABLE, __ATOMIC_RELEASE);
+        __atomic_store_n(entry, page_table_upper_entry(table), __ATOMIC_RELEASE);
         virt_to_page(entry)->used_entries++;
         space->table_pages++;
     }
@@ -98,20 +106,35 @@ static bool table_add(struct address_space *space, uint64_t *entry)
     return true;
 }
 
-uint64_t *page_table_make(struct address_space *space, uintptr_t address)
+// Entry of `last_level`, with the tables above it made and owned.
+static inline uint64_t *make_level(
+    struct address_space *space, uintptr_t address, unsigned last_level)
 {
     uint64_t *table = space->page_table;
-    for (unsigned level = 4; level > 1; level--) {
+    for (unsigned level = 4; level > last_level; level--) {
         uint64_t *entry = &table[PAGE_LEVEL_INDEX(address, level)];
         uint64_t value = __atomic_load_n(entry, __ATOMIC_ACQUIRE);
-        if (unlikely(!(value & PTE_PRESENT))) {
-            if (!table_add(space, entry))
+        if (unlikely((value & (PTE_PRESENT | PTE_TABLE_SHARED)) != PTE_PRESENT)) {
+            bool made = value & PTE_PRESENT ? shared_table_own(space, entry, address)
+                                            : table_add(space, entry);
+            if (!made)
                 return NULL;
-            value = __atomic_load_n(entry, __ATOMIC_ACQUIRE);
+            level++; // look again: it can be gone, or shared, no more
+            continue;
         }
         table = next_table(value);
     }
-    return &table[PAGE_LEVEL_INDEX(address, 1)];
+    return &table[PAGE_LEVEL_INDEX(address, last_level)];
+}
+
+uint64_t *page_table_make(struct address_space *space, uintptr_t address)
+{
+    return make_level(space, address, 1);
+}
+
+uint64_t *page_table_make_upper(struct address_space *space, uintptr_t address)
+{
+    return make_level(space, address, 2);
 }
 
 // First entry of table[index, end_index) that is in use; end_index if there is none.
@@ -122,10 +145,21 @@ static unsigned next_used(const uint64_t *table, unsigned index, unsigned end_in
     return index;
 }
 
+static void place_set(
+    struct page_table_place *place, uint64_t *upper, uint64_t value, uintptr_t address)
+{
+    *place = (struct page_table_place){
+        .entry = next_table(value) + PAGE_LEVEL_INDEX(address, 1),
+        .upper = upper,
+        .shared = (value & PTE_TABLE_SHARED) != 0,
+        .next = ALIGN_DOWN(address, PAGE_TABLE_BYTES) + PAGE_TABLE_BYTES,
+    };
+}
+
 // Address of the first table of level 1 at or after `address`, looked for in `table` of `level`; at
 // least `end`: none there.
-static uintptr_t next_in_table(
-    uint64_t *table, unsigned level, uintptr_t address, uintptr_t end, uint64_t **entry)
+static uintptr_t next_in_table(uint64_t *table, unsigned level, uintptr_t address, uintptr_t end,
+    struct page_table_place *place)
 {
     const uintptr_t covers = 1ul << PAGE_LEVEL_SHIFT(level);
     unsigned index = PAGE_LEVEL_INDEX(address, level);
@@ -138,13 +172,20 @@ static uintptr_t next_in_table(
             break;
         if (found != index)
             address = base + covers * found;
-        uint64_t *lower = next_table(__atomic_load_n(&table[found], __ATOMIC_ACQUIRE));
+        uint64_t value = __atomic_load_n(&table[found], __ATOMIC_ACQUIRE);
+        uint64_t *lower = next_table(value);
         if (level == 2) {
-            *entry = &lower[PAGE_LEVEL_INDEX(address, 1)];
+            // A shared table can be taken out of this space meanwhile.
+            if (unlikely(value == 0)) {
+                index = found + 1;
+                address = base + covers * index;
+                continue;
+            }
+            place_set(place, &table[found], value, address);
             return address;
         }
-        address = next_in_table(lower, level - 1, address, end, entry);
-        if (*entry != NULL)
+        address = next_in_table(lower, level - 1, address, end, place);
+        if (place->entry != NULL)
             return address;
         index = found + 1;
         address = base + covers * index;
@@ -153,13 +194,22 @@ static uintptr_t next_in_table(
 }
 
 uintptr_t page_table_next(
-    struct address_space *space, uintptr_t address, uintptr_t end, uint64_t **entry)
+    struct address_space *space, uintptr_t address, uintptr_t end, struct page_table_place *place)
 {
-    *entry = NULL;
+    uint64_t *neighbour = place->upper + 1;
+    if (place->upper != NULL && address == place->next && address < end &&
+        !IS_ALIGNED((uintptr_t)neighbour, PAGE_SIZE)) {
+        uint64_t value = __atomic_load_n(neighbour, __ATOMIC_ACQUIRE);
+        if (value != 0) {
+            place_set(place, neighbour, value, address);
+            return address;
+        }
+    }
+    place->entry = NULL;
     if (address >= end)
         return end;
-    address = next_in_table(space->page_table, PAGE_TABLE_LEVELS, address, end, entry);
-    return *entry != NULL ? address : end;
+    address = next_in_table(space->page_table, PAGE_TABLE_LEVELS, address, end, place);
+    return place->entry != NULL ? address : end;
 }
 
 // Takes the tables below `table` (of `level`) out that are empty and cover a part of [start, end).

@@ -15,9 +15,10 @@
 //   be followed by who holds
 //       space->lock (then no table goes away: only who has it for writing frees tables) or
 //       space->table_lock.
-//   L3  used_entries of a table is the number of its entries that are not 0; same lock as the
-//   entries. Only a table with
-//       none is freed, so a freed table is all zero and serves as a new one without being cleared.
+//   L3  used_entries of a table is the number of its entries that are not 0, anonymous_entries of
+//   those with PTE_ANONYMOUS; same lock as the entries. Only a table with none is freed, so a freed
+//   table is all zero and serves as a new one without being cleared.
+//   L4  A table of level 1 that other spaces share does not change (H1 to H5 of shared_table.c).
 #pragma once
 
 #include "kernel/arch/x86/paging.h"
@@ -26,6 +27,11 @@
 #define PTE_BORROWED  PTE_SOFT1
 #define PTE_ANONYMOUS PTE_SOFT2
 #define PTE_KEPT      PTE_SOFT3
+
+// In an entry of level 2: the table has users in other spaces; see shared_table.c.
+#define PTE_TABLE_SHARED PTE_SOFT1
+
+#define PAGE_TABLE_BYTES (UINT64_C(1) << PAGE_LEVEL_SHIFT(2)) // what a table of level 1 covers
 
 static inline bool pte_is_page(uint64_t entry)
 {
@@ -55,20 +61,40 @@ static inline uint64_t pte_exchange(uint64_t *entry, uint64_t value)
         virt_to_page(entry)->used_entries += value != 0 ? 1 : -1u;
     return old;
 }
+// Entries with PTE_ANONYMOUS were added to the table of `entry` (or, negative, removed). L3.
+static inline void page_table_count_anonymous(const uint64_t *entry, int64_t entries)
+{
+    struct page *table = virt_to_page(entry);
+    table->anonymous_entries = (uint16_t)(table->anonymous_entries + entries);
+}
 
 // An all-zero page for a table, or NULL. May sleep.
 struct page *page_table_alloc(void);
 void page_table_free(struct page *table); // all zero again
 
-// The level 1 entry for the address, or NULL if there is no table. L2.
+// The level 1 entry for the address, or NULL if there is no table. L2, and H5 of shared_table.c:
+// with space->table_lock held, or space->lock for writing.
 uint64_t *page_table_find(struct address_space *space, uintptr_t address);
-// The same, with tables made as needed; NULL: no memory. space->lock held, may sleep.
+// The same, with tables made as needed, in a table that no other space shares; NULL: no memory.
+// space->lock held, may sleep.
 uint64_t *page_table_make(struct address_space *space, uintptr_t address);
-// First address at or after `address` and below `end` that a level 1 table covers; its entry in
-// *entry, or NULL (and `end`) if there is none. The table covers up to the next multiple of 2 MiB.
-// L2.
+// The level 2 entry for the address, made as needed. Otherwise as page_table_make().
+uint64_t *page_table_make_upper(struct address_space *space, uintptr_t address);
+// What a level 2 entry that leads to the table is.
+uint64_t page_table_upper_entry(const struct page *table);
+
+// Where a level 1 entry lies.
+struct page_table_place {
+    uint64_t *entry; // may be followed if !shared, or under H5
+    uint64_t *upper; // level 2
+    bool shared;     // what `upper` said when it was read
+    uintptr_t next;  // first address beyond the table
+};
+// First address at or after `address` and below `end` that a level 1 table covers, with its place;
+// `end` if there is none. L2. *place is that of the call before, or all zero: the next table is found
+// at once if it is the neighbour.
 uintptr_t page_table_next(
-    struct address_space *space, uintptr_t address, uintptr_t end, uint64_t **entry);
+    struct address_space *space, uintptr_t address, uintptr_t end, struct page_table_place *place);
 // Takes empty tables that cover [start, end) out; they go to gather->tables. space->lock held for
 // writing.
 struct tlb_gather;

@@ -19,7 +19,9 @@
 static struct page *get_mapped(
     struct address_space *space, uintptr_t address, bool write, uint64_t *borrowed_entry)
 {
-    uint64_t *entry = page_table_find(space, address);
+    // Under space->lock for reading alone only an own table may be looked into (H5 of
+    // shared_table.c).
+    uint64_t *entry = page_table_make(space, address);
     *borrowed_entry = 0;
     if (entry == NULL)
         return NULL;

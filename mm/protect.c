@@ -11,6 +11,7 @@
 #include "kernel/core/user.h"
 #include "mm/page_internal.h"
 #include "mm/page_table.h"
+#include "mm/shared_table.h"
 #include <linux/errno.h>
 
 // The entry of a page for new flags of its area; never gains PTE_WRITE, but for private pages that
@@ -56,14 +57,13 @@ static void protect_table(
 static void protect_pages(
     struct address_space *space, uintptr_t start, uintptr_t end, uint32_t flags)
 {
-    const uintptr_t table_bytes = 1ul << PAGE_LEVEL_SHIFT(2);
     struct tlb_gather gather;
     tlb_gather_begin(&gather, space);
-    uint64_t *entry;
+    struct page_table_place place = {0};
     for (uintptr_t address = start;
-        (address = page_table_next(space, address, end, &entry)) < end;) {
-        uintptr_t table_end = MIN(ALIGN_DOWN(address, table_bytes) + table_bytes, end);
-        protect_table(&gather, entry, address, table_end, flags);
+        (address = page_table_next(space, address, end, &place)) < end;) {
+        uintptr_t table_end = MIN(place.next, end);
+        protect_table(&gather, place.entry, address, table_end, flags);
         address = table_end;
     }
     tlb_gather_finish(&gather);
@@ -102,6 +102,9 @@ static int protect_locked(
         area = vm_area_next(area)) {
         uint32_t flags = (area->flags & ~VM_ACCESS) | vm_access;
         if (flags != area->flags) {
+            error = shared_table_own_range(space, area->start, area->end);
+            if (error != 0)
+                return error;
             area->flags = flags;
             protect_pages(space, area->start, area->end, flags);
         }

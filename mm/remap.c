@@ -7,6 +7,7 @@
 #include "kernel/core/user.h"
 #include "mm/page_internal.h"
 #include "mm/page_table.h"
+#include "mm/shared_table.h"
 #include <linux/errno.h>
 #include <linux/mman.h>
 
@@ -54,6 +55,10 @@ static void move_entry(struct tlb_gather *gather, uint64_t *from, uint64_t *to, 
             spin_lock_nested(page_table_lock_of(to), 1);
         uint64_t value = pte_exchange(from, 0);
         pte_set(to, value);
+        if (value & PTE_ANONYMOUS) {
+            page_table_count_anonymous(from, -1);
+            page_table_count_anonymous(to, 1);
+        }
         if (value & PTE_PRESENT)
             tlb_gather_address(gather, address);
         if (!same_table)
@@ -64,14 +69,17 @@ static void move_entry(struct tlb_gather *gather, uint64_t *from, uint64_t *to, 
 
 static int move_pages(struct address_space *space, uintptr_t old, uintptr_t new, size_t len)
 {
+    uintptr_t end = old + len;
+    int error = shared_table_own_range(space, old, end);
+    if (error != 0)
+        return error;
     struct tlb_gather gather;
     tlb_gather_begin(&gather, space);
-    int error = 0;
-    uint64_t *from;
-    uintptr_t end = old + len;
+    struct page_table_place place = {0};
     for (uintptr_t address = old;
-        error == 0 && (address = page_table_next(space, address, end, &from)) < end;
+        error == 0 && (address = page_table_next(space, address, end, &place)) < end;
         address += PAGE_SIZE) {
+        uint64_t *from = place.entry;
         if (*from == 0)
             continue;
         uint64_t *to = page_table_make(space, new + (address - old));

@@ -2,9 +2,10 @@
 // Address spaces: made, copied for fork, and given up.
 //
 // Fork copies areas and, of the pages, only what cannot be had again: private anonymous pages. They
-// become read-only in both spaces. Pages of files and the zero page come back by faults, sixteen at
-// a time; most children that exec or exit never need them, so page tables of files are not copied
-// at all.
+// become read-only in both spaces; where they fill most of a page table, the table itself is shared
+// (shared_table.c), so that fork does not grow with what is resident. Pages of files and the zero
+// page come back by faults, sixteen at a time; most children that exec or exit never need them, so
+// page tables of files are not copied at all.
 
 #include "mm/area.h"
 
@@ -18,6 +19,7 @@
 #include "mm/page_cache.h"
 #include "mm/page_internal.h"
 #include "mm/page_table.h"
+#include "mm/shared_table.h"
 #include "mm/slab.h"
 #include <linux/errno.h>
 
@@ -116,19 +118,29 @@ static int64_t share_entries(uint64_t *from, uint64_t *to, size_t count, bool *r
         pte_set(&to[i], value);
         shared++;
     }
+    page_table_count_anonymous(to, shared);
     return shared;
 }
 
 static int share_private_pages(struct address_space *parent, struct address_space *child,
     struct vm_area *area, bool *restricted)
 {
-    const uintptr_t table_bytes = 1ul << PAGE_LEVEL_SHIFT(2);
     int64_t shared = 0;
-    uint64_t *from;
+    struct page_table_place place = {0};
     for (uintptr_t address = area->start;
-        (address = page_table_next(parent, address, area->end, &from)) < area->end;) {
-        uintptr_t end = MIN(ALIGN_DOWN(address, table_bytes) + table_bytes, area->end);
-        if (virt_to_page(from)->used_entries != 0) {
+        (address = page_table_next(parent, address, area->end, &place)) < area->end;) {
+        uintptr_t end = MIN(ALIGN_DOWN(address, PAGE_TABLE_BYTES) + PAGE_TABLE_BYTES, area->end);
+        uint64_t *from = place.entry;
+        if (shared_table_is_worth(area, address, &place)) {
+            int error = shared_table_join(parent, child, address, &place, restricted);
+            if (error != 0)
+                return error;
+        } else if (place.shared) {
+            // Of an earlier fork, and since then the area was split: now it is copied.
+            if (!shared_table_own(parent, place.upper, address))
+                return -ENOMEM;
+            continue;
+        } else if (virt_to_page(from)->used_entries != 0) {
             uint64_t *to = page_table_make(child, address);
             if (to == NULL)
                 return -ENOMEM;

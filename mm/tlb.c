@@ -33,6 +33,7 @@
 #include "mm/address_space.h"
 #include "mm/page_internal.h"
 #include "mm/page_table.h"
+#include "mm/shared_table.h"
 #include "pv/pv.h"
 
 #define TLB_SLOTS           6
@@ -286,6 +287,7 @@ void tlb_gather_begin(struct tlb_gather *gather, struct address_space *space)
     gather->capacity = TLB_GATHER_INLINE;
     gather->pages = gather->inline_pages;
     gather->batch = NULL;
+    gather->shared_count = 0;
     list_init(&gather->tables);
 }
 
@@ -305,6 +307,8 @@ void tlb_gather_flush(struct tlb_gather *gather)
     struct page *table;
     while ((table = list_pop_head_entry_or_null(&gather->tables, struct page, list)) != NULL)
         page_table_free(table);
+    while (gather->shared_count != 0)
+        shared_table_put(gather->shared_tables[--gather->shared_count]);
     gather->start = UINTPTR_MAX;
     gather->end = 0;
     gather->tables_freed = false;

@@ -26,6 +26,7 @@ void tlb_flush_kernel(uintptr_t start, uintptr_t end);
 // Pages that an unmapping takes out. They lose their reference, and page-table pages are freed,
 // after the flush.
 #define TLB_GATHER_INLINE 32
+#define TLB_GATHER_SHARED 8
 struct tlb_gather {
     struct address_space *space;
     uintptr_t start, end; // what has to be flushed; empty: start > end
@@ -34,6 +35,8 @@ struct tlb_gather {
     struct page **pages;
     struct page *batch;      // page that `pages` lies in, once the inline array was not enough
     struct list_node tables; // page-table pages, all zero
+    uint32_t shared_count;
+    struct page *shared_tables[TLB_GATHER_SHARED]; // tables that lose a user; see shared_table.c
     struct page *inline_pages[TLB_GATHER_INLINE];
 };
 void tlb_gather_begin(struct tlb_gather *gather, struct address_space *space);

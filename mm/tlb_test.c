@@ -14,6 +14,7 @@
 #include "mm/address_space.h"
 #include "mm/host/host_mm.h"
 #include "mm/page_internal.h"
+#include "mm/shared_table.h"
 #include "mm/page_table.h"
 #include "pv/pv.h"
 
@@ -113,6 +114,11 @@ void page_put_many(struct page **pages, size_t count)
 {
     (void)pages;
     (void)count;
+}
+
+void shared_table_put(struct page *table)
+{
+    assert_non_null(table);
 }
 
 void page_table_free(struct page *table)

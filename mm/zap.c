@@ -6,6 +6,7 @@
 #include "kernel/base/assert.h"
 #include "mm/fault.h"
 #include "mm/page_table.h"
+#include "mm/shared_table.h"
 
 struct zap_count {
     int64_t anonymous, file;
@@ -30,9 +31,10 @@ static void zap_entry(
 
 // Up to `end`, all in one table. Returns where it stopped: before `end` if the gather is full.
 static uintptr_t zap_table(struct tlb_gather *gather, uint64_t *entry, uintptr_t address,
-    uintptr_t end, bool only_file, struct zap_count *count)
+    uintptr_t end, enum zap_kind kind, struct zap_count *count)
 {
     struct page *table = virt_to_page(entry);
+    int64_t anonymous_before = count->anonymous;
     spin_lock(&table->table_lock);
     // Entries that stay end the search early too: it is over when all entries were seen.
     uint32_t left = table->used_entries;
@@ -43,24 +45,43 @@ static uintptr_t zap_table(struct tlb_gather *gather, uint64_t *entry, uintptr_t
         if (tlb_gather_is_full(gather))
             break;
         left--;
-        if (!only_file || !(value & PTE_ANONYMOUS))
+        if (kind != ZAP_FILE_ONLY || !(value & PTE_ANONYMOUS))
             zap_entry(gather, entry, address, count);
     }
+    table->anonymous_entries =
+        (uint16_t)(table->anonymous_entries - (count->anonymous - anonymous_before));
     bool full = address < end && left != 0;
     spin_unlock(&table->table_lock);
     return full ? address : end;
 }
 
-void zap_range(struct tlb_gather *gather, uintptr_t start, uintptr_t end, bool only_file)
+// A table that is shared with other spaces leaves this one whole. False: it is not shared any more.
+static bool zap_shared(struct tlb_gather *gather, uintptr_t address,
+    const struct page_table_place *place, struct zap_count *count)
+{
+    if (gather->shared_count == TLB_GATHER_SHARED)
+        tlb_gather_flush(gather);
+    int64_t anonymous = shared_table_drop(gather, address, place);
+    if (anonymous < 0)
+        return false;
+    count->anonymous += anonymous;
+    return true;
+}
+
+void zap_range(struct tlb_gather *gather, uintptr_t start, uintptr_t end, enum zap_kind kind)
 {
     struct address_space *space = gather->space;
     struct zap_count count = {0};
-    uint64_t *entry;
+    struct page_table_place place = {0};
     for (uintptr_t address = start;
-        (address = page_table_next(space, address, end, &entry)) < end;) {
-        uintptr_t table_end = MIN(
-            ALIGN_DOWN(address, 1ul << PAGE_LEVEL_SHIFT(2)) + (1ul << PAGE_LEVEL_SHIFT(2)), end);
-        uintptr_t stopped = zap_table(gather, entry, address, table_end, only_file, &count);
+        (address = page_table_next(space, address, end, &place)) < end;) {
+        uintptr_t table_end = MIN(place.next, end);
+        if (unlikely(place.shared)) {
+            if (kind != ZAP_UNMAP || zap_shared(gather, address, &place, &count))
+                address = table_end;
+            continue;
+        }
+        uintptr_t stopped = zap_table(gather, place.entry, address, table_end, kind, &count);
         if (stopped < table_end)
             tlb_gather_flush(gather);
         address = stopped;
