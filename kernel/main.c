@@ -47,6 +47,7 @@ static void start_programs(void *argument)
     ram_disk_init();
     if (syscall_proc_register() != 0)
         panic("no memory for the files of /proc");
+    pv_start_front_ends();
     if (tty_init() != 0)
         panic("no memory for the terminals");
     unpack_initial_files();

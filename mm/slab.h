@@ -38,6 +38,8 @@ void *vmap_alloc(size_t size); // zeroed pages; guard page behind; NULL
 void vmap_free(void *address);
 void *vmap_device(
     uint64_t phys, size_t size, bool write_combining); // uncached; NULL; unmapped by vmap_free
+void *vmap_shared(
+    uint64_t phys, size_t size); // the same, cached: memory outside ours that others share with us
 void *vmap_stack_alloc(
     void); // a kernel stack of KERNEL_STACK_BYTES with a guard page below; cached per CPU
 void vmap_stack_free(void *stack);

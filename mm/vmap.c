@@ -202,7 +202,7 @@ void vmap_free(void *address)
         region_release(region_at((uintptr_t)address));
 }
 
-void *vmap_device(uint64_t phys, size_t size, bool write_combining)
+static void *map_physical(uint64_t phys, size_t size, uint64_t type)
 {
     uint64_t offset = phys % PAGE_SIZE;
     if (size == 0 || range_overflows(phys, size) || size > (VMAP_END - VMAP_BASE) / 2 ||
@@ -212,7 +212,6 @@ void *vmap_device(uint64_t phys, size_t size, bool write_combining)
     struct region *region = region_create(pages, false);
     if (region == NULL)
         return NULL;
-    uint64_t type = write_combining ? PTE_WRITE_COMBINING : PTE_UNCACHED;
     for (size_t i = 0; i < pages; i++) {
         uint64_t frame = phys - offset + i * PAGE_SIZE;
         if (kernel_map(region->start + i * PAGE_SIZE, frame, KERNEL_PAGE | type) != 0) {
@@ -221,6 +220,16 @@ void *vmap_device(uint64_t phys, size_t size, bool write_combining)
         }
     }
     return (void *)(region->start + offset);
+}
+
+void *vmap_device(uint64_t phys, size_t size, bool write_combining)
+{
+    return map_physical(phys, size, write_combining ? PTE_WRITE_COMBINING : PTE_UNCACHED);
+}
+
+void *vmap_shared(uint64_t phys, size_t size)
+{
+    return map_physical(phys, size, 0);
 }
 
 void *vmap_stack_alloc(void)

@@ -68,6 +68,16 @@ void pv_init(void)
     log_info("pv: %s, %zu call sites", selection.backend->name, sites);
 }
 
+extern const struct pv_front_end *const pv_front_ends_start[], *const pv_front_ends_end[];
+
+void pv_start_front_ends(void)
+{
+    for (const struct pv_front_end *const *at = pv_front_ends_start; at < pv_front_ends_end; at++) {
+        if (strcmp((*at)->backend, selection.backend->name) == 0)
+            (*at)->start();
+    }
+}
+
 void pv_init_late(void)
 {
     if (selection.backend->init_late != NULL)

@@ -159,6 +159,20 @@ struct pv_backend {
         &pv_backend_##ident;                                                                       \
     static const struct pv_backend pv_backend_##ident
 
+// What a backend's hypervisor offers beyond the processor (consoles, disks): drivers that lie above
+// the backend and depend on more of the kernel than it may. `start` is called once, in task
+// context, if that backend drives the machine.
+struct pv_front_end {
+    const char *backend;
+    void (*start)(void);
+};
+//   PV_FRONT_END(xen) = {.backend = "xen", .start = start};
+#define PV_FRONT_END(ident)                                                                        \
+    static const struct pv_front_end pv_front_end_##ident;                                         \
+    [[gnu::used, gnu::section(".pv_front_ends")]] static const struct pv_front_end                 \
+        *const pv_front_end_entry_##ident = &pv_front_end_##ident;                                 \
+    static const struct pv_front_end pv_front_end_##ident
+
 // A feature's boot option: on unless said otherwise.
 //   PV_FEATURE_OPTION(kvm_eoi, "kvm_eoi", "Do without..."); ... {.wanted = &kvm_eoi, ...}
 #define PV_FEATURE_OPTION(variable, option_name, documentation)                                    \
@@ -185,6 +199,8 @@ extern uint64_t pv_idle_poll_ns;
 void pv_start(void);
 void pv_init(void);      // after option_parse()
 void pv_init_late(void); // after arch_init()
+void pv_start_front_ends(
+    void); // once devices can be registered, before the terminals; task context
 // What is in use and why, as lines of text (/proc/lodger/pv). Task context.
 void pv_describe(void (*line)(void *context, const char *text), void *context);
 

@@ -136,6 +136,9 @@ struct tty *job_current_get(void); // the running process's terminal with a refe
 int64_t job_ioctl(struct tty *tty, const struct file *file, uint32_t command, uintptr_t argument);
 void job_init(void);
 
+// ---- port.c ----
+struct tty *port_console(void); // the first port, or NULL
+
 // ---- termios.c ----
 int64_t tty_ioctl(struct file *file, uint32_t command, uintptr_t argument);
 // The same commands on a pty's master act on its slave.

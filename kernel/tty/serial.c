@@ -223,7 +223,6 @@ int serial_init(struct tty **console)
         .ops = &tty_file_ops,
         .open = serial_open};
     if (!serial_is_present()) {
-        log_warning("serial: no port at 0x3f8: there is no console");
         return 0;
     }
     tty_setup(&serial.tty, "ttyS0", TTY_MAJOR, 64, &serial_driver);

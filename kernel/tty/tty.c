@@ -412,6 +412,10 @@ int tty_init(void)
     int error = stream_init(&streams);
     if (error == 0 && !streams)
         error = serial_init(&console);
+    if (console == NULL && !streams)
+        console = port_console();
+    if (console == NULL && !streams)
+        log_warning("tty: there is no console");
     if (error == 0)
         error = pty_init();
     if (error == 0)

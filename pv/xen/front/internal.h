@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: MIT
+// Between the front ends: what start.c starts, in order. All once, in task context.
+#pragma once
+
+void xen_console_start(void);
