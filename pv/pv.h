@@ -151,6 +151,12 @@ struct pv_backend {
 #define PV_FEATURES_MAX 24
 
 // A backend's definition: PV_BACKEND(kvm) = {.name = "kvm", ...};
+#ifdef LODGER_HOST
+// A test names the one that it looks at.
+#define PV_BACKEND(ident)                                                                          \
+    extern const struct pv_backend pv_backend_##ident;                                             \
+    const struct pv_backend pv_backend_##ident
+#else
 #define PV_BACKEND(ident)                                                                          \
     static const struct pv_backend pv_backend_##ident;                                             \
     [[gnu::used,                                                                                   \
@@ -158,6 +164,7 @@ struct pv_backend {
             ".pv_backends")]] static const struct pv_backend *const pv_backend_entry_##ident =     \
         &pv_backend_##ident;                                                                       \
     static const struct pv_backend pv_backend_##ident
+#endif
 
 // What a backend's hypervisor offers beyond the processor (consoles, disks): drivers that lie above
 // the backend and depend on more of the kernel than it may. `start` is called once, in task

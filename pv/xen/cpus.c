@@ -43,7 +43,10 @@
 // Kernel vectors that come as events.
 enum ipi { IPI_RESCHEDULE, IPI_CALL, IPI_COUNT };
 static const uint32_t ipi_vectors[IPI_COUNT] = {VECTOR_RESCHEDULE, VECTOR_CALL};
-static PERCPU(evtchn_port_t, ipi_ports[IPI_COUNT]);
+struct ipi_ports {
+    evtchn_port_t of[IPI_COUNT];
+};
+static PERCPU(struct ipi_ports, ipi_ports);
 
 static PERCPU(evtchn_port_t, lock_port);
 static PERCPU(uint32_t, lock_depth); // lock_wait()s of this CPU inside each other
@@ -64,7 +67,7 @@ static int ipi_set_up(uint32_t cpu)
 {
     for (int i = 0; i < IPI_COUNT; i++) {
         int error = xen_event_bind_ipi(cpu, ipi_event, (void *)(uintptr_t)ipi_vectors[i],
-            "between CPUs", &(*percpu_of(ipi_ports, cpu))[i]);
+            "between CPUs", &percpu_of(ipi_ports, cpu)->of[i]);
         if (error != 0)
             return error;
     }
@@ -87,7 +90,7 @@ void xen_ipi_cpu(uint32_t cpu)
 void xen_ipi_cpu_end(uint32_t cpu)
 {
     for (int i = 0; i < IPI_COUNT; i++)
-        xen_event_close_own((*percpu_of(ipi_ports, cpu))[i]);
+        xen_event_close_own(percpu_of(ipi_ports, cpu)->of[i]);
 }
 
 const char *xen_multicall_start(void)
@@ -132,7 +135,7 @@ void xen_send_ipi(const struct cpumask *mask, uint32_t vector)
     counter_add(pv, ipis, 1);
     cpumask_for_each(cpu, mask)
     {
-        batch.sends[batch.count++].port = (*percpu_of(ipi_ports, cpu))[ipi];
+        batch.sends[batch.count++].port = percpu_of(ipi_ports, cpu)->of[ipi];
         counter_add(pv, ipi_targets, 1);
         if (batch.count == BATCH)
             batch_send(&batch);

@@ -16,7 +16,10 @@
 #define WORDS (EVTCHN_2L_NR_CHANNELS / 64)
 
 // Ports that are bound to the CPU; bits change atomically.
-static PERCPU(uint64_t, own_ports[WORDS]);
+struct port_map {
+    uint64_t words[WORDS];
+};
+static PERCPU(struct port_map, own_ports);
 static uint16_t port_cpu[EVTCHN_2L_NR_CHANNELS]; // whose map has the bit, plus 1; events_lock
 
 static int level2_start_cpu(uint32_t cpu, uint32_t vcpu)
@@ -36,9 +39,9 @@ static int level2_reserve(evtchn_port_t port)
 static void level2_set_cpu(evtchn_port_t port, uint32_t cpu)
 {
     if (port_cpu[port] != 0)
-        bitmap_clear_atomic(*percpu_of(own_ports, port_cpu[port] - 1), port);
+        bitmap_clear_atomic(percpu_of(own_ports, port_cpu[port] - 1u)->words, port);
     port_cpu[port] = (uint16_t)(cpu + 1);
-    bitmap_set_atomic(*percpu_of(own_ports, cpu), port);
+    bitmap_set_atomic(percpu_of(own_ports, cpu)->words, port);
 }
 
 static void level2_mask(evtchn_port_t port)
@@ -83,7 +86,7 @@ static uint64_t deliverable(const uint64_t *own, uint32_t word)
 
 static void level2_scan(struct trap_frame *frame)
 {
-    const uint64_t *own = *this_cpu_ptr(own_ports);
+    const uint64_t *own = this_cpu_ptr(own_ports)->words;
     uint64_t words = atomic_exchange(&this_cpu(xen_vcpu_info)->evtchn_pending_sel, 0);
     while (words != 0) {
         uint32_t word = bit_lowest(words);

@@ -36,7 +36,10 @@
 #define CONTROL_ALIGNMENT 128
 static_assert(sizeof(struct evtchn_fifo_control_block) <= CONTROL_ALIGNMENT);
 static PERCPU(struct evtchn_fifo_control_block, fifo_control) __aligned(CONTROL_ALIGNMENT);
-static PERCPU(uint32_t, fifo_head[EVTCHN_FIFO_MAX_QUEUES]); // F2
+struct fifo_heads {
+    uint32_t of_queue[EVTCHN_FIFO_MAX_QUEUES];
+};
+static PERCPU(struct fifo_heads, fifo_heads); // F2
 
 static event_word_t first_page[PAGE_WORDS] __aligned(PAGE_SIZE);
 static event_word_t *pages[PAGES]; // set in order, with release; under events_lock
@@ -147,7 +150,7 @@ static bool unlink(event_word_t *word, evtchn_port_t *next)
 // Takes one port from a queue and delivers it. False: the queue is empty.
 static bool queue_take(uint32_t queue, struct trap_frame *frame)
 {
-    uint32_t *head = &(*this_cpu_ptr(fifo_head))[queue];
+    uint32_t *head = &this_cpu_ptr(fifo_heads)->of_queue[queue];
     evtchn_port_t port = *head;
     if (port == 0) // F2
         port = atomic_load_acquire(&this_cpu_ptr(fifo_control)->head[queue]);
