@@ -91,8 +91,8 @@ struct page_table_place {
     uintptr_t next;  // first address beyond the table
 };
 // First address at or after `address` and below `end` that a level 1 table covers, with its place;
-// `end` if there is none. L2. *place is that of the call before, or all zero: the next table is found
-// at once if it is the neighbour.
+// `end` if there is none. L2. *place is that of the call before, or all zero: the next table is
+// found at once if it is the neighbour.
 uintptr_t page_table_next(
     struct address_space *space, uintptr_t address, uintptr_t end, struct page_table_place *place);
 // Takes empty tables that cover [start, end) out; they go to gather->tables. space->lock held for
