@@ -15,6 +15,7 @@
 #include "kernel/fs/vfs.h"
 #include "kernel/ipc/epoll.h"
 #include "kernel/ipc/pipe.h"
+#include "kernel/pci/pci.h"
 #include "kernel/process/task.h"
 #include "kernel/syscall/system_names.h"
 #include "kernel/tty/tty.h"
@@ -22,6 +23,7 @@
 #include "mm/page.h"
 #include "pv/pv.h"
 #include "sched/sched.h"
+#include "virtio/virtio.h"
 
 static void timer_vector(void *context, struct trap_frame *frame)
 {
@@ -50,6 +52,8 @@ static void start_programs(void *argument)
     pv_start_front_ends();
     if (tty_init() != 0)
         panic("no memory for the terminals");
+    pci_init();
+    virtio_init();
     unpack_initial_files();
     time_start();
     int error = process_start_init();

@@ -390,6 +390,86 @@ int acpi_s5_find(const struct acpi_table *table, struct acpi_sleep_type *type)
     return -ENOENT;
 }
 
+// ---- virtio-mmio devices
+
+#define AML_STRING     0x0d
+#define AML_BUFFER_OP  0x11
+#define HID_BYTES      14 // _HID, string, LNRO0005, 0
+#define CRS_SEARCH_MAX 64 // _CRS follows within so many bytes: _UID and _CCA lie between
+
+// Large resource items, ACPI 6.5, 6.4.3.
+#define RESOURCE_MEMORY32  0x86 // fixed range: flags, base, length
+#define RESOURCE_INTERRUPT 0x89 // flags, count, numbers
+
+static uint32_t load_u32(const uint8_t *bytes)
+{
+    return bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
+}
+
+// Reads a list of resources up to the first item that is none of ours. True: both were there.
+static bool read_resources(const uint8_t *at, size_t left, struct acpi_virtio_mmio *device)
+{
+    bool has_memory = false, has_interrupt = false;
+    while (left >= 3 && (at[0] == RESOURCE_MEMORY32 || at[0] == RESOURCE_INTERRUPT)) {
+        size_t len = 3 + (at[1] | (size_t)at[2] << 8);
+        if (len > left) {
+            return false;
+        }
+        if (at[0] == RESOURCE_MEMORY32 && len >= 12) {
+            device->address = load_u32(at + 4);
+            device->len_bytes = load_u32(at + 8);
+            has_memory = true;
+        } else if (at[0] == RESOURCE_INTERRUPT && len >= 9 && at[4] >= 1) {
+            device->gsi = load_u32(at + 5);
+            has_interrupt = true;
+        }
+        at += len;
+        left -= len;
+    }
+    return has_memory && has_interrupt;
+}
+
+// The resources of the device whose _HID ends before `at`: Name (_CRS, Buffer (length) {...}).
+static bool find_resources(
+    const struct acpi_table *table, size_t at, struct acpi_virtio_mmio *device)
+{
+    static const uint8_t name[] = {AML_NAME_OP, '_', 'C', 'R', 'S', AML_BUFFER_OP};
+    for (size_t i = at; i < at + CRS_SEARCH_MAX && !range_exceeds(i, sizeof(name), table->len);
+        i++) {
+        if (memcmp(table->bytes + i, name, sizeof(name)) != 0) {
+            continue;
+        }
+        // PkgLength and BufferSize of a byte each: the list is short.
+        i += sizeof(name);
+        if (range_exceeds(i, 3, table->len) || table->bytes[i + 1] != AML_BYTE) {
+            return false;
+        }
+        size_t len = table->bytes[i + 2];
+        return !range_exceeds(i + 3, len, table->len) &&
+               read_resources(table->bytes + i + 3, len, device);
+    }
+    return false;
+}
+
+int acpi_virtio_mmio_next(
+    const struct acpi_table *table, size_t *offset, struct acpi_virtio_mmio *device)
+{
+    static const uint8_t hid[HID_BYTES] = {
+        '_', 'H', 'I', 'D', AML_STRING, 'L', 'N', 'R', 'O', '0', '0', '0', '5', 0};
+    size_t at = MAX(*offset, sizeof(struct acpi_raw_header));
+    for (; !range_exceeds(at, sizeof(hid), table->len); at++) {
+        if (memcmp(table->bytes + at, hid, sizeof(hid)) != 0) {
+            continue;
+        }
+        *offset = at + sizeof(hid);
+        if (find_resources(table, *offset, device)) {
+            return 0;
+        }
+    }
+    *offset = table->len;
+    return -ENOENT;
+}
+
 // ---- MCFG
 
 // The fixed part; entries of a fixed size follow.

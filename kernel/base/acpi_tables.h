@@ -170,6 +170,19 @@ struct acpi_sleep_type {
 // Searches the definition block for Name (_S5, Package...). 0, -ENOENT.
 [[nodiscard]] int acpi_s5_find(const struct acpi_table *table, struct acpi_sleep_type *type);
 
+// ---- Virtio devices with memory-mapped registers: LNRO0005 in the DSDT or an SSDT
+
+struct acpi_virtio_mmio {
+    uint64_t address;
+    uint32_t len_bytes;
+    uint32_t gsi;
+};
+
+// The next device with constant resources behind *offset, which starts as 0 and moves on. 0,
+// -ENOENT.
+[[nodiscard]] int acpi_virtio_mmio_next(
+    const struct acpi_table *table, size_t *offset, struct acpi_virtio_mmio *device);
+
 // ---- MCFG: memory-mapped PCI configuration space (PCI firmware specification 3.3, 4.1.2)
 
 struct acpi_mcfg_entry {

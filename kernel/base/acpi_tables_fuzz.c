@@ -89,6 +89,16 @@ static void parse_devices(const struct acpi_tables *tables, struct acpi_table *t
         assert(type.a < 8);
         assert(type.b < 8);
     }
+    struct acpi_virtio_mmio virtio;
+    size_t offset = 0;
+    for (size_t before = 0;
+        acpi_tables_find(tables, "FACP", 0, table) == 0 && acpi_fadt_parse(table, &fadt) == 0 &&
+        acpi_table_at(tables, fadt.dsdt_address, "DSDT", table) == 0 &&
+        acpi_virtio_mmio_next(table, &offset, &virtio) == 0;
+        before = offset) {
+        assert(offset > before);
+        assert(offset <= table->len);
+    }
     if (acpi_tables_find(tables, "MCFG", 0, table) == 0 && acpi_mcfg_open(&mcfg, table) == 0) {
         while (acpi_mcfg_next(&mcfg, &entry) == 0) {
             assert(entry.first_bus <= entry.last_bus);

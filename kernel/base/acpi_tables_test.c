@@ -431,6 +431,32 @@ static int find_s5(const uint8_t *aml, size_t len, struct acpi_sleep_type *type)
     return error;
 }
 
+// What QEMU 7.2 writes for a device of a microvm, and every beginning of it.
+static void virtio_devices_are_found_in_aml(void **state)
+{
+    static const uint8_t device[] = {0x5b, 0x82, 0x42, 0x04, 'V', 'R', '2', '3', 0x08, '_', 'H',
+        'I', 'D', 0x0d, 'L', 'N', 'R', 'O', '0', '0', '0', '5', 0, 0x08, '_', 'U', 'I', 'D', 0x0a,
+        0x17, 0x08, '_', 'C', 'C', 'A', 1, 0x08, '_', 'C', 'R', 'S', 0x11, 0x1a, 0x0a, 0x17, 0x86,
+        0x09, 0, 1, 0, 0x2e, 0xb0, 0xfe, 0, 2, 0, 0, 0x89, 0x06, 0, 1, 1, 0x2f, 0, 0, 0, 0x79, 0};
+    for (size_t len = 0; len <= 2 * sizeof(device); len++) {
+        uint8_t *bytes = calloc(1, 36 + len);
+        assert_non_null(bytes);
+        for (size_t i = 0; i < len; i++)
+            bytes[36 + i] = device[i % sizeof(device)];
+        struct acpi_table table = {.bytes = bytes, .len = 36 + len};
+        struct acpi_virtio_mmio found;
+        size_t offset = 0, count = 0;
+        while (acpi_virtio_mmio_next(&table, &offset, &found) == 0) {
+            assert_int_equal(found.address, 0xfeb02e00);
+            assert_int_equal(found.len_bytes, 0x200);
+            assert_int_equal(found.gsi, 47);
+            count++;
+        }
+        assert_int_equal(count, len / sizeof(device));
+        free(bytes);
+    }
+}
+
 static void s5_is_found_in_aml(void **state)
 {
     struct acpi_sleep_type type;
@@ -674,6 +700,7 @@ int main(void)
         cmocka_unit_test(bad_madt_entries_are_refused),
         cmocka_unit_test(fadt_is_decoded),
         cmocka_unit_test(s5_is_found_in_aml),
+        cmocka_unit_test(virtio_devices_are_found_in_aml),
         cmocka_unit_test(mcfg_is_decoded),
         cmocka_unit_test(srat_is_decoded),
         cmocka_unit_test(slit_and_hpet_are_decoded),

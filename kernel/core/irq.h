@@ -33,6 +33,10 @@ uint64_t irq_count(uint32_t vector, uint32_t cpu);
 // Routes an I/O APIC input to a vector on CPU 0 (legacy devices: serial). -ENODEV without an I/O
 // APIC.
 [[nodiscard]] int irq_gsi_route(uint32_t isa_irq_or_gsi, uint32_t vector);
+// The same for a global interrupt whose wiring the caller knows; and no more interrupts from it.
+[[nodiscard]] int irq_gsi_route_wire(
+    uint32_t gsi, uint32_t vector, bool is_active_low, bool is_level);
+void irq_gsi_mask(uint32_t gsi);
 
 // Runs function(argument) on every CPU of the mask but the running one, in interrupt context, and
 // waits for all (wait=true).

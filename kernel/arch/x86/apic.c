@@ -295,21 +295,17 @@ static int ioapic_of(uint32_t gsi, uint32_t *input)
     return -ENODEV;
 }
 
-int irq_gsi_route(uint32_t isa_irq_or_gsi, uint32_t vector)
+int irq_gsi_route_wire(uint32_t gsi, uint32_t vector, bool is_active_low, bool is_level)
 {
     assert(vector >= VECTOR_DEVICE_FIRST && vector <= VECTOR_DEVICE_LAST);
-    struct firmware_interrupt wire = {
-        .gsi = isa_irq_or_gsi, .is_active_low = true, .is_level = true};
-    if (isa_irq_or_gsi < ARRAY_SIZE(firmware.isa))
-        wire = firmware.isa[isa_irq_or_gsi];
     uint64_t flags = spin_lock_irqsave(&ioapic_lock);
     uint32_t input = 0;
-    int index = ioapic_of(wire.gsi, &input);
+    int index = ioapic_of(gsi, &input);
     if (index >= 0) {
         uint32_t low = vector;
-        low |= wire.is_active_low ? REDIRECT_LOW : 0;
-        low |= wire.is_level ? REDIRECT_LEVEL : 0;
-        if (wire.is_level)
+        low |= is_active_low ? REDIRECT_LOW : 0;
+        low |= is_level ? REDIRECT_LEVEL : 0;
+        if (is_level)
             irq_vector_set_level(vector);
         ioapic_write(
             (uint32_t)index, IOAPIC_REDIRECT + 2 * input + 1, firmware.cpu_apic_ids[0] << 24);
@@ -317,4 +313,23 @@ int irq_gsi_route(uint32_t isa_irq_or_gsi, uint32_t vector)
     }
     spin_unlock_irqrestore(&ioapic_lock, flags);
     return index < 0 ? index : 0;
+}
+
+int irq_gsi_route(uint32_t isa_irq_or_gsi, uint32_t vector)
+{
+    struct firmware_interrupt wire = {
+        .gsi = isa_irq_or_gsi, .is_active_low = true, .is_level = true};
+    if (isa_irq_or_gsi < ARRAY_SIZE(firmware.isa))
+        wire = firmware.isa[isa_irq_or_gsi];
+    return irq_gsi_route_wire(wire.gsi, vector, wire.is_active_low, wire.is_level);
+}
+
+void irq_gsi_mask(uint32_t gsi)
+{
+    uint64_t flags = spin_lock_irqsave(&ioapic_lock);
+    uint32_t input = 0;
+    int index = ioapic_of(gsi, &input);
+    if (index >= 0)
+        ioapic_write((uint32_t)index, IOAPIC_REDIRECT + 2 * input, REDIRECT_MASKED);
+    spin_unlock_irqrestore(&ioapic_lock, flags);
 }

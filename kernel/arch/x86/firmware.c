@@ -94,6 +94,15 @@ static bool read_madt(const struct acpi_tables *tables)
     return true;
 }
 
+static void read_virtio(const struct acpi_table *table)
+{
+    size_t offset = 0;
+    while (firmware.virtio_mmio_count < FIRMWARE_VIRTIO_MAX &&
+           acpi_virtio_mmio_next(
+               table, &offset, &firmware.virtio_mmio[firmware.virtio_mmio_count]) == 0)
+        firmware.virtio_mmio_count++;
+}
+
 static void read_fadt(const struct acpi_tables *tables)
 {
     struct acpi_table table;
@@ -101,11 +110,15 @@ static void read_fadt(const struct acpi_tables *tables)
         acpi_fadt_parse(&table, &firmware.fadt) != 0)
         return;
     firmware.has_fadt = true;
-    if (acpi_table_at(tables, firmware.fadt.dsdt_address, "DSDT", &table) == 0 &&
-        acpi_s5_find(&table, &firmware.s5) == 0)
-        firmware.has_s5 = true;
-    for (unsigned i = 0; !firmware.has_s5 && acpi_tables_find(tables, "SSDT", i, &table) == 0; i++)
+    if (acpi_table_at(tables, firmware.fadt.dsdt_address, "DSDT", &table) == 0) {
         firmware.has_s5 = acpi_s5_find(&table, &firmware.s5) == 0;
+        read_virtio(&table);
+    }
+    for (unsigned i = 0; acpi_tables_find(tables, "SSDT", i, &table) == 0; i++) {
+        if (!firmware.has_s5)
+            firmware.has_s5 = acpi_s5_find(&table, &firmware.s5) == 0;
+        read_virtio(&table);
+    }
 }
 
 static void read_srat(const struct acpi_tables *tables)

@@ -10,6 +10,7 @@
 #define FIRMWARE_NODES_MAX       64
 #define FIRMWARE_NODE_MEMORY_MAX 128
 #define FIRMWARE_MCFG_MAX        16
+#define FIRMWARE_VIRTIO_MAX      64
 
 struct firmware_interrupt {
     uint32_t gsi;
@@ -34,6 +35,8 @@ struct firmware {
     struct acpi_sleep_type s5;
     struct acpi_mcfg_entry mcfg[FIRMWARE_MCFG_MAX];
     uint32_t mcfg_count;
+    struct acpi_virtio_mmio virtio_mmio[FIRMWARE_VIRTIO_MAX];
+    uint32_t virtio_mmio_count;
     struct {
         uint64_t start, len;
         uint32_t node;

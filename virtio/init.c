@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: MIT
+// The table of virtio drivers.
+
+#include "virtio/block/block.h"
+#include "virtio/virtio.h"
+
+void virtio_init(void)
+{
+    static const struct virtio_driver *const drivers[] = {
+        &virtio_block_driver,
+    };
+    virtio_start(drivers, ARRAY_SIZE(drivers));
+}
