@@ -12,13 +12,10 @@
 #include "kernel/arch/x86/arch.h"
 #include "kernel/arch/x86/cpu.h"
 #include "kernel/arch/x86/early_console.h"
-#include "kernel/arch/x86/paging.h"
 #include "kernel/arch/x86/phys.h"
 #include "kernel/arch/x86/tsc.h"
 #include "kernel/base/assert.h"
-#include "kernel/base/memmap.h"
 #include "kernel/core/errno.h"
-#include "kernel/core/init.h"
 #include "kernel/core/log.h"
 #include "pv/xen/events.h"
 #include "pv/xen/hypercall.h"
@@ -26,7 +23,6 @@
 
 #include <xen/arch-x86/cpuid.h>
 #include <xen/hvm/hvm_op.h>
-#include <xen/memory.h>
 #include <xen/sched.h>
 #include <xen/version.h>
 
@@ -40,7 +36,6 @@
 #define HYPERCALL_MSR_FIRST 0x40000000
 #define HYPERCALL_MSR_LAST  0x4000ffff
 #define UNFILLED            0xcc // hypercall.S
-#define LOW_MEMORY_END      UINT64_C(0x9f000)
 
 // Reasons beyond those of <xen/sched.h>: the first program's exit code, if it is not 0.
 #define SHUTDOWN_EXIT_CODE (SHUTDOWN_MAX + 1)
@@ -49,7 +44,6 @@
 extern const uint8_t xen_hypercall_page[]; // hypercall.S
 
 PV_READ_ONLY_AFTER_INIT bool xen_is_running = false;
-PV_READ_ONLY_AFTER_INIT struct shared_info *xen_shared_info = NULL;
 PV_READ_ONLY_AFTER_INIT static struct pv_identity_block leaves = {0};
 PV_READ_ONLY_AFTER_INIT static pv_cpuid_function *cpuid = NULL;
 PERCPU(uint32_t, xen_vcpu);
@@ -59,12 +53,6 @@ int xen_error(long result)
     if (result >= 0)
         return 0;
     return result >= -EHWPOISON ? (int)result : -EIO;
-}
-
-uint64_t xen_phys_of(const void *address)
-{
-    uintptr_t value = (uintptr_t)address;
-    return value >= KERNEL_IMAGE_BASE ? kernel_image_to_phys(address) : value - PHYS_DIRECT_BASE;
 }
 
 struct pv_cpuid xen_cpuid(uint32_t offset, uint32_t subleaf)
@@ -150,27 +138,6 @@ static void vcpu_identify(uint32_t cpu)
     this_cpu(xen_vcpu) = leaf.eax & XEN_HVM_CPUID_VCPU_ID_PRESENT ? leaf.ebx : cpu;
 }
 
-// The shared page takes the place of a page of memory below 1 MiB: there Xen maps single pages
-// anyway, elsewhere it would break up a large one. It is in the direct map like all memory.
-static void shared_info_start(void)
-{
-    uint64_t phys;
-    if (memmap_allocate(
-            &boot_info.memory, PAGE_SIZE, PAGE_SIZE, PAGE_SIZE, LOW_MEMORY_END, &phys) != 0)
-        return;
-    struct xen_add_to_physmap add = {
-        .domid = DOMID_SELF, .space = XENMAPSPACE_shared_info, .gpfn = phys >> PAGE_SHIFT};
-    int error = xen_error(xen_memory_op(XENMEM_add_to_physmap, &add));
-    if (error != 0) {
-        log_warning("xen: no shared page (error %d)", -error);
-        return;
-    }
-    xen_shared_info = (struct shared_info *)(PHYS_DIRECT_BASE + phys);
-    // Until it has a place of its own; only the first vCPUs have one here.
-    if (this_cpu(xen_vcpu) < XEN_LEGACY_MAX_VCPUS)
-        this_cpu(xen_vcpu_info) = &xen_shared_info->vcpu_info[this_cpu(xen_vcpu)];
-}
-
 static const char *start(const struct pv_identity *identity)
 {
     leaves = *pv_identity_find(identity, SIGNATURE);
@@ -184,7 +151,7 @@ static const char *start(const struct pv_identity *identity)
     uint32_t tsc_khz = xen_cpuid(LEAF_TSC, 0).ecx;
     if (tsc_khz != 0)
         tsc_use_frequency((uint64_t)tsc_khz * 1000);
-    shared_info_start();
+    xen_shared_info_start();
     struct pv_cpuid version = xen_cpuid(LEAF_VERSION, 0);
     log_info(
         "xen: version %u.%u, vCPU %u", version.eax >> 16, version.eax & 0xffff, this_cpu(xen_vcpu));

@@ -10,6 +10,10 @@
 // Leaf `offset` of Xen's block of CPUID leaves; zeros beyond the last one.
 struct pv_cpuid xen_cpuid(uint32_t offset, uint32_t subleaf);
 
+// ---- memory.c ----
+// Asks for the shared page; xen_vcpu of the boot CPU is set.
+void xen_shared_info_start(void);
+
 // ---- upcall.c: the interrupt that says that events are pending ----
 const char *xen_vcpu_info_start(void);
 void xen_vcpu_info_cpu(uint32_t cpu);

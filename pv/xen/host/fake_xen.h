@@ -45,6 +45,7 @@ struct fake_xen {
     uint32_t refused_vcpu_op;  // bits of VCPUOP_*
     uint32_t refused_event_op; // bits of EVTCHNOP_*
     uint32_t features;         // XENFEAT_* of submap 0
+    struct pv_cpuid leaves[6]; // at 0x40000000
 };
 extern struct fake_xen fake_xen;
 
