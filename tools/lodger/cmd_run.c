@@ -4,6 +4,7 @@
 #include "tools/lodger/build.h"
 #include "tools/lodger/commands.h"
 #include "tools/lodger/description.h"
+#include "tools/lodger/device.h"
 #include "tools/lodger/efi_image.h"
 #include "tools/lodger/lab_xen.h"
 #include "tools/lodger/program.h"
@@ -36,7 +37,13 @@ static const char help[] =
     "  --accel ACCEL        auto (default: KVM where the processor has it), kvm, tcg, or\n"
     "                       lab: KVM even where the processor has none (./lodger lab --help)\n"
     "  --append \"OPTIONS\"   boot options for the kernel\n"
-    "  --disk FILE          a raw disk image as virtio block device (repeatable)\n"
+    "  --disk FILE[,OPTS]   a disk image as virtio block device, repeatable: format=raw|qcow2,\n"
+    "                       readonly, serial=TEXT, queues=N, depth=N, packed, block=BYTES, "
+    "discard,\n"
+    "                       iommu, nvme, faults=FILE (QEMU's blkdebug rules)\n"
+    "  --device DEVICE      repeatable: net[,queues=N,packed,mac=ADDRESS], rng, balloon, console,\n"
+    "                       vsock=CID\n"
+    "  --share FOLDER       a folder of this host: in the guest, mount -t 9p share /mnt\n"
     "  --timeout SECONDS    end the guest after that time\n"
     "  --icount             deterministic: one instruction is one nanosecond of guest time\n"
     "  --variant VARIANT    kernel to build and boot: release (default), debug or kasan\n"
@@ -75,6 +82,8 @@ enum option_code {
     OPT_ACCEL,
     OPT_APPEND,
     OPT_DISK,
+    OPT_DEVICE,
+    OPT_SHARE,
     OPT_TIMEOUT,
     OPT_ICOUNT,
     OPT_VARIANT,
@@ -95,6 +104,8 @@ static const struct option options[] = {
     {"accel", required_argument, NULL, OPT_ACCEL},
     {"append", required_argument, NULL, OPT_APPEND},
     {"disk", required_argument, NULL, OPT_DISK},
+    {"device", required_argument, NULL, OPT_DEVICE},
+    {"share", required_argument, NULL, OPT_SHARE},
     {"timeout", required_argument, NULL, OPT_TIMEOUT},
     {"icount", no_argument, NULL, OPT_ICOUNT},
     {"variant", required_argument, NULL, OPT_VARIANT},
@@ -135,6 +146,26 @@ static void require(bool valid, const char *option, const char *value, const cha
     }
 }
 
+static void complain(const char *reason)
+{
+    if (reason != NULL) {
+        die("%s", reason);
+    }
+}
+
+static void handle_device(struct machine *machine, int code)
+{
+    if (code == OPT_DISK) {
+        complain(machine_add_disk(machine, optarg));
+    } else if (code == OPT_DEVICE) {
+        complain(machine_add_device(machine, optarg));
+    } else {
+        char *device = xasprintf("share=%s", optarg);
+        complain(machine_add_device(machine, device));
+        free(device);
+    }
+}
+
 static void handle_option(struct settings *settings, int code)
 {
     struct machine *machine = &settings->machine;
@@ -167,7 +198,9 @@ static void handle_option(struct settings *settings, int code)
         settings->append = optarg;
         break;
     case OPT_DISK:
-        strings_add(&machine->disks, optarg);
+    case OPT_DEVICE:
+    case OPT_SHARE:
+        handle_device(machine, code);
         break;
     case OPT_TIMEOUT:
         require(parse_number(optarg, 1, 1000000, &settings->timeout_s), "--timeout", optarg,

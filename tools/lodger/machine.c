@@ -4,6 +4,7 @@
 #include "tools/lodger/machine.h"
 #include "kernel/core/debug_exit.h"
 #include "kernel/core/host_stream.h"
+#include "tools/lodger/device.h"
 #include "tools/lodger/lab.h"
 #include "tools/lodger/lab_xen.h"
 
@@ -114,6 +115,16 @@ bool machine_set_word(struct machine *machine, const char *word)
     if (strncmp(word, "memory=", 7) == 0) {
         return parse_size(word + 7, &machine->memory_bytes);
     }
+    if (strncmp(word, "disk=", 5) == 0) {
+        strings_add(&machine->new_disks, word + 5);
+        return true;
+    }
+    if (strncmp(word, "device=", 7) == 0) {
+        char *reason = machine_add_device(machine, word + 7);
+        bool known = reason == NULL;
+        free(reason);
+        return known;
+    }
     if (strncmp(word, "append=", 7) == 0) {
         strings_add(&machine->append, word + 7);
         return true;
@@ -171,13 +182,7 @@ char *machine_settle(struct machine *machine)
     if (machine->firmware == FIRMWARE_UEFI && access(OVMF_CODE, R_OK) != 0) {
         return xstrdup("--firmware uefi needs " OVMF_CODE " (package ovmf)");
     }
-    for (size_t i = 0; i < machine->disks.count; i++) {
-        if (access(machine->disks.items[i], R_OK | W_OK) != 0) {
-            return xasprintf("--disk %s: the file cannot be opened for reading and writing",
-                machine->disks.items[i]);
-        }
-    }
-    return NULL;
+    return machine_check_devices(machine);
 }
 
 char *machine_kernel_line(const struct machine *machine)
@@ -252,30 +257,6 @@ static void add_streams(struct strings *command, const struct machine_streams *s
     }
 }
 
-// A file name within one of QEMU's option lists, where a comma is written twice.
-static char *option_file(const char *path)
-{
-    struct buffer escaped = {};
-    for (; *path != '\0'; path++) {
-        buffer_add(&escaped, *path == ',' ? ",," : path, *path == ',' ? 2 : 1);
-    }
-    buffer_add(&escaped, "", 1);
-    return (char *)escaped.data;
-}
-
-static void add_disks(const struct machine *machine, struct strings *command)
-{
-    const char *device = machine->type == MACHINE_MICROVM ? "virtio-blk-device" : "virtio-blk-pci";
-    for (size_t i = 0; i < machine->disks.count; i++) {
-        strings_add(command, "-drive");
-        char *file = option_file(machine->disks.items[i]);
-        strings_addf(command, "if=none,id=disk%zu,format=raw,file=%s", i, file);
-        free(file);
-        strings_add(command, "-device");
-        strings_addf(command, "%s,drive=disk%zu", device, i);
-    }
-}
-
 static void add_firmware_and_kernel(const struct machine *machine, struct strings *command)
 {
     if (machine->firmware == FIRMWARE_UEFI) {
@@ -333,6 +314,6 @@ void machine_command(
         add_option(command, "-D", machine->trace_file);
     }
     add_streams(command, streams);
-    add_disks(machine, command);
+    machine_device_options(machine, command);
     add_firmware_and_kernel(machine, command);
 }

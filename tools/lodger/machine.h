@@ -40,13 +40,16 @@ struct machine {
     const char *initrd;   // initial file system, or NULL
     bool boot_from_disk;  // UEFI: the image lies on a disk; otherwise QEMU hands it to the firmware
     const char *efi_disk; // that disk, made by efi_prepare_machine(); or NULL
-    const char *cpu_model;      // QEMU's -cpu, or NULL for the default of the accelerator
-    struct strings append;      // boot options
-    struct strings disks;       // raw disk images
-    const char *trace_file;     // where QEMU writes a line for each trapped device access, or NULL
-    const char *uefi_vars;      // a writable copy of OVMF's variables, with FIRMWARE_UEFI
-    const char *xen_host;       // MACHINE_XEN: folder of Xen and dom0's kernel,
-    const char *xen_initrd;     // dom0's files with the domain's,
+    const char *cpu_model;       // QEMU's -cpu, or NULL for the default of the accelerator
+    struct strings append;       // boot options
+    struct strings disks;        // disk images,
+    struct strings disk_options; // and the options of each (tools/lodger/device.h)
+    struct strings new_disks;    // tests: SIZE[,OPTION...] of disks that are made for each boot
+    struct strings devices;      // other devices (tools/lodger/device.h)
+    const char *trace_file;      // where QEMU writes a line for each trapped device access, or NULL
+    const char *uefi_vars;       // a writable copy of OVMF's variables, with FIRMWARE_UEFI
+    const char *xen_host;        // MACHINE_XEN: folder of Xen and dom0's kernel,
+    const char *xen_initrd;      // dom0's files with the domain's,
     const char *xen_hooks;      // and a shell script for dom0 (tools/lab/xen/dom0_init.sh), or NULL
     const struct lab_host *lab; // the lab's host in which the machine's QEMU runs, or NULL: here
 };

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "tools/lodger/device.h"
 #include "tools/lodger/efi_image.h"
 #include "tools/lodger/machine.h"
 #include "tools/lodger/process.h"
@@ -120,12 +121,18 @@ static void qemu_commands(void **state)
     strings_add(&machine.append, "one=1");
     strings_add(&machine.append, "two");
     strings_add(&machine.disks, "a,b.img");
+    strings_add(&machine.disk_options, "");
+    assert_null(machine_add_disk(&machine, "c.img,format=qcow2,readonly,queues=3,packed"));
+    assert_null(machine_add_device(&machine, "rng"));
     struct machine_streams streams = {.console = 3, .log = 4, .code = 5, .out = -1, .err = -1};
     char *line = command_line(&machine, &streams);
     assert_non_null(strstr(line, "-machine microvm -accel tcg,thread=multi -cpu max -smp 2"));
     assert_non_null(strstr(line, "-kernel kernel.elf -initrd files.cpio -append 'one=1 two'"));
     assert_non_null(strstr(line, "file=a,,b.img"));
-    assert_non_null(strstr(line, "virtio-blk-device"));
+    assert_non_null(strstr(line, "virtio-blk-device,drive=disk0"));
+    assert_non_null(strstr(line, "id=disk1,format=qcow2,readonly=on,file=c.img"));
+    assert_non_null(strstr(line, "virtio-blk-device,drive=disk1,num-queues=3,packed=on"));
+    assert_non_null(strstr(line, "virtio-rng-device"));
     assert_non_null(strstr(line, "socket,id=console,fd=3"));
     assert_null(strstr(line, "iobase=0x502"));
     free(line);
@@ -140,6 +147,28 @@ static void qemu_commands(void **state)
     assert_non_null(strstr(line, "isa-debugcon,iobase=0x502,chardev=out"));
     assert_non_null(strstr(line, "virtio-blk-pci"));
     free(line);
+}
+
+static void devices_that_cannot_be(void **state)
+{
+    static const char *const disks[] = {"", ",readonly", "f,format=vdi", "f,format", "f,readonly=1",
+        "f,queues=0", "f,serial=123456789012345678901", "f,speed=9", "f,block=700", "f,depth=3",
+        "f,nvme,packed", "f,faults=/no/such/file"};
+    static const char *const devices[] = {"", "vga", "net,queues=x", "net,mac=1", "vsock",
+        "vsock=2", "share=/no/such/folder", "rng1"};
+    struct machine machine;
+    machine_init(&machine);
+    for (size_t i = 0; i < sizeof(disks) / sizeof(disks[0]); i++) {
+        char *reason = machine_add_disk(&machine, disks[i]);
+        assert_non_null(reason);
+        free(reason);
+    }
+    for (size_t i = 0; i < sizeof(devices) / sizeof(devices[0]); i++) {
+        char *reason = machine_add_device(&machine, devices[i]);
+        assert_non_null(reason);
+        free(reason);
+    }
+    assert_int_equal(machine.disks.count + machine.devices.count, 0);
 }
 
 static void machines_that_cannot_be(void **state)
@@ -222,6 +251,7 @@ int main(void)
         cmocka_unit_test(processes),
         cmocka_unit_test(machines_from_words),
         cmocka_unit_test(qemu_commands),
+        cmocka_unit_test(devices_that_cannot_be),
         cmocka_unit_test(machines_that_cannot_be),
         cmocka_unit_test(efi_images),
     };

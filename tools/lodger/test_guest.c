@@ -15,6 +15,7 @@
 // What Linux says is remembered in out/cache/linux-results under a hash of everything that it
 // depends on, since neither the test program nor Debian's kernel changes often.
 #include "tools/lodger/description.h"
+#include "tools/lodger/device.h"
 #include "tools/lodger/efi_image.h"
 #include "tools/lodger/lab_xen.h"
 #include "tools/lodger/qemu.h"
@@ -22,6 +23,7 @@
 #include "tools/lodger/test.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,6 +44,8 @@ struct verdict {
     char *output; // what the test printed
     uint64_t duration_ns;
 };
+
+static unsigned disk_number; // of make_disks()
 
 // One boot of a kernel with some tests.
 struct boot {
@@ -298,6 +302,37 @@ static void boot_until_all_have_run(struct boot *boot, bool on_linux)
     }
 }
 
+// The disks that a configuration asks for (disk=SIZE[,OPTION...]): empty files, new for each group
+// of tests. NULL, or why not.
+static char *make_disks(struct machine *machine)
+{
+    for (size_t i = 0; i < machine->new_disks.count; i++) {
+        const char *text = machine->new_disks.items[i];
+        size_t len = strcspn(text, ",");
+        char *size = xasprintf("%.*s", (int)len, text);
+        uint64_t size_bytes;
+        bool valid = parse_size(size, &size_bytes);
+        free(size);
+        if (!valid) {
+            return xasprintf("disk=%s: expected disk=SIZE[,OPTION...]", text);
+        }
+        char *path = xasprintf("%s/disk%u.img", folder_temporary(), disk_number++);
+        int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        if (fd < 0 || ftruncate(fd, (off_t)size_bytes) != 0) {
+            die("cannot make %s: %s", path, strerror(errno));
+        }
+        close(fd);
+        char *disk = xasprintf("%s%s", path, text + len);
+        char *reason = machine_add_disk(machine, disk);
+        free(disk);
+        free(path);
+        if (reason != NULL) {
+            return reason;
+        }
+    }
+    return NULL;
+}
+
 static void prepare_machine(struct boot *boot, const struct test *test, const char *configuration)
 {
     struct strings words = {};
@@ -311,7 +346,10 @@ static void prepare_machine(struct boot *boot, const struct test *test, const ch
     if (boot->machine.firmware == FIRMWARE_UEFI && boot->machine.type == MACHINE_MICROVM) {
         boot->machine.type = MACHINE_Q35;
     }
-    char *reason = machine_settle(&boot->machine);
+    char *reason = make_disks(&boot->machine);
+    if (reason == NULL) {
+        reason = machine_settle(&boot->machine);
+    }
     if (reason != NULL) {
         die("%s: %s", test->name, reason);
     }
