@@ -3,6 +3,7 @@
 // kernel_main() on the boot stack, with interrupts off.
 
 #include "kernel/arch/x86/arch.h"
+#include "kernel/block/file/file.h"
 #include "kernel/block/ram_disk.h"
 #include "kernel/core/init.h"
 #include "kernel/core/irq.h"
@@ -46,6 +47,7 @@ static void start_programs(void *argument)
     vfs_init();
     pipe_init();
     epoll_init();
+    block_file_init();
     ram_disk_init();
     if (syscall_proc_register() != 0)
         panic("no memory for the files of /proc");

@@ -49,9 +49,8 @@ static int page_for(struct page_cache *cache, uint64_t index, struct page **page
 // May a shared page be mapped writable before anybody writes? Yes if nobody wants to know.
 static bool writable_at_once(const struct vm_area *area)
 {
-    const struct page_cache_ops *ops = area->cache->ops;
-    return (area->flags & VM_SHARED) && ops->write_page == NULL && ops->read_page == NULL &&
-           (area->ops == NULL || area->ops->page_mkwrite == NULL);
+    return (area->flags & VM_SHARED) && !page_cache_writes(area->cache) &&
+           !page_cache_reads(area->cache) && (area->ops == NULL || area->ops->page_mkwrite == NULL);
 }
 
 // Maps those neighbours of `address` that are in the cache and not mapped yet. All in one table,

@@ -37,15 +37,16 @@ struct page {
 };
 static_assert(sizeof(struct page) == 64);
 
-#define PAGE_FREE     BIT(0) // in the buddy's lists
-#define PAGE_RESERVED BIT(1) // not RAM or never given out
-#define PAGE_SLAB     BIT(2)
-#define PAGE_UPTODATE BIT(3) // page cache: content is valid
-#define PAGE_DIRTY    BIT(4)
-#define PAGE_LOCKED   BIT(5) // page cache: being read or truncated
-#define PAGE_ZEROED   BIT(6) // known to be all zero
-#define PAGE_TABLE    BIT(7) // page-table page
-#define PAGE_PERCPU   BIT(8) // on a per-CPU list of the allocator
+#define PAGE_FREE      BIT(0) // in the buddy's lists
+#define PAGE_RESERVED  BIT(1) // not RAM or never given out
+#define PAGE_SLAB      BIT(2)
+#define PAGE_UPTODATE  BIT(3) // page cache: content is valid
+#define PAGE_DIRTY     BIT(4)
+#define PAGE_LOCKED    BIT(5) // page cache: being read or truncated
+#define PAGE_ZEROED    BIT(6) // known to be all zero
+#define PAGE_TABLE     BIT(7) // page-table page
+#define PAGE_WRITEBACK BIT(9) // page cache: is being written to the device
+#define PAGE_PERCPU    BIT(8) // on a per-CPU list of the allocator
 
 #ifdef LODGER_HOST
 // Host tests: an arena stands for physical memory, an array for its struct pages.

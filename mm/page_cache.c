@@ -40,17 +40,17 @@
 #include "kernel/core/rcu.h"
 #include "kernel/core/wait.h"
 #include "mm/area.h"
+#include "mm/page_cache_internal.h"
 #include "mm/page_internal.h"
 #include "mm/page_table.h"
 #include <linux/errno.h>
-
-#define DIRTY_MARK XARRAY_MARK_0
 
 // Pages that can be read again, oldest first (C4).
 static struct spinlock reclaim_lock = SPINLOCK_INIT("mm/page_cache.c: reclaim_lock");
 static struct list_node reclaim_list = LIST_INIT(reclaim_list); // page->list; under reclaim_lock
 // Who waits for any page that is being read; rare enough to share.
-static struct wait_queue read_queue = WAIT_QUEUE_INIT(read_queue, "mm/page_cache.c: read_queue");
+struct wait_queue page_cache_read_queue =
+    WAIT_QUEUE_INIT(page_cache_read_queue, "mm/page_cache.c: read_queue");
 
 COUNTER(cache, pages_created);
 COUNTER(cache, pages_dropped);
@@ -64,6 +64,7 @@ void page_cache_init(struct page_cache *cache, const struct page_cache_ops *ops,
     xarray_init(&cache->pages);
     spin_lock_init(&cache->lock);
     list_init(&cache->areas);
+    list_init(&cache->dirty_node);
     rwlock_init(&cache->truncate);
     cache->ops = ops;
     cache->owner = owner;
@@ -71,20 +72,7 @@ void page_cache_init(struct page_cache *cache, const struct page_cache_ops *ops,
 
 static bool is_reclaimable(const struct page_cache *cache)
 {
-    return cache->ops->read_page != NULL;
-}
-
-static void page_flag_set(struct page *page, uint32_t flags)
-{
-    __atomic_fetch_or(&page->flags, flags, __ATOMIC_RELEASE);
-}
-static void page_flag_clear(struct page *page, uint32_t flags)
-{
-    __atomic_fetch_and(&page->flags, ~flags, __ATOMIC_RELEASE);
-}
-static uint32_t page_flags(const struct page *page)
-{
-    return __atomic_load_n(&page->flags, __ATOMIC_ACQUIRE);
+    return page_cache_reads(cache);
 }
 
 static void usage_add(const struct page_cache *cache, int64_t pages)
@@ -95,9 +83,9 @@ static void usage_add(const struct page_cache *cache, int64_t pages)
 }
 
 // Only pages that will be written count as dirty.
-static void dirty_count(const struct page_cache *cache, int64_t pages)
+void page_cache_dirty_count(const struct page_cache *cache, int64_t pages)
 {
-    if (cache->ops->write_page != NULL)
+    if (page_cache_writes(cache))
         page_usage_add(dirty, pages);
 }
 
@@ -122,7 +110,7 @@ static void detach(struct page_cache *cache, struct page *page)
     void *erased = xarray_erase(&cache->pages, page->index);
     assert(erased == page);
     cache->count--;
-    dirty_count(cache, page_flags(page) & PAGE_DIRTY ? -1 : 0);
+    page_cache_dirty_count(cache, page_flags(page) & PAGE_DIRTY ? -1 : 0);
     page_flag_clear(page, PAGE_DIRTY);
     __atomic_store_n(&page->cache, NULL, __ATOMIC_SEQ_CST);
     if (is_reclaimable(cache)) {
@@ -172,6 +160,8 @@ static void drop_range(struct page_cache *cache, uint64_t first, uint64_t last, 
 void page_cache_destroy(struct page_cache *cache)
 {
     assert(list_is_empty(&cache->areas));
+    if (cache->ops->write_pages != NULL)
+        page_cache_forget_dirty(cache);
     drop_range(cache, 0, UINT64_MAX, true);
     xarray_destroy(&cache->pages);
 }
@@ -238,6 +228,13 @@ static void area_protect(struct vm_area *area, uintptr_t start, uintptr_t end)
     spin_unlock(&space->table_lock);
 }
 
+// Under cache->lock.
+void page_cache_protect(struct page_cache *cache, uint64_t first, uint64_t last)
+{
+    if (!list_is_empty(&cache->areas))
+        areas_visit(cache, first, last, area_protect);
+}
+
 static void unmap_pages(struct page_cache *cache, uint64_t first, uint64_t last, bool private_too)
 {
     spin_lock(&cache->lock);
@@ -257,6 +254,33 @@ struct page *page_cache_lookup(struct page_cache *cache, uint64_t index)
     return page;
 }
 
+// A page that could not be read: it goes. The caller's reference stays.
+static void page_drop(struct page_cache *cache, struct page *page)
+{
+    bool mine = false;
+    spin_lock(&cache->lock);
+    if (page->cache == cache) {
+        detach(cache, page);
+        mine = true;
+    }
+    spin_unlock(&cache->lock);
+    if (mine) {
+        rcu_call((struct rcu_head *)&page->list, put_after_grace_period);
+        uncharge(cache, 1);
+    }
+}
+
+// Waits until somebody has read the page. 0, -EIO (and it is gone), -EINTR.
+int page_cache_wait_read(struct page_cache *cache, struct page *page)
+{
+    int error = wait_event_killable(&page_cache_read_queue, !(page_flags(page) & PAGE_LOCKED));
+    if (error == 0 && !(page_flags(page) & PAGE_UPTODATE)) {
+        page_drop(cache, page);
+        error = -EIO;
+    }
+    return error;
+}
+
 // Waits until the page at index is not being read any more (or is gone).
 static int wait_for_read(struct page_cache *cache, uint64_t index)
 {
@@ -267,19 +291,19 @@ static int wait_for_read(struct page_cache *cache, uint64_t index)
     rcu_read_unlock();
     if (page == NULL)
         return 0;
-    int error = wait_event_killable(&read_queue, !(page_flags(page) & PAGE_LOCKED));
+    int error = page_cache_wait_read(cache, page);
     page_put(page);
     return error;
 }
 
 // A page with the caller's reference and the cache's, not up to date; -EEXIST if somebody was
 // faster.
-static int page_add(struct page_cache *cache, uint64_t index, struct page **result)
+int page_cache_add(struct page_cache *cache, uint64_t index, struct page **result)
 {
     int error = cache->ops->charge != NULL ? cache->ops->charge(cache, 1) : 0;
     if (error != 0)
         return error;
-    bool reads = cache->ops->read_page != NULL;
+    bool reads = page_cache_reads(cache);
     struct page *page = page_alloc(0, PAGE_ALLOC_USER | (reads ? 0 : PAGE_ALLOC_ZERO));
     if (page == NULL) {
         uncharge(cache, 1);
@@ -296,6 +320,11 @@ static int page_add(struct page_cache *cache, uint64_t index, struct page **resu
         cache->count++;
         usage_add(cache, 1);
     }
+    if (error == 0 && reads) { // C4; reclaim leaves it alone while it has PAGE_LOCKED
+        spin_lock(&reclaim_lock);
+        list_add_tail(&reclaim_list, &page->list);
+        spin_unlock(&reclaim_lock);
+    }
     spin_unlock(&cache->lock);
     if (error != 0) {
         page->cache = NULL;
@@ -310,34 +339,21 @@ static int page_add(struct page_cache *cache, uint64_t index, struct page **resu
     return 0;
 }
 
-// Fills a page that page_add() made. On error the page is gone.
+// Fills a page that page_cache_add() made. On error the page is gone.
 static int page_fill(struct page_cache *cache, struct page *page)
 {
-    int error = cache->ops->read_page(cache, page->index, page_to_virt(page));
-    if (error == 0) {
-        page_flag_set(page, PAGE_UPTODATE);
-        spin_lock(&cache->lock);
-        if (page->cache == cache) {
-            spin_lock(&reclaim_lock);
-            list_add_tail(&reclaim_list, &page->list);
-            spin_unlock(&reclaim_lock);
-        }
-        spin_unlock(&cache->lock);
-    } else {
-        bool mine = false;
-        spin_lock(&cache->lock);
-        if (page->cache == cache) {
-            detach(cache, page);
-            mine = true;
-        }
-        spin_unlock(&cache->lock);
-        if (mine) {
-            rcu_call((struct rcu_head *)&page->list, put_after_grace_period);
-            uncharge(cache, 1);
-        }
+    if (cache->ops->read_pages != NULL) {
+        page_get(page);
+        cache->ops->read_pages(cache, &page, 1);
+        return page_cache_wait_read(cache, page);
     }
+    int error = cache->ops->read_page(cache, page->index, page_to_virt(page));
+    if (error == 0)
+        page_flag_set(page, PAGE_UPTODATE);
+    else
+        page_drop(cache, page);
     page_flag_clear(page, PAGE_LOCKED);
-    wait_wake_all(&read_queue);
+    wait_wake_all(&page_cache_read_queue);
     return error;
 }
 
@@ -347,13 +363,13 @@ int page_cache_get(struct page_cache *cache, uint64_t index, bool create, struct
         *result = page_cache_lookup(cache, index);
         if (*result != NULL)
             return 0;
-        if (!create && cache->ops->read_page == NULL)
+        if (!create && !page_cache_reads(cache))
             return 0; // a hole
         struct page *page = NULL;
-        int error = page_add(cache, index, &page);
+        int error = page_cache_add(cache, index, &page);
         if (error == -EEXIST)
             error = wait_for_read(cache, index);
-        else if (error == 0 && cache->ops->read_page != NULL)
+        else if (error == 0 && page_cache_reads(cache))
             error = page_fill(cache, page);
         if (error != 0) {
             if (page != NULL)
@@ -373,21 +389,28 @@ void page_cache_mark_dirty(struct page_cache *cache, struct page *page)
 {
     // Where nothing is read or written a dirty page means nothing. A cache that reads but does not
     // write keeps its changed pages for good: the flag is what keeps reclaim off them.
-    const struct page_cache_ops *ops = cache->ops;
-    if ((ops->write_page == NULL && ops->read_page == NULL) || (page_flags(page) & PAGE_DIRTY))
+    if ((!page_cache_writes(cache) && !page_cache_reads(cache)) || (page_flags(page) & PAGE_DIRTY))
         return;
+    bool first = false;
     spin_lock(&cache->lock);
     if (page->cache == cache && !(page_flags(page) & PAGE_DIRTY)) {
         page_flag_set(page, PAGE_DIRTY);
         (void)xarray_set_mark(&cache->pages, page->index, DIRTY_MARK);
-        dirty_count(cache, 1);
+        page_cache_dirty_count(cache, 1);
+        first = cache->ops->write_pages != NULL && !list_is_linked(&cache->dirty_node);
     }
     spin_unlock(&cache->lock);
+    if (first)
+        page_cache_note_dirty(cache);
 }
 
 int page_cache_sync(struct page_cache *cache)
 {
     int result = 0;
+    if (cache->ops->write_pages != NULL) {
+        page_cache_write_wait(cache, 0, UINT64_MAX);
+        return __atomic_exchange_n(&cache->write_error, 0, __ATOMIC_RELAXED);
+    }
     for (uint64_t index = 0; cache->ops->write_page != NULL; index++) {
         spin_lock(&cache->lock);
         struct page *page = xarray_find_marked(&cache->pages, &index, UINT64_MAX, DIRTY_MARK);
@@ -395,9 +418,9 @@ int page_cache_sync(struct page_cache *cache)
             page_get(page);
             (void)xarray_clear_mark(&cache->pages, index, DIRTY_MARK);
             page_flag_clear(page, PAGE_DIRTY);
-            dirty_count(cache, -1);
+            page_cache_dirty_count(cache, -1);
             // From here on a write through a mapping marks it dirty again.
-            areas_visit(cache, index, index, area_protect);
+            page_cache_protect(cache, index, index);
         }
         spin_unlock(&cache->lock);
         if (page == NULL)
@@ -477,6 +500,29 @@ uint64_t page_cache_seek(struct page_cache *cache, uint64_t from, bool data)
     return index;
 }
 
+bool page_cache_invalidate(struct page_cache *cache, uint64_t first, uint64_t last)
+{
+    bool some_stay = false;
+    unmap_pages(cache, first, last, false);
+    for (uint64_t index = first;; index++) {
+        spin_lock(&cache->lock);
+        struct page *page = xarray_find(&cache->pages, &index, last);
+        uint32_t one = 1;
+        bool unused = page != NULL && !(page_flags(page) & (PAGE_DIRTY | PAGE_LOCKED)) &&
+                      atomic_cmpxchg(&page->refcount, &one, 0); // as C5
+        if (unused) {
+            detach(cache, page);
+            rcu_call((struct rcu_head *)&page->list, free_after_grace_period);
+            uncharge(cache, 1);
+        }
+        some_stay |= page != NULL && !unused;
+        spin_unlock(&cache->lock);
+        if (page == NULL || index == last)
+            break;
+    }
+    return some_stay;
+}
+
 // ---- reclaim ----
 
 // Tries to drop one page of the list's head; true if it was dropped.
@@ -525,5 +571,7 @@ uint64_t page_cache_reclaim(uint64_t pages)
             break;
         dropped += reclaim_one();
     }
+    if (dropped < pages)
+        page_cache_write_soon();
     return dropped;
 }

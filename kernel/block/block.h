@@ -43,7 +43,7 @@ enum block_operation : uint8_t {
     BLOCK_OPERATIONS,
 };
 
-#define BLOCK_FUA       BIT(0) // write: durable when it completes (flush follows without limits.fua)
+#define BLOCK_FUA       BIT(0) // write: durable when it completes
 #define BLOCK_SYNC      BIT(1) // somebody waits for it
 #define BLOCK_POLLED    BIT(2) // the submitter polls (RWF_HIPRI)
 #define BLOCK_NO_UNMAP  BIT(3) // write zeroes: the space stays allocated
@@ -169,6 +169,14 @@ struct block_queue {
     void *driver_data;        // the driver's; fixed from registration on
     uint64_t busy_since_ns;   // since when started != 0; 0: it is not
     uint64_t busy_ns;         // total before that
+    // Hybrid completion (completion.c).
+    struct timer poll_timer; // looks instead of an interrupt while `polling`
+    uint64_t last_ns;        // when something was found finished last
+    uint32_t gap_ns;         // mean time between two ends
+    uint32_t service_ns;     // mean time from submission to the end
+    uint32_t pollers;        // threads that wait actively
+    uint32_t idle_polls;     // looks of the timer in a row that found nothing
+    bool polling;            // interrupts are off
 } __attribute__((aligned(64)));
 
 #define BLOCK_NAME_BYTES     32
@@ -298,6 +306,9 @@ void block_plug_end(struct block_plug *plug);
 // Submits and waits; the request is the caller's again. request->error is also returned. Task
 // context. `end` and `context` are used by it.
 [[nodiscard]] int block_execute(struct block_request *request);
+// Waits actively until *pending is 0, if that is likely to be shorter than sleeping and being woken
+// (measured), or in any case (`must`). False: sleep.
+bool block_volume_wait_poll(struct block_volume *volume, const uint32_t *pending, bool must);
 // While waiting for something that a request of this volume brings: takes what the queue of the
 // running CPU has finished. True if it was anything.
 bool block_volume_poll(struct block_volume *volume);

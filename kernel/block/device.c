@@ -50,6 +50,8 @@ void block_device_put(struct block_device *device)
     if (__atomic_sub_fetch(&device->refcount, 1, __ATOMIC_ACQ_REL) != 0)
         return;
     (void)timer_cancel_sync(&device->restart);
+    for (uint32_t i = 0; i < device->queue_count; i++)
+        (void)timer_cancel_sync(&device->queues[i].poll_timer);
     if (device->ops->release != NULL)
         device->ops->release(device);
     kfree(device->scheduler);

@@ -20,9 +20,15 @@ bool block_merge_into(
 void block_queue_init(struct block_queue *queue, struct block_device *device, uint32_t index);
 // Fails what waits with `error`. No lock held.
 void block_queue_fail_waiting(struct block_queue *queue, int error);
-void block_queue_restart(struct timer *timer); // of device->restart
+void block_queue_restart(struct timer *timer);    // of device->restart
+bool block_queue_poll(struct block_queue *queue); // was anything finished? No lock held
 // Waits until the driver has nothing more.
 void block_queue_drain(struct block_queue *queue);
+
+// ---- completion.c: queue locked ----
+void block_completion_init(struct block_queue *queue);
+// `count` requests were found finished.
+void block_completion_found(struct block_queue *queue, uint32_t count, uint64_t now);
 
 // ---- copy.c: the path that everything else is compared with ----
 extern bool block_copy; // boot option block.copy

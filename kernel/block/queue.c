@@ -51,6 +51,7 @@ void block_queue_init(struct block_queue *queue, struct block_device *device, ui
     queue->index = index;
     list_init(&queue->waiting);
     list_init(&queue->done);
+    block_completion_init(queue);
 }
 
 static struct block_statistics *statistics_of(const struct block_request *request)
@@ -201,6 +202,12 @@ static void account_done(struct block_request *request, uint64_t now)
     statistics->sectors[request->operation] += request->total_sectors;
 }
 
+// Exponential mean over about eight values.
+static uint32_t mean(uint32_t old, uint64_t value)
+{
+    return (uint32_t)(((uint64_t)old * 7 + MIN(value, (uint64_t)UINT32_MAX)) / 8);
+}
+
 // Takes the finished requests out, for end_list(). Lock held.
 static void collect_done(struct block_queue *queue, struct list_node *list)
 {
@@ -208,8 +215,13 @@ static void collect_done(struct block_queue *queue, struct list_node *list)
         return;
     const uint64_t now = time_monotonic_ns();
     struct block_request *request;
-    list_for_each_entry (request, &queue->done, node)
+    uint32_t count = 0;
+    list_for_each_entry (request, &queue->done, node) {
         account_done(request, now);
+        queue->service_ns = mean(queue->service_ns, now - request->start_ns);
+        count++;
+    }
+    block_completion_found(queue, count, now);
     list_splice_tail(list, &queue->done);
     if (queue->started == 0 && queue->busy_since_ns != 0) {
         queue->busy_ns += now - queue->busy_since_ns;
@@ -335,14 +347,11 @@ void block_queue_interrupt(struct block_queue *queue)
     finish(queue, &done);
 }
 
-bool block_volume_poll(struct block_volume *volume)
+bool block_queue_poll(struct block_queue *queue)
 {
-    preempt_disable();
-    struct block_queue *queue = block_queue_of_cpu(volume->device, cpu_current());
-    preempt_enable();
+    struct list_node done;
     if (queue->device->ops->poll == NULL || __atomic_load_n(&queue->started, __ATOMIC_RELAXED) == 0)
         return false;
-    struct list_node done;
     list_init(&done);
     uint64_t flags = spin_lock_irqsave(&queue->lock);
     const bool any = queue->device->ops->poll(queue) != 0;
@@ -352,6 +361,14 @@ bool block_volume_poll(struct block_volume *volume)
     spin_unlock_irqrestore(&queue->lock, flags);
     finish(queue, &done);
     return any;
+}
+
+bool block_volume_poll(struct block_volume *volume)
+{
+    preempt_disable();
+    struct block_queue *queue = block_queue_of_cpu(volume->device, cpu_current());
+    preempt_enable();
+    return block_queue_poll(queue);
 }
 
 // ---- submission ----

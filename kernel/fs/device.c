@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Character devices and devtmpfs.
+// Character and block devices, and devtmpfs.
 //
 // Devices register themselves, before or after the file systems exist. The list is searched by
 // number when a device node is opened (an xarray: major and minor make the index), wherever the
@@ -30,12 +30,12 @@ static struct wait_queue open_wait =
     WAIT_QUEUE_INIT(open_wait, "device: open"); // unregistering waits for `opens`
 static struct mutex devices_lock = MUTEX_INIT(devices_lock, "device: list");
 static struct xarray
-    devices; // index major << 20 | minor: struct registered_device; under devices_lock, RCU
+    devices; // block << 32 | major << 20 | minor: struct registered_device; devices_lock, RCU
 static struct superblock *devtmpfs, *devpts; // written once at boot
 
-static uint64_t device_index(uint32_t major, uint32_t minor)
+static uint64_t device_index(bool block, uint32_t major, uint32_t minor)
 {
-    return (uint64_t)major << 20 | minor;
+    return (uint64_t)block << 32 | (uint64_t)major << 20 | minor;
 }
 
 // Where the node of a device lies: terminals ("pts/N") have a file system of their own.
@@ -52,7 +52,8 @@ static int device_make_node(const struct character_device *device)
     struct device_number number = {.major = device->major, .minor = device->minor};
     const char *name = device->name;
     struct dentry *root = device_node_root(&name);
-    int error = kernel_tree_node(root, name, S_IFCHR | (device->mode & 07777), number);
+    int error = kernel_tree_node(
+        root, name, (device->block ? S_IFBLK : S_IFCHR) | (device->mode & 07777), number);
     if (error == 0 && (device->uid != 0 || device->gid != 0))
         error = kernel_tree_chown(root, name, device->uid, device->gid);
     return error;
@@ -72,11 +73,12 @@ int device_register(const struct character_device *device)
         return -ENOMEM;
     copy->device = *device;
     mutex_lock(&devices_lock);
-    int error = xarray_insert(&devices, device_index(device->major, device->minor), copy);
+    int error =
+        xarray_insert(&devices, device_index(device->block, device->major, device->minor), copy);
     if (error == 0 && devtmpfs != NULL && device->name != NULL) {
         error = device_make_node(device);
         if (error != 0)
-            (void)xarray_erase(&devices, device_index(device->major, device->minor));
+            (void)xarray_erase(&devices, device_index(device->block, device->major, device->minor));
     }
     mutex_unlock(&devices_lock);
     if (error != 0) {
@@ -90,7 +92,7 @@ void device_unregister(const struct character_device *device)
 {
     mutex_lock(&devices_lock);
     struct registered_device *copy =
-        xarray_erase(&devices, device_index(device->major, device->minor));
+        xarray_erase(&devices, device_index(device->block, device->major, device->minor));
     if (devtmpfs != NULL && device->name != NULL)
         device_remove_node(device);
     mutex_unlock(&devices_lock);
@@ -103,9 +105,10 @@ void device_unregister(const struct character_device *device)
 int device_open(struct file *file)
 {
     const struct device_number number = file->inode->device;
+    const bool block = S_ISBLK(file->inode->mode);
     rcu_read_lock();
     struct registered_device *found =
-        xarray_load(&devices, device_index(number.major, number.minor));
+        xarray_load(&devices, device_index(block, number.major, number.minor));
     if (found != NULL)
         __atomic_fetch_add(&found->opens, 1, __ATOMIC_ACQUIRE);
     rcu_read_unlock();

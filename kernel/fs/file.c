@@ -50,6 +50,8 @@ struct file *file_alloc(uint32_t open_flags)
     static const uint32_t modes[] = {
         FILE_READ, FILE_WRITE, FILE_READ | FILE_WRITE, 0}; // 3: for ioctl only
     file->mode = modes[open_flags & O_ACCMODE];
+    if (unlikely((open_flags & (O_EXCL | O_CREAT)) == O_EXCL))
+        file->mode |= FILE_EXCLUSIVE;
     mutex_init(&file->offset_lock);
     spin_lock_init(&file->lock);
     list_init(&file->poll_links);

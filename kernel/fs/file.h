@@ -8,6 +8,7 @@
 #include "kernel/core/rcu.h"
 #include "kernel/core/wait.h"
 #include "kernel/fs/iter.h"
+#include "kernel/fs/read_ahead.h"
 #include <linux/fcntl.h>
 
 struct dentry;
@@ -26,7 +27,21 @@ struct path { // a place in the tree; holds references to both
 
 // Every operation may sleep and runs in task context. An operation that is NULL answers the error
 // behind it.
+// An operation that may end after the call: O_DIRECT I/O of AIO and io_uring.
+struct file_io {
+    struct io_iter iter;
+    uint64_t offset;
+    bool write;
+    // Called when it ends, if submit() answered FILE_IO_QUEUED. Any context: must not sleep.
+    // result: bytes or -errno.
+    void (*done)(struct file_io *io, int64_t result);
+};
+#define FILE_IO_QUEUED (-529) // as EIOCBQUEUED: done() will be called, or has been
+
 struct file_ops {
+    // Begins an operation; FILE_IO_QUEUED, or its result. -EOPNOTSUPP: only read and write can do
+    // it. NULL: the same.
+    int64_t (*submit)(struct file *file, struct file_io *io);
     // At *offset, which they advance. Bytes done or -errno (-EAGAIN with O_NONBLOCK; -ERESTARTSYS
     // when a signal is pending). [-EINVAL]
     int64_t (*read)(struct file *file, struct io_iter *to, uint64_t *offset);
@@ -57,11 +72,12 @@ struct file {
     uint64_t offset;     // under offset_lock when FILE_SEEKABLE and shared
     struct mutex offset_lock;
     struct spinlock lock;
-    void *private_data;         // the owner's
-    const char *anonymous_name; // of a file without path: "pipe", "eventfd", ...; static text
-    uint64_t anonymous_number;  // inode number of one without inode
-    uint32_t advice;            // POSIX_FADV_* of the whole file
-    int32_t owner_pid;          // F_SETOWN; under lock
+    void *private_data;           // the owner's
+    const char *anonymous_name;   // of a file without path: "pipe", "eventfd", ...; static text
+    uint64_t anonymous_number;    // inode number of one without inode
+    uint32_t advice;              // POSIX_FADV_* of the whole file
+    struct read_ahead read_ahead; // racy: a wrong guess is no fault
+    int32_t owner_pid;            // F_SETOWN; under lock
     int32_t owner_signal;
     struct process
         *owner_process; // of owner_pid > 0, with a reference; under lock, wakers read it under RCU
@@ -76,6 +92,7 @@ struct file {
 #define FILE_PATH         BIT(3) // O_PATH: no I/O
 #define FILE_EXEC         BIT(4) // opened by exec: denies writers
 #define FILE_STREAM       BIT(5) // position is not used (pipes, ttys)
+#define FILE_EXCLUSIVE    BIT(7) // O_EXCL without O_CREAT: block devices
 #define FILE_MOUNT_WRITER BIT(6) // counted in its mount's writers and its inode's write_count
 
 // A file that is not in any directory (pipe ends, eventfd, ...): one reference. `name` is shown as

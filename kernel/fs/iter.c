@@ -27,6 +27,7 @@ int iter_init_user(struct io_iter *iter, uintptr_t buffer, size_t len_bytes)
     iter->count = len_bytes;
     iter->kernel = false;
     iter->append = false;
+    iter->flags = 0;
     return 0;
 }
 
@@ -40,6 +41,7 @@ void iter_init_kernel(struct io_iter *iter, void *buffer, size_t len_bytes)
     iter->count = len_bytes;
     iter->kernel = true;
     iter->append = false;
+    iter->flags = 0;
 }
 
 int iter_init_user_vector(
@@ -77,6 +79,7 @@ int iter_init_user_vector(
     iter->count = total;
     iter->kernel = false;
     iter->append = false;
+    iter->flags = 0;
     return 0;
 }
 

@@ -13,6 +13,7 @@ struct io_iter {
     size_t count;        // bytes left in total
     bool kernel;         // buffers are kernel memory
     bool append;         // RWF_APPEND: this write goes to the end of the file
+    uint32_t flags;      // RWF_* of linux/fs.h
     struct iovec single; // storage for the one-buffer case
 };
 

@@ -82,8 +82,8 @@ static int open_by_type(struct file *file)
         return inode->ops->open(inode, file);
     switch (inode->mode & S_IFMT) {
     case S_IFCHR:
-        return device_open(file);
     case S_IFBLK:
+        return device_open(file);
     case S_IFSOCK:
         return -ENXIO;
     case S_IFIFO:

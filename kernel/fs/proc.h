@@ -42,6 +42,7 @@ struct superblock *proc_tree_create(const struct filesystem_type *type, uint64_t
 void proc_tree_publish(
     struct superblock *superblock); // becomes proc_superblock, with all files registered before
 [[nodiscard]] int proc_tree_register(struct superblock *superblock, const struct proc_file *file);
+void proc_tree_remove(struct superblock *superblock, const char *path);
 extern const struct inode_ops proc_directory_inode_ops, proc_file_inode_ops;
 extern const struct file_ops proc_directory_ops;
 int proc_change_refused(struct inode *inode, const struct inode_change *change);

@@ -5,6 +5,8 @@
 #include "kernel/core/cpumask.h"
 #include "kernel/core/errno.h"
 #include "kernel/fs/dentry.h"
+#include "kernel/fs/dentry.h"
+#include "kernel/fs/kernel_tree.h"
 #include "kernel/fs/proc.h"
 #include <linux/magic.h>
 
@@ -64,6 +66,23 @@ static struct superblock *sysfs;
 int sysfs_register(const struct proc_file *file)
 {
     return proc_tree_register(sysfs, file);
+}
+
+int sysfs_link(const char *path, const char *target)
+{
+    const char *name;
+    int error;
+    struct dentry *directory = kernel_tree_parent(sysfs->root, path, &name, &error);
+    if (directory == NULL)
+        return error;
+    error = proc_tree_link(directory, name, target, NULL);
+    dentry_put(directory);
+    return error;
+}
+
+void sysfs_remove(const char *path)
+{
+    proc_tree_remove(sysfs, path);
 }
 
 static int sysfs_mount(

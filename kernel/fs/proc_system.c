@@ -180,17 +180,30 @@ static void show_device(const struct character_device *device, void *context)
     static const struct {
         uint32_t number;
         const char *name;
-    } majors[] = {{1, "mem"}, {4, "ttyS"}, {5, "/dev/tty"}, {10, "misc"}, {136, "pts"}};
+        bool block;
+    } majors[] = {
+        {1, "mem", false},
+        {4, "ttyS", false},
+        {5, "/dev/tty", false},
+        {10, "misc", false},
+        {136, "pts", false},
+        {1, "ramdisk", true},
+        {7, "loop", true},
+        {202, "xvd", true},
+        {254, "virtblk", true},
+        {259, "blkext", true},
+    };
     struct {
         struct proc_buffer *buffer;
         uint32_t last;
+        bool block;
     } *walk = context;
-    if (device->major == walk->last)
+    if (device->block != walk->block || device->major == walk->last)
         return;
     walk->last = device->major;
     const char *name = device->name != NULL ? device->name : "unknown";
     for (size_t i = 0; i < ARRAY_SIZE(majors); i++)
-        if (majors[i].number == device->major)
+        if (majors[i].number == device->major && majors[i].block == device->block)
             name = majors[i].name;
     proc_printf(walk->buffer, "%3u %s\n", device->major, name);
 }
@@ -200,10 +213,14 @@ static int show_devices(struct proc_buffer *buffer, void *context)
     struct {
         struct proc_buffer *buffer;
         uint32_t last;
-    } walk = {buffer, UINT32_MAX};
+        bool block;
+    } walk = {buffer, UINT32_MAX, false};
     proc_printf(buffer, "Character devices:\n");
     device_for_each(show_device, &walk);
     proc_printf(buffer, "\nBlock devices:\n");
+    walk.block = true;
+    walk.last = UINT32_MAX;
+    device_for_each(show_device, &walk);
     return 0;
 }
 
@@ -264,12 +281,6 @@ static int show_swaps(struct proc_buffer *buffer, void *context)
     return 0;
 }
 
-static int show_partitions(struct proc_buffer *buffer, void *context)
-{
-    proc_printf(buffer, "major minor  #blocks  name\n\n");
-    return 0;
-}
-
 static int show_nothing(struct proc_buffer *buffer, void *context)
 {
     return 0;
@@ -291,14 +302,12 @@ void proc_system_register(void)
     static const struct proc_file files[] = {
         {.path = "cmdline", .mode = 0444, .show = show_cmdline},
         {.path = "devices", .mode = 0444, .show = show_devices},
-        {.path = "diskstats", .mode = 0444, .show = show_nothing},
         {.path = "filesystems", .mode = 0444, .show = show_filesystems},
         {.path = "interrupts", .mode = 0444, .show = show_interrupts},
         {.path = "loadavg", .mode = 0444, .show = show_loadavg},
         {.path = "lodger/counters", .mode = 0444, .show = show_counters},
         {.path = "meminfo", .mode = 0444, .show = show_meminfo},
         {.path = "modules", .mode = 0444, .show = show_nothing},
-        {.path = "partitions", .mode = 0444, .show = show_partitions},
         {.path = "slabinfo", .mode = 0400, .show = show_slabinfo},
         {.path = "stat", .mode = 0444, .show = show_stat},
         {.path = "swaps", .mode = 0444, .show = show_swaps},

@@ -21,6 +21,9 @@ static struct list_node waiting = LIST_INIT(waiting);
 static struct mutex waiting_lock =
     MUTEX_INIT(waiting_lock, "proc: waiting"); // waiting, and proc_superblock's first store
 
+// Held for reading while the function of a file runs, for writing while files are removed.
+static struct rwlock functions_lock;
+
 int proc_change_refused(struct inode *inode, const struct inode_change *change)
 {
     return change->valid & (INODE_CHANGE_ATIME | INODE_CHANGE_MTIME | INODE_CHANGE_SIZE) &&
@@ -92,7 +95,10 @@ int proc_tree_link(
 static int proc_tree_show(struct proc_buffer *buffer, struct inode *inode)
 {
     const struct proc_file *file = inode->private_data;
-    return file->show != NULL ? file->show(buffer, file->context) : -EIO;
+    rwlock_read_lock(&functions_lock);
+    int error = file->show != NULL ? file->show(buffer, file->context) : -EIO;
+    rwlock_read_unlock(&functions_lock);
+    return error;
 }
 
 static int64_t proc_tree_write(struct file *file, struct io_iter *from, uint64_t *offset)
@@ -105,7 +111,9 @@ static int64_t proc_tree_write(struct file *file, struct io_iter *from, uint64_t
     char *text = proc_copy_written(from, &len, &error);
     if (text == NULL)
         return error;
-    error = description->store(text, len, description->context);
+    rwlock_read_lock(&functions_lock);
+    error = description->store != NULL ? description->store(text, len, description->context) : -EIO;
+    rwlock_read_unlock(&functions_lock);
     kfree(text);
     if (error != 0)
         return error;
@@ -128,8 +136,13 @@ static int proc_tree_open(struct inode *inode, struct file *file)
 }
 
 const struct inode_ops proc_directory_inode_ops = {.change = proc_change_refused};
+static void proc_tree_evict(struct inode *inode)
+{
+    inode->free_later = inode->private_data;
+}
+
 const struct inode_ops proc_file_inode_ops = {
-    .change = proc_change_refused, .open = proc_tree_open};
+    .change = proc_change_refused, .open = proc_tree_open, .evict = proc_tree_evict};
 const struct file_ops proc_directory_ops = {
     .seek = directory_seek, .iterate = directory_iterate_children};
 
@@ -141,6 +154,7 @@ int proc_tree_register(struct superblock *superblock, const struct proc_file *fi
     if (copy == NULL)
         return error;
     *copy = *file;
+    copy->path = NULL; // the caller's
     struct dentry *directory = kernel_tree_parent(superblock->root, file->path, &name, &error);
     if (directory == NULL) {
         kfree(copy);
@@ -152,7 +166,7 @@ int proc_tree_register(struct superblock *superblock, const struct proc_file *fi
         error = proc_tree_make(
             directory->inode, dentry, S_IFREG | (file->mode & 0777), (struct device_number){});
         if (error == 0) {
-            dentry->inode->private_data = copy; // files are never removed
+            dentry->inode->private_data = copy;
             dentry->inode->file_ops = &proc_tree_file_ops;
             dentry_add(dentry, true);
         }
@@ -163,6 +177,48 @@ int proc_tree_register(struct superblock *superblock, const struct proc_file *fi
     if (error != 0)
         kfree(copy);
     return error;
+}
+
+// Takes a name out of its directory, and everything below it. The directory's lock and
+// functions_lock are held for writing.
+static void proc_tree_remove_locked(struct dentry *dentry)
+{
+    struct inode *inode = dentry->inode;
+    if (inode_is_directory(inode)) {
+        rwlock_write_lock_nested(&inode->lock, 1);
+        struct rbtree_node *node;
+        while ((node = rbtree_first(&dentry->children)) != NULL) {
+            struct dentry *child = container_of(node, struct dentry, sibling);
+            dentry_get(child);
+            proc_tree_remove_locked(child);
+            dentry_put(child);
+        }
+        rwlock_write_unlock(&inode->lock);
+    } else if (inode->private_data != NULL) {
+        struct proc_file *file = inode->private_data;
+        file->show = NULL;
+        file->store = NULL;
+    }
+    dentry_remove(dentry);
+}
+
+void proc_tree_remove(struct superblock *superblock, const char *path)
+{
+    const char *name;
+    int error;
+    struct dentry *directory = kernel_tree_parent(superblock->root, path, &name, &error);
+    if (directory == NULL)
+        return;
+    rwlock_write_lock(&functions_lock);
+    rwlock_write_lock(&directory->inode->lock);
+    struct dentry *dentry = dentry_lookup(directory, name, strlen(name));
+    if (dentry != NULL) {
+        proc_tree_remove_locked(dentry);
+        dentry_put(dentry);
+    }
+    rwlock_write_unlock(&directory->inode->lock);
+    rwlock_write_unlock(&functions_lock);
+    dentry_put(directory);
 }
 
 int proc_register(const struct proc_file *file)
@@ -188,6 +244,8 @@ static const struct superblock_ops proc_tree_superblock_ops = {.create = proc_tr
 
 struct superblock *proc_tree_create(const struct filesystem_type *type, uint64_t magic)
 {
+    if (proc_superblock == NULL)
+        rwlock_init(&functions_lock);
     struct superblock *superblock = superblock_create(type, &proc_tree_superblock_ops, magic);
     if (superblock == NULL)
         return NULL;

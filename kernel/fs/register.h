@@ -11,6 +11,7 @@ struct file_ops;
 // A character device: its node appears as /dev/NAME (mode as given, uid:gid). open may be NULL; it
 // sets file->ops/private_data further. 0 or -errno.
 struct character_device {
+    bool block;       // a block device instead
     const char *name; // may contain one '/' (pts/...: see devpts)
     uint32_t major, minor;
     uint32_t mode;     // permission bits
@@ -42,6 +43,11 @@ struct proc_file {
 [[nodiscard]] int proc_register(const struct proc_file *file);
 [[nodiscard]] int sysfs_register(
     const struct proc_file *file); // the same in /sys, after vfs_init()
+// A symbolic link in /sys; directories are made. 0, -EEXIST, -ENOMEM.
+[[nodiscard]] int sysfs_link(const char *path, const char *target);
+// Removes a file, link or directory with everything below it from /sys; nothing if it is not there.
+// When it returns, no show or store of the removed files runs or will run.
+void sysfs_remove(const char *path);
 
 // Device number (as in st_rdev) of a process's controlling terminal; set by the terminals. NULL
 // until then.

@@ -221,7 +221,7 @@ static int64_t do_fallocate(struct file *file, int mode, int64_t offset, int64_t
         return -ESPIPE;
     if (inode_is_directory(file->inode))
         return -EISDIR;
-    if (!S_ISREG(file->inode->mode))
+    if (!S_ISREG(file->inode->mode) && !S_ISBLK(file->inode->mode))
         return -ENODEV;
     int64_t end;
     if (__builtin_add_overflow(offset, len, &end) ||
@@ -268,7 +268,8 @@ SYSCALL1(fdatasync, int, fd)
 
 SYSCALL0(sync)
 {
-    return 0; // every file system here lives in memory: nothing waits to be written
+    page_cache_write_all();
+    return 0;
 }
 
 SYSCALL1(syncfs, int, fd)
