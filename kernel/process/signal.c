@@ -154,11 +154,11 @@ static bool send_prepare(struct process *process, struct task *task, int signal)
         process_continue_locked(process);
     }
     const struct signal_action *action = &process->handlers->actions[signal - 1];
-    if (process_is_protected(process) && action->handler == (uintptr_t)SIG_DFL)
-        return false;
     const struct task *seen_by = task != NULL ? task : process->leader;
     if (((seen_by->signal_mask | seen_by->sigwait_mask) & bit) != 0)
         return true; // the handler may be set before it is unblocked; sigwait sees ignored ones
+    if (process_is_protected(process) && action->handler == (uintptr_t)SIG_DFL)
+        return false;
     return !signal_action_ignores(action, signal);
 }
 
@@ -226,8 +226,8 @@ static void send_complete(struct process *process, struct task *task, int signal
     if (target == NULL)
         return; // blocked by all: whoever unblocks it finds it
     bool by_default = process->handlers->actions[signal - 1].handler == (uintptr_t)SIG_DFL;
-    if (by_default && (bit & (SIGNAL_SET_STOP | SIGNAL_SET_IGNORED)) == 0 &&
-        (target->sigwait_mask & bit) == 0)
+    if (by_default && !process_is_protected(process) &&
+        (bit & (SIGNAL_SET_STOP | SIGNAL_SET_IGNORED)) == 0 && (target->sigwait_mask & bit) == 0)
         process_kill_locked(process, (uint32_t)signal);
     else
         signal_wake(target, false);
