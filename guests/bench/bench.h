@@ -41,6 +41,8 @@ uint64_t bench_now_ns(void);
 // The measured part lies between the two. It may consist of several pieces.
 void bench_start(void);
 void bench_stop(void);
+// For those who took the time themselves: adds to what is measured.
+void bench_add(uint64_t duration_ns);
 
 // Records how long one operation took, for the histogram. Costs a few instructions, no memory.
 void bench_latency(uint64_t duration_ns);

@@ -55,7 +55,12 @@ void bench_start(void)
 
 void bench_stop(void)
 {
-    measured_ns += bench_now_ns() - started_ns;
+    bench_add(bench_now_ns() - started_ns);
+}
+
+void bench_add(uint64_t duration_ns)
+{
+    measured_ns += duration_ns;
 }
 
 // Below BUCKETS_PER_OCTAVE each number has its own bucket.
