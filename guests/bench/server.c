@@ -9,6 +9,7 @@
 //   set KEY=VALUE             environment of what comes after
 //   run NAME [ARGUMENT...]    a benchmark (README.md); at most `timeout` seconds
 //   timeout SECONDS
+//   clock                     prints `=bench clock NANOSECONDS`, what CLOCK_MONOTONIC says
 //   quit                      powers the machine off
 //
 // What it prints: `=bench ready` once, and for each `run`
@@ -213,6 +214,11 @@ static bool obey(char *line)
         putenv(strdup(words[1]));
     } else if (count == 2 && strcmp(words[0], "timeout") == 0) {
         timeout_s = strtol(words[1], NULL, 10);
+    } else if (count == 1 && strcmp(words[0], "clock") == 0) {
+        struct timespec now;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        printf("=bench clock %lld%09ld\n", (long long)now.tv_sec, now.tv_nsec);
+        fflush(stdout);
     } else if (count >= 2 && strcmp(words[0], "run") == 0) {
         run(words + 1);
     } else if (count > 0 && strcmp(words[0], "quit") == 0) {

@@ -1,42 +1,50 @@
 // SPDX-License-Identifier: MIT
 //
-// What `lodger bench` measures, and how it measures one kernel.
+// The benchmarks that there are (guests/bench/README.md).
 #pragma once
 
-#include "tools/lodger/machine.h"
+#include "tools/lodger/util.h"
 
-#define BENCH_MAX 64
-
-// One figure. All counts are guest instructions unless `unit` says otherwise.
-struct bench_entry {
-    const char *name;
-    const char *unit; // "instructions", "accesses", "bytes"
-    double limit; // what this kernel may need at most (../shared/FEATURES.md and the issues); 0:
-                  // none set
-    const char *what; // one operation, in a sentence
-    const char *leaves_out;
+enum bench_kind {
+    BENCH_HOST,  // the command measures it from outside: boot, image
+    BENCH_MICRO, // a function of guests/bench/micro
+    BENCH_MACRO, // a script of guests/bench/macro
 };
 
-extern const struct bench_entry bench_entries[];
-extern const size_t bench_entry_count;
-
-// The entry of that name, or NULL.
-const struct bench_entry *bench_find(const char *name);
-
-// The figures of one kernel, by the index of their entries. Negative: not measured.
-struct bench_figures {
-    double values[BENCH_MAX];
-    char *failure; // why some are missing, or NULL
+struct bench {
+    char *name;
+    enum bench_kind kind;
+    char *group;
+    char *what;
+    char *omits; // "" if there is nothing to say
+    char *unit;  // of the figure; NULL: time (or instructions, or exits) per operation
+    bool more_is_better;
+    unsigned count; // operations a round
+    unsigned cpus;
+    uint64_t memory_bytes;
+    uint64_t disk_bytes;     // of an empty disk; 0: none
+    struct strings packages; // Debian packages...
+    struct strings programs; // ...and what of them
+    struct strings files;
+    bool counts;  // says something under -icount
+    bool latency; // prints histograms
+    bool scales;
+    unsigned timeout_s;
+    char *script; // BENCH_MACRO
 };
 
-struct bench_kernel {
-    const char *title;
-    const char *image; // what is booted; ours is the ELF file, with its symbols
-    const char *file;  // what is installed: the same without them
-    bool foreign;      // not ours
+struct bench_list {
+    struct bench *items;
+    size_t count;
 };
 
-// Boots the kernel for the boot figures and once for the others that `wanted` (by index) asks for.
-// Never dies: what went wrong is in `failure`.
-void bench_measure(
-    const struct bench_kernel *kernel, const bool *wanted, struct bench_figures *figures);
+// Adds the benchmarks that `text` describes. Returns NULL, or what is wrong with it: `source` and
+// the line, to be freed.
+[[nodiscard]] char *bench_list_parse(struct bench_list *list, const char *source, const char *text);
+
+// All benchmarks: those the command measures itself, guests/bench/micro (as the built program
+// describes them) and guests/bench/macro. Dies if a description is wrong.
+void bench_list_read(struct bench_list *list);
+
+// The benchmark of that name, or NULL.
+const struct bench *bench_find(const struct bench_list *list, const char *name);

@@ -305,6 +305,10 @@ void machine_command(
     if (machine->icount) {
         add_option(command, "-icount", "shift=0,sleep=off");
     }
+    if (machine->repeatable) {
+        add_option(command, "-seed", "1");
+        add_option(command, "-rtc", "base=2026-01-01,clock=vm");
+    }
     strings_add(command, "-nodefaults");
     strings_add(command, "-no-user-config");
     strings_add(command, "-no-reboot");

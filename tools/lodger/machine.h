@@ -34,7 +34,8 @@ struct machine {
     unsigned cpus;
     uint64_t memory_bytes;
     bool linux_protocol;  // tests: the firmware starts the bzImage form by the Linux boot protocol
-    bool icount;          // deterministic: one instruction is one nanosecond
+    bool icount;          // one instruction is one nanosecond
+    bool repeatable;      // random numbers and the clock's start are the same each time
     const char *variant;  // "release", "debug" or "kasan"
     const char *kernel;   // image to boot: ELF with a PVH note, bzImage, or PE for UEFI
     const char *initrd;   // initial file system, or NULL

@@ -338,7 +338,9 @@ static void input_end(struct relay *relay)
 {
     static const uint8_t end[] = {HOST_STREAM_ESCAPE, HOST_STREAM_END};
     relay->input_open = false;
-    if (relay->run->mode == STREAMS_PROGRAM) {
+    if (relay->run->ends_with_input) {
+        stop(relay, OUTCOME_STOPPED);
+    } else if (relay->run->mode == STREAMS_PROGRAM) {
         buffer_add(&relay->input, end, sizeof(end));
     } else {
         buffer_add(&relay->input, &(uint8_t){END_OF_TRANSMISSION}, 1);

@@ -37,6 +37,7 @@ struct qemu_run {
     uint64_t silence_ns; // the console says nothing for so long: a time-out too; 0: never
     int log_fd;          // where the kernel's log goes as well, or -1
     int input_fd;        // STREAMS_CAPTURED: what is typed on the console; 0: nothing
+    bool ends_with_input; // the end of that input is the end of the machine
     // Called for what the console prints (STREAMS_CAPTURED); returns true to end the machine. May
     // be NULL.
     bool (*on_output)(void *context, const struct buffer *console);

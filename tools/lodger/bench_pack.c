@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT
+//
+// The initial file systems of measured guests. Both kernels get the same one.
+#include "tools/lodger/bench_guest.h"
+#include "tools/lodger/description.h"
+#include "tools/lodger/packages.h"
+#include "tools/lodger/program.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static void pack_own_program(struct cpio *cpio, const char *path, const char *program)
+{
+    char *source = tree_path("out/host/guest/%s", program);
+    int error = cpio_add_host_file(cpio, path, 0755, source);
+    if (error != 0) {
+        die("cannot read %s: %s", source, strerror(-error));
+    }
+    free(source);
+}
+
+// Packs what lies at `path` of the root file system in `root`, folders with all that they hold.
+static char *pack_tree(struct cpio *cpio, const char *root, const char *path)
+{
+    char *source = xasprintf("%s%s", root, path);
+    struct stat about;
+    char *reason = NULL;
+    if (stat(source, &about) != 0) {
+        reason = xasprintf("the packages hold no %s", path);
+    } else if (S_ISREG(about.st_mode) && !cpio_contains(cpio, path)) {
+        int error = cpio_add_host_file(cpio, path, about.st_mode & 07777, source);
+        reason = error != 0 ? xasprintf("cannot read %s: %s", source, strerror(-error)) : NULL;
+    }
+    DIR *folder = reason == NULL && S_ISDIR(about.st_mode) ? opendir(source) : NULL;
+    for (struct dirent *entry;
+        folder != NULL && reason == NULL && (entry = readdir(folder)) != NULL;) {
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
+            char *below = xasprintf("%s/%s", path, entry->d_name);
+            reason = pack_tree(cpio, root, below);
+            free(below);
+        }
+    }
+    if (folder != NULL) {
+        closedir(folder);
+    }
+    free(source);
+    return reason;
+}
+
+// Packs what a macro benchmark needs. Returns NULL, or why it cannot run.
+static char *pack_macro(struct cpio *cpio, const struct bench *bench)
+{
+    char *reason = NULL;
+    char *root = bench->packages.count > 0 ? packages_root(&bench->packages, &reason) : NULL;
+    for (size_t i = 0; reason == NULL && i < bench->programs.count; i++) {
+        reason = program_pack_from(cpio, root != NULL ? root : "", bench->programs.items[i]);
+    }
+    for (size_t i = 0; reason == NULL && i < bench->files.count; i++) {
+        reason = pack_tree(cpio, root != NULL ? root : "", bench->files.items[i]);
+    }
+    free(root);
+    if (reason == NULL) {
+        char *path = xasprintf("/bench/macro/%s", bench->name);
+        cpio_add_file(cpio, path, 0755, bench->script, strlen(bench->script));
+        free(path);
+    }
+    return reason;
+}
+
+char *bench_pack(const char *name, const struct bench *const *benches, size_t count,
+    const char *list, char **failures)
+{
+    struct cpio cpio = {};
+    bool shell = false;
+    char *programs = tree_path("out/host/guest");
+    pack_own_program(&cpio, "/init", "bench-server");
+    pack_own_program(&cpio, "/bench/bench", "bench");
+    for (size_t i = 0; i < count; i++) {
+        if (benches[i]->kind == BENCH_MACRO) {
+            failures[i] = pack_macro(&cpio, benches[i]);
+            shell = true;
+        }
+    }
+    if (shell) {
+        struct description description;
+        char *path = tree_path("guests/busybox/guest.txt");
+        description_read(path, programs, &cpio, &description);
+        free(path);
+    }
+    if (list != NULL) {
+        cpio_add_file(&cpio, "/bench/list", 0644, list, strlen(list));
+    }
+    description_add_basics(&cpio, programs, &(struct strings){}, &(struct strings){}, NULL);
+    cpio_finish(&cpio);
+    char *folder = tree_path("out/bench");
+    folder_create(folder);
+    char *path = xasprintf("%s/%s.cpio", folder, name);
+    file_write(path, cpio.archive.data, cpio.archive.len_bytes);
+    cpio_free(&cpio);
+    free(folder);
+    free(programs);
+    return path;
+}
