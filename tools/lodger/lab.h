@@ -25,8 +25,8 @@ struct lab_host {
 };
 
 // The host of guests on KVM. The first call brings image and snapshot up to date, with progress on
-// standard error, which takes a minute or two the first time ever. Dies with the reason when that is
-// impossible. May be called from several threads.
+// standard error, which takes a minute or two the first time ever. Dies with the reason when that
+// is impossible. May be called from several threads.
 const struct lab_host *lab_kvm_host(void);
 
 // Boots the host, waits until it is ready for a job, and writes its state to `path`. Returns false,

@@ -18,6 +18,9 @@
 #define HOST_OWN_BYTES (512u << 20)
 // The size of a job's disk, which a snapshot has to agree with. Most of it is a hole.
 #define JOB_DISK_BYTES (1ull << 30)
+// QEMU 7.2's emulation of SVM does not intercept XSETBV, so KVM does not know a guest's XCR0 and
+// does not restore it.
+#define GUEST_CPU_MODEL "host,-xsave"
 // Where the host finds its ports by name (kvm-init).
 #define PORTS "/run/ports"
 
@@ -124,6 +127,9 @@ int lab_job_create(const struct machine *machine, bool with_program_streams, siz
     struct machine inner = *machine;
     inner.lab = NULL;
     inner.accel = ACCEL_KVM;
+    if (inner.cpu_model == NULL) {
+        inner.cpu_model = GUEST_CPU_MODEL;
+    }
     struct cpio job = {};
     pack_files(&job, &inner);
     struct strings command = {};
