@@ -2,12 +2,14 @@
 // The table of virtio drivers.
 
 #include "virtio/block/block.h"
+#include "virtio/entropy/entropy.h"
 #include "virtio/virtio.h"
 
 void virtio_init(void)
 {
     static const struct virtio_driver *const drivers[] = {
         &virtio_block_driver,
+        &virtio_entropy_driver,
     };
     virtio_start(drivers, ARRAY_SIZE(drivers));
 }
