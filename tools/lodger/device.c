@@ -288,7 +288,10 @@ static void add_disk(const struct machine *machine, size_t i, struct strings *co
         add_property(&text, "num-queues", given != NULL ? given : queues);
         add_property(&text, "queue-size", find_option(options, "depth"));
         add_flag(&text, options, "packed", ",packed=on");
-        add_flag(&text, options, "iommu", ",iommu_platform=on");
+        // A device that would also be a legacy one can't have it.
+        add_flag(&text, options, "iommu",
+            machine->type == MACHINE_MICROVM ? ",iommu_platform=on"
+                                             : ",iommu_platform=on,disable-legacy=on");
     }
     free(queues);
     add_property(&text, "logical_block_size", find_option(options, "block"));

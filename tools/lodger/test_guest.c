@@ -45,7 +45,7 @@ struct verdict {
     uint64_t duration_ns;
 };
 
-static unsigned disk_number; // of make_disks()
+static _Atomic unsigned disk_number; // of make_disks(), by several threads
 
 // One boot of a kernel with some tests.
 struct boot {

@@ -6,6 +6,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -258,6 +259,8 @@ static void temporary_folder_remove(void)
 
 const char *folder_temporary(void)
 {
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&lock);
     if (temporary_folder_owner == 0) {
         if (mkdtemp(temporary_folder) == NULL) {
             die("cannot create a temporary folder: %s", strerror(errno));
@@ -265,6 +268,7 @@ const char *folder_temporary(void)
         temporary_folder_owner = getpid();
         atexit(temporary_folder_remove);
     }
+    pthread_mutex_unlock(&lock);
     return temporary_folder;
 }
 
