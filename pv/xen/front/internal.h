@@ -3,3 +3,5 @@
 #pragma once
 
 void xen_console_start(void);
+void xen_balloon_start(void);
+void xen_disks_start(void);

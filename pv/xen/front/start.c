@@ -2,7 +2,9 @@
 // The start of Xen's front ends, in order.
 #include "pv/pv.h"
 #include "pv/xen/events.h"
+#include "pv/xen/front/grant.h"
 #include "pv/xen/front/internal.h"
+#include "pv/xen/front/store.h"
 
 #include "kernel/core/log.h"
 
@@ -13,6 +15,18 @@ static void start(void)
         return;
     }
     xen_console_start();
+    int error = xen_store_start();
+    if (error != 0) {
+        log_warning("xen: no xenstore (error %d): without it there are no devices", -error);
+        return;
+    }
+    xen_balloon_start();
+    error = xen_grants_start();
+    if (error != 0) {
+        log_warning("xen: no grant tables (error %d): without them there are no devices", -error);
+        return;
+    }
+    xen_disks_start();
 }
 
 PV_FRONT_END(xen) = {.backend = "xen", .start = start};

@@ -56,8 +56,8 @@ for port in /sys/class/virtio-ports/*; do
 done
 [ -c "$console" ] || fail "no virtio-serial port"
 
-# -q also hides why it fails.
-xl create -p /lab/domain.cfg >/run/create 2>&1 || fail "xl create: $(cat /run/create)"
+# -e: nobody else reacts to the domain's end (xl would destroy a domain whose reason it does not know).
+xl create -e -p /lab/domain.cfg >/run/create 2>&1 || fail "xl create: $(cat /run/create)"
 id=$(xl domid lodger)
 tty=$(xenstore-read "/local/domain/$id/console/tty")
 n=0
