@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Changing how and where a thread is scheduled.
 #include "kernel/arch/x86/arch.h"
+#include "kernel/base/assert.h"
 #include "kernel/core/time.h"
 #include "sched/run_queue.h"
 #include "sched/sched.h"
@@ -21,6 +22,17 @@ int sched_set_nice(struct thread *thread, int nice)
     return 0;
 }
 
+// Gives a thread the class that its own and its inherited priority make. Under the queue's lock.
+static void policy_apply(struct run_queue *queue, struct thread *thread)
+{
+    struct sched_entity *entity = &thread->sched;
+    bool inherits = entity->inherited_rt_priority > entity->own_rt_priority;
+    run_queue_set_class(queue, thread, inherits ? SCHED_FIFO : entity->own_policy,
+        inherits ? entity->inherited_rt_priority : entity->own_rt_priority);
+    if (entity->queue_state == SCHED_QUEUE_ON && queue->running > 1)
+        sched_resched(queue);
+}
+
 int sched_set_policy(struct thread *thread, uint32_t policy, uint32_t rt_priority)
 {
     bool rt = policy == SCHED_FIFO || policy == SCHED_RR;
@@ -32,11 +44,25 @@ int sched_set_policy(struct thread *thread, uint32_t policy, uint32_t rt_priorit
     struct run_queue *queue = run_queue_lock_of(thread);
     if (queue->current == thread)
         (void)run_queue_account(queue, time_monotonic_ns());
-    run_queue_set_class(queue, thread, (uint8_t)policy, (uint8_t)rt_priority);
-    if (thread->sched.queue_state == SCHED_QUEUE_ON && queue->running > 1)
-        sched_resched(queue);
+    thread->sched.own_policy = (uint8_t)policy;
+    thread->sched.own_rt_priority = (uint8_t)rt_priority;
+    policy_apply(queue, thread);
     spin_unlock_irqrestore(&queue->lock, flags);
     return 0;
+}
+
+void sched_inherit(struct thread *thread, uint8_t rt_priority)
+{
+    debug_assert(rt_priority < RT_PRIORITIES);
+    uint64_t flags = arch_irq_save();
+    struct run_queue *queue = run_queue_lock_of(thread);
+    if (thread->sched.inherited_rt_priority != rt_priority) {
+        if (queue->current == thread)
+            (void)run_queue_account(queue, time_monotonic_ns());
+        thread->sched.inherited_rt_priority = rt_priority;
+        policy_apply(queue, thread);
+    }
+    spin_unlock_irqrestore(&queue->lock, flags);
 }
 
 // Carries a thread that waits on the locked queue to a CPU of its affinity; unlocks.
@@ -77,9 +103,9 @@ int sched_set_affinity(struct thread *thread, const struct cpumask *mask)
 
 uint64_t sched_rr_interval_ns(const struct thread *thread)
 {
-    if (thread->sched.policy == SCHED_RR)
+    if (thread->sched.own_policy == SCHED_RR)
         return SCHED_RR_SLICE_NS;
-    return thread->sched.policy == SCHED_FIFO ? 0 : FAIR_SLICE_NS;
+    return thread->sched.own_policy == SCHED_FIFO ? 0 : FAIR_SLICE_NS;
 }
 
 void sched_get_affinity(struct thread *thread, struct cpumask *mask)
@@ -94,8 +120,8 @@ void sched_parameters_read(struct thread *thread, struct sched_parameters *param
 {
     uint64_t flags = arch_irq_save();
     struct run_queue *queue = run_queue_lock_of(thread);
-    *parameters = (struct sched_parameters){.policy = thread->sched.policy,
-        .rt_priority = thread->sched.rt_priority,
+    *parameters = (struct sched_parameters){.policy = thread->sched.own_policy,
+        .rt_priority = thread->sched.own_rt_priority,
         .nice = thread->sched.nice,
         .reset_on_fork = thread->sched.reset_on_fork};
     spin_unlock_irqrestore(&queue->lock, flags);

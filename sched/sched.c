@@ -516,8 +516,8 @@ void sched_thread_init(struct thread *thread, const struct thread *parent)
     thread->state = THREAD_RUNNING;
     thread->sched = (struct sched_entity){.policy = SCHED_NORMAL, .slice_ns = FAIR_SLICE_NS};
     if (parent != NULL && !parent->sched.reset_on_fork) {
-        thread->sched.policy = parent->sched.policy;
-        thread->sched.rt_priority = parent->sched.rt_priority;
+        thread->sched.policy = thread->sched.own_policy = parent->sched.own_policy;
+        thread->sched.rt_priority = thread->sched.own_rt_priority = parent->sched.own_rt_priority;
         thread->sched.nice = parent->sched.nice;
         if (sched_is_rt(thread))
             thread->sched.slice_ns = SCHED_RR_SLICE_NS;

@@ -28,6 +28,9 @@ extern uint64_t sched_idle_poll_max_ns;
 
 [[nodiscard]] int sched_set_nice(struct thread *thread, int nice);
 [[nodiscard]] int sched_set_policy(struct thread *thread, uint32_t policy, uint32_t rt_priority);
+// Priority inheritance: while somebody of this FIFO/RR priority (0: nobody) waits for the thread,
+// it runs at least at that. Any context but NMI; the caller keeps the thread from being freed.
+void sched_inherit(struct thread *thread, uint8_t rt_priority);
 [[nodiscard]] int sched_set_affinity(
     struct thread *thread, const struct cpumask *mask); // -EINVAL: no online CPU
 void sched_get_affinity(struct thread *thread, struct cpumask *mask);

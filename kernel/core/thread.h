@@ -54,6 +54,9 @@ struct sched_entity {
     uint32_t weight;         // by nice; rq lock
     uint8_t policy;          // SCHED_* of linux/sched.h; rq lock
     uint8_t rt_priority;     // 1..99 for FIFO and RR; rq lock
+    // What the two above are made of (policy.c): the thread's own, and the priority that it has
+    // because somebody waits for it; 0: none. rq lock
+    uint8_t own_policy, own_rt_priority, inherited_rt_priority;
     int8_t nice;             // -20..19; rq lock
     uint8_t queue_state;     // SCHED_QUEUE_*; rq lock
     bool on_cpu;             // from being picked until its context is saved; a hint without rq lock

@@ -18,8 +18,8 @@
 #include "kernel/ipc/futex.h"
 #include "kernel/base/hash.h"
 #include "kernel/core/user.h"
+#include "kernel/ipc/futex_key.h"
 #include "kernel/process/task.h"
-#include "mm/address_space.h"
 #include "mm/slab.h"
 #include <linux/errno.h>
 #include <linux/futex.h>
@@ -58,12 +58,7 @@ static void bucket_lock(struct futex_bucket *bucket)
         list_init(&bucket->list);
 }
 
-static bool key_equals(const struct vm_word_key *a, const struct vm_word_key *b)
-{
-    return a->object == b->object && a->index == b->index && a->offset == b->offset;
-}
-
-static int key_get(uintptr_t address, bool shared, struct vm_word_key *key)
+int futex_key_get(uintptr_t address, bool shared, struct vm_word_key *key)
 {
     if (!IS_ALIGNED(address, sizeof(uint32_t)))
         return -EINVAL;
@@ -95,7 +90,7 @@ static void waiter_init(struct futex_waiter *waiter, struct futex_bucket *bucket
 static int waiter_enqueue(struct futex_waiter *waiter, const struct futex_wait_request *request)
 {
     for (;;) {
-        int error = key_get(request->address, request->shared, &waiter->key);
+        int error = futex_key_get(request->address, request->shared, &waiter->key);
         if (error != 0)
             return error;
         struct futex_bucket *bucket = bucket_of(&waiter->key);
@@ -227,7 +222,7 @@ static uint32_t wake_locked(
     list_for_each_entry_safe (waiter, next, &bucket->list, node) {
         if (woken == count)
             break;
-        if (!key_equals(&waiter->key, key) || (waiter->bitset & bitset) == 0)
+        if (!futex_key_equals(&waiter->key, key) || (waiter->bitset & bitset) == 0)
             continue;
         wake_waiter(bucket, waiter);
         woken++;
@@ -240,7 +235,7 @@ int futex_wake(uintptr_t address, bool shared, uint32_t count, uint32_t bitset)
     struct vm_word_key key;
     if (bitset == 0)
         return -EINVAL;
-    int error = key_get(address, shared, &key);
+    int error = futex_key_get(address, shared, &key);
     if (error != 0)
         return error;
     struct futex_bucket *bucket = bucket_of(&key);
@@ -286,7 +281,7 @@ static uint32_t move_locked(struct futex_bucket *from, struct futex_bucket *to,
     list_for_each_entry_safe (waiter, next, &from->list, node) {
         if (moved == count)
             break;
-        if (!key_equals(&waiter->key, from_key))
+        if (!futex_key_equals(&waiter->key, from_key))
             continue;
         waiter->key = *to_key;
         if (from != to) {
@@ -305,9 +300,9 @@ int futex_requeue(uintptr_t from, bool from_shared, uintptr_t to, bool to_shared
 {
     struct vm_word_key from_key, to_key;
     for (;;) {
-        int error = key_get(from, from_shared, &from_key);
+        int error = futex_key_get(from, from_shared, &from_key);
         if (error == 0)
-            error = key_get(to, to_shared, &to_key);
+            error = futex_key_get(to, to_shared, &to_key);
         if (error != 0)
             return error;
         struct futex_bucket *from_bucket = bucket_of(&from_key);
@@ -400,8 +395,7 @@ static int word_operate(uintptr_t address, uint32_t operation, uint32_t *old)
     }
 }
 
-// Brings the page of a word in for writing without changing it.
-static int word_fault_in(uintptr_t address)
+int futex_word_fault_in(uintptr_t address)
 {
     uint32_t value, old;
     if (user_get_u32(&value, address) != 0 || user_cmpxchg_u32(address, value, value, &old) != 0)
@@ -414,9 +408,9 @@ int futex_wake_op(uintptr_t first, uintptr_t second, bool shared, uint32_t wake_
 {
     struct vm_word_key first_key, second_key;
     for (;;) {
-        int error = key_get(first, shared, &first_key);
+        int error = futex_key_get(first, shared, &first_key);
         if (error == 0)
-            error = key_get(second, shared, &second_key);
+            error = futex_key_get(second, shared, &second_key);
         if (error != 0)
             return error;
         struct futex_bucket *first_bucket = bucket_of(&first_key);
@@ -439,7 +433,7 @@ int futex_wake_op(uintptr_t first, uintptr_t second, bool shared, uint32_t wake_
         unlock_two(first_bucket, second_bucket);
         if (error != -EFAULT)
             return error;
-        if (word_fault_in(second) != 0)
+        if (futex_word_fault_in(second) != 0)
             return -EFAULT;
     }
 }

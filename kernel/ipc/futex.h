@@ -39,5 +39,19 @@ struct futex_wait_request {
 // Exit and exec of the running task: marks the futexes of its robust list as ownerless and wakes a
 // waiter of each. Reads untrusted memory.
 void futex_robust_exit(struct task *task);
+// ---- with priority inheritance (futex_pi.c; futex(2), "Priority-inheritance futexes") ----
+
+// FUTEX_LOCK_PI: until the running task owns the word. 0, -EDEADLK, -ESRCH (owner not found),
+// -EINVAL, -EINTR, -ETIMEDOUT, -EFAULT, -ENOMEM. May sleep.
+[[nodiscard]] int futex_lock_pi(uintptr_t address, bool shared, uint64_t deadline_ns);
+// The same without waiting: -EAGAIN.
+[[nodiscard]] int futex_trylock_pi(uintptr_t address, bool shared);
+// 0, or -EPERM: not the owner; -EINVAL, -EFAULT.
+[[nodiscard]] int futex_unlock_pi(uintptr_t address, bool shared);
+// Exit and exec of the running task, after futex_robust_exit(): what it owns goes to who waits.
+void futex_pi_exit(struct task *task);
+// The task's own priority was changed.
+void futex_pi_priority_changed(struct task *task);
+
 // One waiter of a word that the running task has just written (clear_child_tid), private or shared.
 int futex_wake_user(uintptr_t address, uint32_t count);

@@ -247,6 +247,7 @@ static void reset_task(struct task *task, bool gained)
     task->altstack_flags = 0;
     task->clear_child_tid = 0;
     task->robust_list = 0;
+    task->futex_pi = (struct futex_pi_task){};
     task->restart.function = NULL;
     if (gained)
         task->pdeath_signal = 0;

@@ -25,6 +25,7 @@ void (*process_tty_hangup)(struct tty *tty);
 void task_release_space(struct task *task)
 {
     futex_robust_exit(task);
+    futex_pi_exit(task);
     if (task->clear_child_tid != 0) {
         // Only others who share the memory can look at the word.
         if (atomic_load_relaxed(&task->thread.space->users) > 1 &&

@@ -57,6 +57,16 @@ struct task_restart {
     };
 };
 
+struct futex_pi_waiter;
+
+// A task's part in futexes with priority inheritance; all under the lock of futex_pi.c. All zero
+// at first.
+struct futex_pi_task {
+    struct list_node owned;             // futex_pi_state.owned_node of futexes that others wait for
+    struct futex_pi_waiter *blocked_on; // NULL: waits for none
+    bool exited;                        // takes no ownership any more
+};
+
 struct task {
     struct thread thread; // first: task_of_thread() is a cast
     int32_t tid;
@@ -89,7 +99,8 @@ struct task {
     uintptr_t clear_child_tid; // CLONE_CHILD_CLEARTID, set_tid_address; own
     uintptr_t
         set_child_tid; // CLONE_CHILD_SETTID: written by the child before it enters user mode; own
-    uintptr_t robust_list;         // own
+    uintptr_t robust_list; // own
+    struct futex_pi_task futex_pi;
     struct completion *vfork_done; // parent waits for exec or exit; alloc_lock
     struct task_restart restart;   // own
     uint32_t exit_code;            // wait status when dead

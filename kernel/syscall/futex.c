@@ -66,6 +66,20 @@ static int64_t wait(uintptr_t address, uint32_t value, uint32_t bitset, bool sha
     return wait_result(&request, futex_wait(&request));
 }
 
+static int64_t lock_pi(uintptr_t address, bool shared, uintptr_t timeout, bool realtime)
+{
+    uint64_t deadline_ns = UINT64_MAX;
+    if (timeout != 0) {
+        uint64_t ns;
+        int error = timespec_from_user(&ns, timeout);
+        if (error != 0)
+            return error;
+        deadline_ns = deadline_of(ns, realtime);
+    }
+    int result = futex_lock_pi(address, shared, deadline_ns);
+    return result == -EINTR ? -ERESTARTNOINTR : result;
+}
+
 SYSCALL6(futex, uintptr_t, address, int, operation, uint32_t, value, uintptr_t, timeout, uintptr_t,
     address2, uint32_t, value3)
 {
@@ -73,7 +87,7 @@ SYSCALL6(futex, uintptr_t, address, int, operation, uint32_t, value, uintptr_t, 
     bool realtime = (operation & FUTEX_CLOCK_REALTIME) != 0;
     int command = operation & FUTEX_CMD_MASK;
     uint32_t value2 = (uint32_t)timeout; // some commands have a number there
-    if (realtime && command != FUTEX_WAIT_BITSET)
+    if (realtime && command != FUTEX_WAIT_BITSET && command != FUTEX_LOCK_PI2)
         return -ENOSYS;
     switch (command) {
     case FUTEX_WAIT:
@@ -92,8 +106,16 @@ SYSCALL6(futex, uintptr_t, address, int, operation, uint32_t, value, uintptr_t, 
             command == FUTEX_CMP_REQUEUE ? &value3 : NULL);
     case FUTEX_WAKE_OP:
         return futex_wake_op(address, address2, shared, value, value2, value3);
+    case FUTEX_LOCK_PI:
+        return lock_pi(address, shared, timeout, true);
+    case FUTEX_LOCK_PI2:
+        return lock_pi(address, shared, timeout, realtime);
+    case FUTEX_TRYLOCK_PI:
+        return futex_trylock_pi(address, shared);
+    case FUTEX_UNLOCK_PI:
+        return futex_unlock_pi(address, shared);
     default:
-        return -ENOSYS; // priority inheritance among them
+        return -ENOSYS; // requeueing to a word with priority inheritance among them
     }
 }
 

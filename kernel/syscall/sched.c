@@ -10,6 +10,7 @@
 #include "kernel/core/cpumask.h"
 #include "kernel/core/timespec.h"
 #include "kernel/process/credentials.h"
+#include "kernel/ipc/futex.h"
 #include "kernel/process/task.h"
 #include "sched/sched.h"
 #include <linux/capability.h>
@@ -132,6 +133,8 @@ static int64_t sched_request_apply(int32_t tid, struct sched_request request)
         error = sched_set_nice(&task->thread, request.nice);
     if (error == 0)
         sched_set_reset_on_fork(&task->thread, request.reset_on_fork);
+    if (error == 0)
+        futex_pi_priority_changed(task);
     task_put(task);
     return error;
 }
