@@ -3,6 +3,7 @@
 // lodger lab: a guest, or tests, under a real hypervisor, which itself runs in a machine that QEMU
 // emulates where the processor has no virtualisation.
 #include "tools/lodger/commands.h"
+#include "tools/lodger/lab_exits.h"
 #include "tools/lodger/util.h"
 
 #include <stdio.h>
@@ -13,6 +14,7 @@ static const char help[] =
     "usage: ./lodger lab kvm|xen [OPTIONS] [GUEST]\n"
     "       ./lodger lab kvm|xen [OPTIONS] -- PROGRAM [ARGUMENTS]\n"
     "       ./lodger lab kvm|xen [--cpus N]... --tests [TEST OPTIONS]\n"
+    "       ./lodger lab kvm --exits [--json]\n"
     "\n"
     "Boots a Debian host with KVM or Xen and runs a guest, a program in a guest, or the guest "
     "tests\n"
@@ -23,6 +25,8 @@ static const char help[] =
     "  --tests   run the guest tests; --cpus may be given several times before it (default 1, 2 "
     "and\n"
     "            4), what follows are options of ./lodger test, such as --filter\n"
+    "\n"
+    "  --exits   count the exits of operations on KVM, beside a Debian kernel's\n"
     "\n"
     "Other options are those of ./lodger run.\n";
 
@@ -35,6 +39,9 @@ static int lab_run(int argc, char **argv, const char *word, const char *options)
     int tests = 1;
     while (tests < argc && strcmp(argv[tests], "--tests") != 0 && strcmp(argv[tests], "--") != 0) {
         tests++;
+    }
+    if (argc > 1 && strcmp(argv[1], "--exits") == 0) {
+        return lab_exits(argc - 1, argv + 1, word);
     }
     if (tests == argc || strcmp(argv[tests], "--") == 0) {
         strings_add_words(&command, "run");

@@ -9,8 +9,9 @@
 //
 // To the rest of this program the host is a QEMU with the same streams as any other
 // (qemu_run() starts either), so whatever runs guests can run them in a lab. A host's
-// further stream, `control`, takes the job's size and returns the host's counters. The job itself,
-// a cpio archive with the guest's files and the script `run`, is the host's second disk.
+// further stream, `control`, takes the line "job BYTES"; then each line "sample" makes it return the
+// host's counters of that moment, ended by the line "=end". The job itself, a cpio archive with the
+// guest's files and the script `run`, is the host's second disk.
 #pragma once
 
 #include "tools/lodger/machine.h"

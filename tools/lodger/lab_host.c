@@ -137,7 +137,7 @@ int lab_job_create(const struct machine *machine, bool with_program_streams, siz
         .ports = PORTS, .out = with_program_streams ? 0 : -1, .err = with_program_streams ? 0 : -1};
     machine_command(&inner, &streams, &command);
     char *line = shell_quote_all(command.items);
-    char *script = xasprintf("exec %s\n", line);
+    char *script = xasprintf("exec %s%s\n", machine->overcommitted ? "taskset 1 " : "", line);
     cpio_add_file(&job, "/run", 0755, script, strlen(script));
     cpio_finish(&job);
     strings_free(&command);

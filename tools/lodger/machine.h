@@ -52,6 +52,7 @@ struct machine {
     const char *xen_host;        // MACHINE_XEN: folder of Xen and dom0's kernel,
     const char *xen_initrd;      // dom0's files with the domain's,
     const char *xen_hooks;      // and a shell script for dom0 (tools/lab/xen/dom0_init.sh), or NULL
+    bool overcommitted; // in a lab: all vCPUs share one CPU of the host
     const struct lab_host *lab; // the lab's host in which the machine's QEMU runs, or NULL: here
 };
 

@@ -272,6 +272,9 @@ static void stream_received(
         break;
     case CONTROL:
         buffer_add(&run->control, data, len_bytes);
+        if (run->on_control != NULL) {
+            run->on_control(run->context, &run->control);
+        }
         break;
     default:
         buffer_add(&run->messages, data, len_bytes);
@@ -379,6 +382,21 @@ static void input_send(struct relay *relay)
     }
 }
 
+// Passes on what on_output() and on_control() have written.
+static void pass_answers(struct relay *relay)
+{
+    struct buffer *console = &relay->run->to_console;
+    struct buffer *control = &relay->run->to_control;
+    if (console->len_bytes > 0) {
+        buffer_add(&relay->input, console->data, console->len_bytes);
+        console->len_bytes = 0;
+    }
+    if (control->len_bytes > 0 && relay->fds[CONTROL] >= 0) {
+        pass_on(relay, relay->fds[CONTROL], control->data, control->len_bytes);
+        control->len_bytes = 0;
+    }
+}
+
 static void signal_read(struct relay *relay)
 {
     struct signalfd_siginfo info;
@@ -459,6 +477,7 @@ static void relay_all(struct relay *relay)
                 stream_read(relay, (enum stream)i);
             }
         }
+        pass_answers(relay);
         if (relay->fds[CONSOLE] >= 0 && (polls[CONSOLE].revents & POLLOUT) != 0) {
             input_send(relay);
         }
@@ -579,6 +598,8 @@ void qemu_run_free(struct qemu_run *run)
     buffer_free(&run->log);
     buffer_free(&run->messages);
     buffer_free(&run->control);
+    buffer_free(&run->to_console);
+    buffer_free(&run->to_control);
 }
 
 int qemu_exit_code(const struct qemu_run *run)

@@ -31,17 +31,22 @@ struct qemu_run {
     // Set by the caller.
     const struct machine *machine;
     enum stream_mode mode;
-    bool capture;        // collect `out` and `err` instead of passing them on
-    bool foreign_kernel; // not ours: it knows nothing of kernel/core/debug_exit.h and ends by ACPI
-    uint64_t timeout_ns; // 0: none
-    uint64_t silence_ns; // the console says nothing for so long: a time-out too; 0: never
-    int log_fd;          // where the kernel's log goes as well, or -1
-    int input_fd;        // STREAMS_CAPTURED: what is typed on the console; 0: nothing
+    bool capture;         // collect `out` and `err` instead of passing them on
+    bool foreign_kernel;  // not ours: it knows nothing of kernel/core/debug_exit.h and ends by ACPI
+    uint64_t timeout_ns;  // 0: none
+    uint64_t silence_ns;  // the console says nothing for so long: a time-out too; 0: never
+    int log_fd;           // where the kernel's log goes as well, or -1
+    int input_fd;         // STREAMS_CAPTURED: what is typed on the console; 0: nothing
     bool ends_with_input; // the end of that input is the end of the machine
     // Called for what the console prints (STREAMS_CAPTURED); returns true to end the machine. May
     // be NULL.
     bool (*on_output)(void *context, const struct buffer *console);
+    // Called for what a lab's host says (`control` is all of it).
+    void (*on_control)(void *context, const struct buffer *control);
     void *context;
+    // What the two write here is typed on the guest's console, and told to the lab's host.
+    struct buffer to_console;
+    struct buffer to_control;
 
     // Results.
     enum outcome outcome;
