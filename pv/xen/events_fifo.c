@@ -32,6 +32,8 @@
 #define LINKED  (1u << EVTCHN_FIFO_LINKED)
 #define BUSY    (1u << EVTCHN_FIFO_BUSY)
 
+#define TRIES_MAX 10000 // of an exchange while Xen changes the word
+
 // A control block must not cross a page: sizes of both powers of two.
 #define CONTROL_ALIGNMENT 128
 static_assert(sizeof(struct evtchn_fifo_control_block) <= CONTROL_ALIGNMENT);
@@ -109,7 +111,7 @@ static bool fifo_unmask(evtchn_port_t port)
 {
     event_word_t *word = word_of(port);
     event_word_t old = atomic_load_relaxed(word);
-    for (;;) {
+    for (int tries = 0; tries < TRIES_MAX; tries++) {
         if (!(old & MASKED))
             return false;
         if (old & PENDING)
@@ -117,7 +119,9 @@ static bool fifo_unmask(evtchn_port_t port)
         old &= ~BUSY;    // while Xen changes the link, the exchange fails
         if (atomic_cmpxchg(word, &old, old & ~MASKED))
             return false;
+        spin_hint();
     }
+    return true; // Xen never ends: let it do it
 }
 
 static bool fifo_is_pending(evtchn_port_t port)

@@ -197,8 +197,7 @@ static void nonsense_does_no_harm(const struct xen_event_abi *abi)
             uint32_t queue = (uint32_t)prng_below(&prng, EVTCHN_FIFO_MAX_QUEUES);
             fake_xen.control[cpu]->ready |= (uint32_t)prng_u64(&prng);
             fake_xen.control[cpu]->head[queue] = (uint32_t)prng_u64(&prng) >> prng_below(&prng, 32);
-            *fake_xen_word((evtchn_port_t)prng_below(&prng, 1024)) ^=
-                (uint32_t)prng_u64(&prng) & ~(1u << EVTCHN_FIFO_BUSY);
+            *fake_xen_word((evtchn_port_t)prng_below(&prng, 1024)) ^= (uint32_t)prng_u64(&prng);
         } else {
             fake_xen_info(cpu)->evtchn_pending_sel |= prng_u64(&prng);
             fake_xen.shared.evtchn_pending[prng_below(&prng, 64)] ^= prng_u64(&prng);

@@ -67,5 +67,6 @@ uint64_t xen_steal_ns(void)
 
 bool xen_vcpu_is_preempted(uint32_t cpu)
 {
-    return atomic_load_relaxed(&percpu_of(run_state, cpu)->state) == RUNSTATE_runnable;
+    int state = atomic_load_relaxed(&percpu_of(run_state, cpu)->state);
+    return state == RUNSTATE_runnable || state == RUNSTATE_offline; // the latter: paused
 }
