@@ -273,7 +273,7 @@ void xen_machine_command(
     strings_add(command, "-append");
     strings_addf(command,
         "console=com1 com1=115200,8n1 dom0_mem=%lluM,max:%lluM dom0_max_vcpus=1 loglvl=warning "
-        "guest_loglvl=all tsc=stable:socket",
+        "guest_loglvl=all tsc=stable:socket spec-ctrl=eager-fpu",
         (unsigned long long)dom0_mib, (unsigned long long)dom0_mib);
     strings_add(command, "-initrd");
     strings_addf(command, "%s/vmlinuz console=hvc0 quiet panic=-1 tsc=reliable,%s",
