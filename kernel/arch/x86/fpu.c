@@ -17,6 +17,7 @@
 #include "kernel/arch/x86/cpu.h"
 #include "kernel/arch/x86/user_access.h"
 #include "kernel/base/string.h"
+#include "kernel/core/log.h"
 #include "kernel/core/percpu.h"
 #include "kernel/core/preempt.h"
 #include "kernel/core/thread.h"
@@ -88,18 +89,40 @@ static void area_reset(struct fpu_area *area)
     area->fx.mxcsr = MXCSR_INITIAL;
 }
 
+// The components that are offered and wanted; 0: XSAVE is of no use.
+static uint64_t xfeatures_choose(void)
+{
+    struct cpuid leaf = cpuid_read(0xd, 0);
+    uint64_t chosen = (leaf.eax | (uint64_t)leaf.edx << 32) & XFEATURES_WANTED;
+    if ((chosen & XFEATURES_AVX512) != XFEATURES_AVX512)
+        chosen &= ~XFEATURES_AVX512;
+    return (chosen & XFEATURES_FXSAVE) == XFEATURES_FXSAVE ? chosen : 0;
+}
+
+// XCR0 does not keep what it is given: a hypervisor inside an emulator that does not tell it of
+// XSETBV (QEMU's SVM) puts its own value back at the next exit. FXSAVE has all that works then.
+static void xsave_give_up(void)
+{
+    log_info("fpu: XSAVE does not work here");
+    xfeatures = 0;
+    cpu_features.xsave = false;
+    cpu_features.xsaveopt = false;
+    cpu_features.avx = false;
+    cr4_write(cr4_read() & ~(uint64_t)CR4_OSXSAVE);
+}
+
 void fpu_init(void)
 {
-    const struct cpu_features *cpu = &cpu_features;
-    if (!cpu->xsave)
+    if (!cpu_features.xsave)
         return;
-    struct cpuid leaf = cpuid_read(0xd, 0);
-    uint64_t supported = leaf.eax | (uint64_t)leaf.edx << 32;
-    xfeatures = supported & XFEATURES_WANTED;
-    if ((xfeatures & XFEATURES_AVX512) != XFEATURES_AVX512)
-        xfeatures &= ~XFEATURES_AVX512;
-    xcr0_write(xfeatures);
-    size_t bytes = cpuid_read(0xd, 0).ebx;
+    xfeatures = xfeatures_choose();
+    if (xfeatures != 0)
+        xcr0_write(xfeatures);
+    size_t bytes = cpuid_read(0xd, 0).ebx; // an exit under every hypervisor
+    if (xcr0_read() != xfeatures) {
+        xsave_give_up();
+        return;
+    }
     if (bytes < sizeof(struct fpu_area) || bytes > FPU_BYTES_MAX) {
         xfeatures = XFEATURES_FXSAVE;
         xcr0_write(xfeatures);
