@@ -85,6 +85,11 @@ void pv_init_late(void)
     pv_ops.cpu_online(0);
 }
 
+void pv_native_shutdown(enum pv_shutdown reason, uint32_t code)
+{
+    selection.native->ops.shutdown(reason, code);
+}
+
 bool pv_feature_is_on(const struct pv_feature *feature)
 {
     const char **why = pv_selection_why(&selection, feature);

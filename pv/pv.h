@@ -202,6 +202,8 @@ extern uint64_t pv_idle_poll_ns;
 // Written to before pv_init() is over, then read-only.
 #define PV_READ_ONLY_AFTER_INIT [[gnu::section(".read_only_after_init")]]
 
+// What native does to end the machine: for backends that do something before.
+[[noreturn]] void pv_native_shutdown(enum pv_shutdown reason, uint32_t code);
 // First thing at boot: the native operations, so that a panic can end the machine.
 void pv_start(void);
 void pv_init(void);      // after option_parse()

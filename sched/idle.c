@@ -2,9 +2,10 @@
 // Start-up of the run queues, and what a CPU does without work.
 //
 // An idle CPU first polls need_resched, for as long as polling lately paid (up to
-// sched_idle_poll_max_ns, which a hypervisor backend may raise from 0), then halts. Polling pays
-// when the next wake-up comes within the time: then the waker needs no interrupt and this CPU no
-// exit. S5 in sched.c says why no wake-up is missed.
+// sched_idle_poll_max_ns, which is the hypervisor backend's choice), then halts. Polling pays when
+// the next wake-up comes within the time: then the waker needs no interrupt and this CPU no exit.
+// Where time was stolen lately, others need the processor more than this CPU needs to poll: it
+// halts at once. S5 in sched.c says why no wake-up is missed.
 #include "kernel/arch/x86/arch.h"
 #include "kernel/base/string.h"
 #include "kernel/core/counter.h"
@@ -20,13 +21,16 @@
 #include "sched/tick.h"
 #include <linux/sched.h>
 
+#define IDLE_STOLEN_NS UINT64_C(20000) // less is what a host's own interrupts take
+
 bool sched_several_cpus;
-uint64_t sched_idle_poll_max_ns;
+static uint64_t sched_idle_poll_max_ns = UINT64_MAX; // UINT64_MAX until sched_init()
 BOOT_OPTION_U64(sched_idle_poll_max_ns, "idle_poll_ns",
     "Longest time in nanoseconds that an idle CPU polls for work before it halts. Default: what "
     "suits the hypervisor.");
 
-static PERCPU(uint64_t, idle_poll_ns); // how long this CPU polls now; own CPU
+static PERCPU(uint64_t, idle_poll_ns);   // how long this CPU polls now; own CPU
+static PERCPU(uint64_t, idle_stolen_ns); // stolen time when it last began to idle; own CPU
 
 COUNTER(idle, halts);
 COUNTER(idle, polls_successful);
@@ -53,6 +57,8 @@ static void sched_interrupt(void *context, struct trap_frame *frame)
 
 void sched_init(void)
 {
+    if (sched_idle_poll_max_ns == UINT64_MAX)
+        sched_idle_poll_max_ns = pv_idle_poll_ns;
     idle_thread_init(&boot_thread, 0);
     run_queue_init(run_queue_of(0), 0, &boot_thread);
     this_cpu(current_thread) = &boot_thread;
@@ -79,11 +85,22 @@ static bool idle_is_over(struct run_queue *queue)
            rcu_callbacks_ready();
 }
 
+// Did the host run something else on our processor since the last look?
+static bool idle_was_stolen_from(void)
+{
+    if (!pv_has_steal)
+        return false;
+    uint64_t stolen_ns = pv_steal_ns();
+    bool grew = stolen_ns - this_cpu(idle_stolen_ns) >= IDLE_STOLEN_NS;
+    this_cpu(idle_stolen_ns) = stolen_ns;
+    return grew;
+}
+
 // True if work came while polling.
 static bool idle_poll(struct run_queue *queue)
 {
     uint64_t limit_ns = this_cpu(idle_poll_ns);
-    if (limit_ns == 0)
+    if (limit_ns == 0 || idle_was_stolen_from())
         return idle_is_over(queue);
     uint64_t start_ns = time_monotonic_ns();
     do {

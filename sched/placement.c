@@ -4,7 +4,11 @@
 // At a wake-up: the waker's CPU if the waker is about to sleep and nobody else waits there (the
 // woken thread starts with what the waker left in the cache, and no interrupt is sent); else the
 // CPU where it ran, if that idles; else an idle CPU, looked for in sched_idle_mask from that CPU
-// on; else where it ran. A CPU that runs out of work takes a thread from a CPU in sched_overloaded.
+// on; else where it ran. A CPU whose vCPU the host has taken off its processor while it had
+// something to do is passed over where another will do: nothing runs there before the host comes
+// round. While the waker's own CPU sees time stolen, the host has fewer processors than there are
+// vCPUs that want one, and a halted one would have to wait for ours: then one thread may wait
+// behind the waker instead. A CPU that runs out of work takes a thread from a CPU in sched_overloaded.
 // Both masks are hints: bits are set by the CPU in question when it idles, or when a thread has to
 // wait there, and cleared by whoever finds them wrong; so in the steady state nobody writes them. A
 // wake-up looks at four words at most. The tick of a CPU where threads wait calls an idle CPU;
@@ -13,12 +17,17 @@
 #include "kernel/arch/x86/arch.h"
 #include "kernel/base/random.h"
 #include "kernel/core/counter.h"
+#include "kernel/core/time.h"
+#include "pv/pv.h"
 #include "sched/run_queue.h"
 #include "sched/sched.h"
 
 #define STEAL_CANDIDATES 8  // threads of a queue that are looked at
+#define IDLE_CANDIDATES  4  // idle CPUs that are looked at
 #define BALANCE_TICKS    16 // between comparisons of busy CPUs
 
+COUNTER(sched, avoided_away);  // CPUs passed over because the host does not run them
+COUNTER(sched, kept_squeezed); // woken threads that wait here because processors are short
 COUNTER(sched, stolen);
 COUNTER(sched, balanced);
 
@@ -38,22 +47,65 @@ static bool cpu_is_idle(uint32_t cpu)
     return atomic_load_relaxed(&run_queue_of(cpu)->running) == 0;
 }
 
+// Has the host taken the processor from it? One that halted gave it away and gets it when it is
+// woken.
+static bool cpu_is_away(uint32_t cpu)
+{
+    return unlikely(pv_has_steal) &&
+           atomic_load_relaxed(&run_queue_of(cpu)->idle_state) != SCHED_IDLE_HALTS &&
+           pv_vcpu_is_preempted(cpu);
+}
+
+// Has this CPU to share its processor with other vCPUs, so that a woken one would wait for it?
+static bool cpu_is_squeezed(uint32_t cpu)
+{
+    if (likely(!pv_has_steal))
+        return false;
+    uint64_t until_ns = atomic_load_relaxed(&run_queue_of(cpu)->squeezed_until_ns);
+    return unlikely(until_ns != 0) && time_monotonic_ns() < until_ns;
+}
+
+// An idle CPU where the thread may run, from `from` on; one that is not away if there is. CPU_MAX:
+// none.
+static uint32_t idle_cpu_for(const struct thread *thread, uint32_t from)
+{
+    uint32_t first = cpumask_first_common(&sched_idle_mask, &thread->affinity, from);
+    uint32_t cpu = first;
+    for (int i = 0; i < IDLE_CANDIDATES && cpu < CPU_MAX && cpu_is_away(cpu); i++) {
+        counter_add(sched, avoided_away, 1);
+        cpu = cpumask_first_common(&sched_idle_mask, &thread->affinity, cpu + 1);
+        if (cpu == first)
+            break;
+    }
+    return cpu;
+}
+
 uint32_t sched_choose_cpu(const struct thread *thread, uint32_t previous_cpu, bool sync)
 {
     uint32_t here = cpu_current();
     if (!sched_several_cpus)
         return 0;
-    if (sync && cpumask_test(&thread->affinity, here) && run_queue_of(here)->running <= 1)
+    bool here_allowed = cpumask_test(&thread->affinity, here);
+    if (sync && here_allowed && run_queue_of(here)->running <= 1)
         return here;
+    if (cpu_is_squeezed(here) && here_allowed && run_queue_of(here)->running <= 1) {
+        counter_add(sched, kept_squeezed, 1);
+        return here;
+    }
     bool previous_allowed =
         cpumask_test(&thread->affinity, previous_cpu) && cpumask_test(&cpu_online, previous_cpu);
-    if (previous_allowed && cpu_is_idle(previous_cpu))
+    bool previous_away = cpu_is_away(previous_cpu);
+    if (previous_allowed && !previous_away && cpu_is_idle(previous_cpu))
         return previous_cpu;
-    uint32_t idle = cpumask_first_common(&sched_idle_mask, &thread->affinity, previous_cpu);
+    uint32_t idle = idle_cpu_for(thread, previous_cpu);
     if (idle < CPU_MAX)
         return idle;
-    if (previous_allowed)
+    if (previous_allowed && !(previous_away && here_allowed))
         return previous_cpu;
+    if (previous_away && here_allowed) {
+        counter_add(sched, avoided_away, 1);
+        return here;
+    }
     uint32_t allowed = cpumask_first_common(&cpu_online, &thread->affinity, previous_cpu);
     return allowed < CPU_MAX
                ? allowed

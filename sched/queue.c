@@ -9,6 +9,7 @@
 #include "kernel/base/assert.h"
 #include "kernel/base/string.h"
 #include "kernel/core/time.h"
+#include "pv/pv.h"
 #include <linux/sched.h>
 
 void run_queue_init(struct run_queue *queue, uint32_t cpu, struct thread *idle)
@@ -24,6 +25,9 @@ void run_queue_init(struct run_queue *queue, uint32_t cpu, struct thread *idle)
     list_init(&queue->dead);
     sched_tick_init(queue);
 }
+
+#define SQUEEZED_NS     UINT64_C(100000)   // stolen in one go: another vCPU had the processor
+#define SQUEEZED_FOR_NS UINT64_C(20000000) // how long that is remembered: some host time slices
 
 static void rt_add(struct rt_queue *rt, struct thread *thread, bool at_head)
 {
@@ -109,6 +113,25 @@ static bool rt_account(struct run_queue *queue, struct thread *current, uint64_t
     return !rt_may_run(queue);
 }
 
+// What current really had of `delta_ns` of the clock: not what the host gave to others meanwhile.
+// Only the CPU itself knows what was stolen from it; another one that looks charges all, and the
+// next look of the CPU itself takes off what is too much.
+static uint64_t run_queue_without_stolen(struct run_queue *queue, uint64_t delta_ns)
+{
+    if (queue->cpu != cpu_current())
+        return delta_ns;
+    uint64_t stolen_ns = pv_steal_ns();
+    uint64_t taken_ns = MIN(stolen_ns - queue->stolen_seen_ns, delta_ns);
+    if ((int64_t)taken_ns <= 0)
+        return delta_ns;
+    // What is more than the stretch was stolen before it: from nobody who ran.
+    queue->stolen_seen_ns = stolen_ns;
+    if (taken_ns >= SQUEEZED_NS)
+        atomic_store_relaxed(&queue->squeezed_until_ns, queue->clock_ns + SQUEEZED_FOR_NS);
+    atomic_store_relaxed(&queue->stolen_ns, queue->stolen_ns + taken_ns);
+    return delta_ns - taken_ns;
+}
+
 bool run_queue_account(struct run_queue *queue, uint64_t now_ns)
 {
     struct thread *current = queue->current;
@@ -117,6 +140,8 @@ bool run_queue_account(struct run_queue *queue, uint64_t now_ns)
     if (delta_ns <= 0)
         return false;
     current->sched.exec_start_ns = now_ns;
+    if (pv_has_steal)
+        delta_ns = (int64_t)run_queue_without_stolen(queue, (uint64_t)delta_ns);
     atomic_store_relaxed(
         &current->sched.sum_exec_ns, current->sched.sum_exec_ns + (uint64_t)delta_ns);
     if (current == queue->idle)

@@ -41,6 +41,7 @@ struct run_queue {
     struct fair_queue fair;   // under lock
     struct rt_queue rt;       // under lock
     uint64_t clock_ns;        // when it was last looked at the clock; under lock
+    uint64_t stolen_seen_ns;  // stolen time that was taken off what threads ran; under lock
     struct thread *migrating; // switched away from, to be carried to another CPU; under lock
     struct list_node
         dead;       // threads that the reaper will get (sched_entity.list); own CPU, preemption off
@@ -54,6 +55,8 @@ struct run_queue {
     // Statistics: written by the own CPU, read by all.
     uint64_t switches, forks;
     uint64_t idle_ns, user_ns, system_ns, interrupt_ns;
+    uint64_t stolen_ns;         // taken from threads while they had this CPU
+    uint64_t squeezed_until_ns; // until then the host is taken to have too few processors; a hint
     uint64_t idle_start_ns;
 
     // Written by other CPUs.

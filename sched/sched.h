@@ -22,10 +22,6 @@ void sched_start(struct thread *thread); // first wake-up: chooses a CPU and que
 // lock waiters may look at it until then.
 void sched_thread_set_reaper(void (*reap)(struct thread *thread));
 
-// How long an idle CPU polls at most before it halts; a pv backend may set it during start-up. 0:
-// never.
-extern uint64_t sched_idle_poll_max_ns;
-
 [[nodiscard]] int sched_set_nice(struct thread *thread, int nice);
 [[nodiscard]] int sched_set_policy(struct thread *thread, uint32_t policy, uint32_t rt_priority);
 // Priority inheritance: while somebody of this FIFO/RR priority (0: nobody) waits for the thread,

@@ -109,11 +109,13 @@ static void statistics_add(uint32_t cpu, struct sched_statistics *sum)
     uint64_t now_ns = time_monotonic_ns();
     uint64_t user_ns = atomic_load_relaxed(&queue->user_ns);
     uint64_t system_ns = atomic_load_relaxed(&queue->system_ns);
-    uint64_t busy_ns = now_ns > idle_ns ? now_ns - idle_ns : 0;
+    uint64_t stolen_ns = atomic_load_relaxed(&queue->stolen_ns);
+    uint64_t busy_ns = now_ns > idle_ns + stolen_ns ? now_ns - idle_ns - stolen_ns : 0;
     uint64_t sampled_ns = user_ns + system_ns;
     uint64_t rest_ns = busy_ns > sampled_ns ? busy_ns - sampled_ns : 0;
     uint64_t rest_user_ns = sampled_ns != 0 ? user_share(rest_ns, user_ns, system_ns) : 0;
     sum->idle_ns += idle_ns;
+    sum->steal_ns += stolen_ns;
     sum->user_ns += user_ns + rest_user_ns;
     sum->system_ns += system_ns + rest_ns - rest_user_ns;
     sum->interrupt_ns += atomic_load_relaxed(&queue->interrupt_ns);

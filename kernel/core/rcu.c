@@ -146,8 +146,18 @@ static void rcu_interrupt_debtors(void)
         cpumask_set(&debtors, cpu);
         counter_add(rcu, interrupted_cpus, 1);
     }
-    if (!cpumask_is_empty(&debtors))
-        pv_send_ipi(&debtors, VECTOR_RESCHEDULE);
+    if (cpumask_is_empty(&debtors))
+        return;
+    pv_send_ipi(&debtors, VECTOR_RESCHEDULE);
+    // One that the host does not run can't answer, and may be in the middle of reading: it gets our
+    // processor.
+    cpumask_for_each(cpu, &debtors)
+    {
+        if (pv_vcpu_is_preempted(cpu)) {
+            pv_yield_to(cpu);
+            return;
+        }
+    }
 }
 
 static void rcu_answer(uint32_t answers);

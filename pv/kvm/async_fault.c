@@ -79,7 +79,7 @@ static void ready_interrupt(void *context, struct trap_frame *frame)
     counter_add(kvm, async_ready, 1);
     wake_ready(token);
     atomic_store(&record->token, 0u);
-    msr_write(MSR_KVM_ASYNC_PF_ACK, 1); // the next one may come
+    kvm_msr_write(MSR_KVM_ASYNC_PF_ACK, 1); // the next one may come
 }
 
 void kvm_async_fault_init(void)
@@ -97,14 +97,14 @@ void kvm_async_fault_online(void)
         return;
     struct kvm_vcpu_pv_apf_data *record = &this_cpu_ptr(kvm_shared)->async_fault;
     *record = (struct kvm_vcpu_pv_apf_data){.enabled = 1};
-    msr_write(MSR_KVM_ASYNC_PF_INT, ready_vector);
-    msr_write(MSR_KVM_ASYNC_PF_EN,
+    kvm_msr_write(MSR_KVM_ASYNC_PF_INT, ready_vector);
+    kvm_msr_write(MSR_KVM_ASYNC_PF_EN,
         kvm_phys(record) | KVM_ASYNC_PF_ENABLED | KVM_ASYNC_PF_DELIVERY_AS_INT);
 }
 
 void kvm_async_fault_offline(void)
 {
-    msr_write(MSR_KVM_ASYNC_PF_EN, 0);
+    kvm_msr_write(MSR_KVM_ASYNC_PF_EN, 0);
     atomic_store(&this_cpu_ptr(kvm_shared)->async_fault.enabled, 0u);
     // What was announced to this CPU and is not ready will not be: everybody looks again.
     wake_ready(TOKEN_ALL);

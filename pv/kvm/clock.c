@@ -147,7 +147,7 @@ const char *kvm_clock_start(void)
         return "the host refuses its register";
     bool settled = pvclock_snapshot(&boot_page.time, TRIES_START, &kvm_time.first);
     if (!settled || kvm_time.first.version == 0 || pvclock_tsc_hz(&kvm_time.first) == 0) {
-        msr_write(kvm_time.msr, 0);
+        kvm_msr_write(kvm_time.msr, 0);
         return settled ? "its page says nothing sensible" : "its version never settles";
     }
     kvm_time.base_ns = pvclock_ns_at(&kvm_time.first, arch_tsc_ordered()) - tsc_clock_ns();
@@ -159,13 +159,13 @@ void kvm_clock_online(uint32_t cpu)
     if (cpu == 0)
         return; // since kvm_clock_start()
     uint64_t value = kvm_phys(&this_cpu_ptr(kvm_shared)->time) | KVM_MSR_ENABLED;
-    msr_write(kvm_time.msr, value);
+    kvm_msr_write(kvm_time.msr, value);
 }
 
 void kvm_clock_offline(void)
 {
     // The boot CPU's page is everybody's clock: it stays until there is nobody to read it.
-    msr_write(kvm_time.msr, 0);
+    kvm_msr_write(kvm_time.msr, 0);
 }
 
 // ---- time of day --------------------------------------------------------------------------------

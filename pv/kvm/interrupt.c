@@ -21,12 +21,12 @@ void kvm_eoi_online(void)
 {
     uint32_t *word = &this_cpu_ptr(kvm_shared)->eoi;
     *word = 0;
-    msr_write(MSR_KVM_PV_EOI_EN, kvm_phys(word) | KVM_MSR_ENABLED);
+    kvm_msr_write(MSR_KVM_PV_EOI_EN, kvm_phys(word) | KVM_MSR_ENABLED);
 }
 
 void kvm_eoi_offline(void)
 {
-    msr_write(MSR_KVM_PV_EOI_EN, 0);
+    kvm_msr_write(MSR_KVM_PV_EOI_EN, 0);
 }
 
 void kvm_end_of_interrupt(void)
@@ -34,7 +34,7 @@ void kvm_end_of_interrupt(void)
     counter_add(pv, eois, 1);
     // The host sets the bit when it injects an interrupt whose end it need not hear of at once, and
     // takes it back when that changes. Either may happen at any exit: one instruction.
-    if (arch_percpu_bit_take(kvm_shared.eoi, KVM_PV_EOI_BIT)) {
+    if (arch_percpu_bit_take(kvm_shared, eoi, KVM_PV_EOI_BIT)) {
         counter_add(pv, eois_without_exit, 1);
         return;
     }

@@ -14,6 +14,9 @@
 #include "kernel/arch/x86/paging.h"
 #include "kernel/base/assert.h"
 #include "kernel/base/string.h"
+#include "kernel/core/irq.h"
+#include "kernel/core/log.h"
+#include "kernel/core/preempt.h"
 #include "mm/page.h"
 
 #define LEAF_FEATURES 1 // behind the block's first
@@ -26,6 +29,13 @@ int64_t kvm_hypercall(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint6
 {
     counter_add(pv, hypercalls, 1);
     return arch_vmcall(kvm_offer.vmmcall, number, a, b, c, d);
+}
+
+void kvm_msr_write(uint32_t msr, uint64_t value)
+{
+    if (msr_write_safe(msr, value) != 0)
+        log_warning(
+            "kvm: CPU %u: the host refuses %#lx for register %#x", cpu_current(), value, msr);
 }
 
 uint64_t kvm_phys(const void *address)
@@ -180,6 +190,25 @@ static void kvm_cpu_offline(uint32_t cpu)
         kvm_clock_offline();
 }
 
+static void kvm_leave(void *argument)
+{
+    kvm_cpu_offline(cpu_current());
+}
+
+// Nothing stays registered when the machine begins anew or another kernel takes over. The CPUs run
+// on without, for the moment that is left. A crash does not wait for anybody.
+__attribute__((noreturn)) static void kvm_shutdown(enum pv_shutdown reason, uint32_t code)
+{
+    if (reason != PV_CRASH && arch_irqs_enabled()) {
+        preempt_disable();
+        smp_call_mask(&cpu_online, kvm_leave, NULL, true);
+        arch_irq_disable();
+        kvm_leave(NULL);
+        arch_irq_enable();
+    }
+    pv_native_shutdown(reason, code);
+}
+
 static void kvm_init_late(void)
 {
     if (pv_feature_is_on(&features[ASYNC_FAULT]))
@@ -191,7 +220,7 @@ PV_BACKEND(kvm) = {
     .detect = kvm_detect,
     .rank = RANK_KVM,
     .start = kvm_start,
-    .ops = {.cpu_online = kvm_cpu_online, .cpu_offline = kvm_cpu_offline},
+    .ops = {.cpu_online = kvm_cpu_online, .cpu_offline = kvm_cpu_offline, .shutdown = kvm_shutdown},
     .features = features,
     .feature_count = FEATURE_COUNT,
     .init_late = kvm_init_late,

@@ -46,6 +46,9 @@ static inline bool kvm_never_preempts(void)
 
 // Result: negative -KVM_E*, else the call's own.
 int64_t kvm_hypercall(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d);
+// Writes one of KVM's registers. A host that offers a feature and refuses its register is told of
+// in the log; the feature does nothing on that CPU then.
+void kvm_msr_write(uint32_t msr, uint64_t value);
 // Physical address of per-CPU data or data in the image.
 uint64_t kvm_phys(const void *address);
 

@@ -30,12 +30,12 @@ void kvm_steal_online(void)
     // `steal` goes on from where it was when this CPU was on-line before.
     record->version = 0;
     atomic_store(&record->preempted, (uint8_t)0);
-    msr_write(MSR_KVM_STEAL_TIME, kvm_phys(record) | KVM_MSR_ENABLED);
+    kvm_msr_write(MSR_KVM_STEAL_TIME, kvm_phys(record) | KVM_MSR_ENABLED);
 }
 
 void kvm_steal_offline(void)
 {
-    msr_write(MSR_KVM_STEAL_TIME, 0);
+    kvm_msr_write(MSR_KVM_STEAL_TIME, 0);
     atomic_store(&this_cpu_ptr(kvm_shared)->steal.preempted, (uint8_t)0);
 }
 

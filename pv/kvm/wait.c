@@ -77,10 +77,10 @@ const char *kvm_poll_start(void)
 // The host shall not poll as well: what it polls for, the guest has polled for before.
 void kvm_poll_online(void)
 {
-    msr_write(MSR_KVM_POLL_CONTROL, 0);
+    kvm_msr_write(MSR_KVM_POLL_CONTROL, 0);
 }
 
 void kvm_poll_offline(void)
 {
-    msr_write(MSR_KVM_POLL_CONTROL, 1);
+    kvm_msr_write(MSR_KVM_POLL_CONTROL, 1);
 }

@@ -33,6 +33,7 @@ static inline void arch_halt(void)
 {
     arch_irq_enable();
 }
+void arch_halt_plain(void); // tests that need it say what happens meanwhile
 #else
 static inline uint64_t arch_flags(void)
 {
@@ -66,19 +67,26 @@ static inline void arch_halt_plain(void)
 }
 #endif
 
-// Clears the bit of a word of the running CPU's data, given as the per-CPU variable or a member of
-// it; true if it was set. One instruction without a lock: nothing can come in between on this CPU,
+// Clears the bit of a word of the running CPU's data, given as a per-CPU variable and its member;
+// true if it was set. One instruction without a lock: nothing can come in between on this CPU,
 // and no other CPU may write the word. (The compiler drops the segment of a memory operand.)
 #ifndef LODGER_HOST
-#define arch_percpu_bit_take(variable, bit)                                                        \
+#define arch_percpu_bit_take(variable, member, bit)                                                \
     ({                                                                                             \
         bool bit_was_set;                                                                          \
         asm volatile("btrl %[number], %%gs:%c[place](%%rip)"                                       \
             : "=@ccc"(bit_was_set)                                                                 \
-            : [number] "i"(bit), [place] "i"(&(variable))                                          \
+            : [number] "i"(bit), [place] "i"(&(variable).member)                                   \
             : "memory");                                                                           \
         bit_was_set;                                                                               \
     })
+#else
+#define arch_percpu_bit_take(variable, member, bit)                                                \
+    arch_host_bit_take(&this_cpu(variable).member, (bit))
+static inline bool arch_host_bit_take(uint32_t *word, unsigned bit)
+{
+    return __atomic_fetch_and(word, ~(UINT32_C(1) << bit), __ATOMIC_SEQ_CST) >> bit & 1;
+}
 #endif
 
 static inline bool arch_irqs_enabled(void)

@@ -6,6 +6,10 @@
 
 #include "kernel/base/types.h"
 
+#ifdef LODGER_HOST
+// Host tests are the hypervisor.
+int64_t arch_vmcall(bool vmmcall, uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d);
+#else
 static inline int64_t arch_vmcall(
     bool vmmcall, uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
 {
@@ -22,3 +26,4 @@ static inline int64_t arch_vmcall(
             : "memory");
     return result;
 }
+#endif

@@ -208,7 +208,13 @@ static bool host_vcpu_is_preempted(uint32_t cpu)
 
 PERCPU(uint64_t, counter_pv_timer_arms_suppressed);
 
+static void host_yield_to(uint32_t cpu)
+{
+    (void)cpu;
+}
+
 struct pv_ops pv_ops = {
+    .yield_to = host_yield_to,
     .timer_arm = host_timer_arm,
     .send_ipi = host_send_ipi,
     .lock_wait = host_lock_wait,
