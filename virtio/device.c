@@ -166,9 +166,6 @@ static int queue_create(struct virtio_queue *queue, const struct virtio_queue_se
     if (config.memory == NULL || config.buffers == NULL)
         return -ENOMEM;
     virtio_ring_init(&queue->ring, &config);
-    queue->cpu = setup->cpu;
-    queue->used = setup->used;
-    queue->context = setup->context;
     return device->transport->queue_enable(queue);
 }
 
@@ -184,11 +181,15 @@ int virtio_queues_create(
         device->queues[i].device = device;
         device->queues[i].index = i;
         device->queues[i].cpu = setups[i].cpu;
+        device->queues[i].used = setups[i].used;
+        device->queues[i].context = setups[i].context;
     }
     // On failure virtio_device_add() resets the device and frees them.
     int error = device->transport->interrupts_setup(device, count);
-    for (uint32_t i = 0; i < count && error == 0; i++)
-        error = queue_create(&device->queues[i], &setups[i]);
+    for (uint32_t i = 0; i < count && error == 0; i++) {
+        if (setups[i].size_max != 0)
+            error = queue_create(&device->queues[i], &setups[i]);
+    }
     return error;
 }
 

@@ -102,9 +102,9 @@ uint64_t virtio_config_read(struct virtio_device *device, uint32_t offset, uint3
     virtio_config_read((device), offsetof(type, field), sizeof(((type *)0)->field))
 
 struct virtio_queue_setup {
-    uint16_t size_max; // the smaller of this and what the device allows is taken
+    uint16_t size_max; // the smaller of this and what the device allows is taken; 0: not used
     uint32_t cpu;      // that gets the interrupt
-    void (*used)(struct virtio_queue *queue);
+    void (*used)(struct virtio_queue *queue); // NULL: no interrupt
     void *context;
 };
 // Makes queues 0..count-1. From probe(), once. 0, -ENOENT: the device has no such queue, -ENOMEM...

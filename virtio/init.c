@@ -3,6 +3,7 @@
 
 #include "virtio/block/block.h"
 #include "virtio/entropy/entropy.h"
+#include "virtio/net/net.h"
 #include "virtio/virtio.h"
 
 void virtio_init(void)
@@ -10,6 +11,7 @@ void virtio_init(void)
     static const struct virtio_driver *const drivers[] = {
         &virtio_block_driver,
         &virtio_entropy_driver,
+        &virtio_net_driver,
     };
     virtio_start(drivers, ARRAY_SIZE(drivers));
 }

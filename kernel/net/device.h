@@ -15,6 +15,7 @@
 #include "kernel/base/list.h"
 #include "kernel/base/types.h"
 #include "kernel/core/spinlock.h"
+#include "kernel/core/work.h"
 #include "mm/page.h"
 
 #define NET_ADDRESS_BYTES    6
@@ -90,8 +91,10 @@ struct net_queue {
     struct net_device *device;
     uint32_t index;
     void *driver_data;
+    bool running; // between open and stop
     struct net_statistics statistics;
     struct list_node received; // packets to hand over when the lock is released
+    struct work work;          // goes on polling under a flood
 } __attribute__((aligned(64)));
 
 struct net_device {
@@ -143,6 +146,9 @@ void net_packet_release(struct net_packet *packet); // any context but NMI
 // By index or name, with a reference; NULL: none.
 struct net_device *net_device_get_by_index(uint32_t index);
 struct net_device *net_device_get_by_name(const char *name);
+// In order of registration, each with a reference, which the next call takes back. NULL: first, and
+// end.
+struct net_device *net_device_next_get(struct net_device *device);
 [[nodiscard]] int net_device_up(struct net_device *device);
 void net_device_down(struct net_device *device);
 void net_device_statistics(const struct net_device *device, struct net_statistics *sum);

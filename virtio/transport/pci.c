@@ -147,7 +147,9 @@ static int pci_queue_enable(struct virtio_queue *queue)
     write_address(common + VIRTIO_PCI_COMMON_Q_DESCLO, memory);
     write_address(common + VIRTIO_PCI_COMMON_Q_AVAILLO, memory + layout.driver_offset);
     write_address(common + VIRTIO_PCI_COMMON_Q_USEDLO, memory + layout.device_offset);
-    uint16_t entry = (uint16_t)entry_of_queue(pci, queue->index);
+    uint16_t entry = VIRTIO_MSI_NO_VECTOR;
+    if (queue->used != NULL)
+        entry = (uint16_t)entry_of_queue(pci, queue->index);
     arch_mmio_write16(common + VIRTIO_PCI_COMMON_Q_MSIX, entry);
     // 4.1.5.1.2: the device says whether it has the resources.
     if (arch_mmio_read16(common + VIRTIO_PCI_COMMON_Q_MSIX) != entry)
@@ -220,6 +222,8 @@ static int pci_interrupts_setup(struct virtio_device *device, uint32_t count)
             handler = shared_handler;
             context = pci;
         }
+        if (handler == queue_handler && device->queues[i - ENTRY_FIRST_QUEUE].used == NULL)
+            continue;
         int vector = irq_vector_alloc(handler, context, device->name);
         if (vector < 0)
             return vector;
