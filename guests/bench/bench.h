@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct benchmark {
     const char *name;  // of the file
@@ -56,6 +57,9 @@ unsigned bench_workers(void);
 // The device of the disk, for benchmarks with `disk`; ends the round as unsupported if there is
 // none.
 const char *bench_disk(void);
+
+// The process that started the round's.
+pid_t bench_parent(void);
 
 // The operation did not do what it should: ends the round. errno is shown with `what`.
 [[noreturn]] void bench_fail(const char *what);

@@ -13,6 +13,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -27,6 +28,12 @@
 // time.
 #define SETTLE_US 50000
 
+// So much more memory may be mapped after a round than after the warming up, for C libraries keep
+// some, and so many more descriptors be open; whoever maps and unmaps for each operation and is not
+// obeyed exceeds it.
+#define LEAK_PAGES       1024
+#define LEAK_DESCRIPTORS 200
+
 // Buckets of the histogram: eight for each power of two, so that a bucket is at most 12.5 % wide.
 #define BUCKETS_PER_OCTAVE 8
 #define OCTAVES            40
@@ -40,10 +47,13 @@ static uint64_t started_ns, measured_ns;
 static uint64_t buckets[BUCKETS];
 static double value;
 static bool has_value;
+static pid_t parent; // of the round's process
+// BENCH_PLANT: by how much everything is made slower, for tests of what measures.
+static unsigned planted_percent;
 
 uint64_t bench_now_ns(void)
 {
-    struct timespec time;
+    struct timespec time = {};
     clock_gettime(CLOCK_MONOTONIC, &time);
     return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
@@ -55,6 +65,10 @@ void bench_start(void)
 
 void bench_stop(void)
 {
+    uint64_t duration_ns = bench_now_ns() - started_ns;
+    uint64_t until_ns = started_ns + duration_ns + duration_ns * planted_percent / 100;
+    while (planted_percent > 0 && bench_now_ns() < until_ns) {
+    }
     bench_add(bench_now_ns() - started_ns);
 }
 
@@ -140,6 +154,28 @@ void bench_unsupported(const char *what)
     end_round("unsupported", what);
 }
 
+pid_t bench_parent(void)
+{
+    return parent;
+}
+
+// The lowest number that no descriptor has.
+static int free_descriptor(void)
+{
+    int file = open("/", O_RDONLY | O_DIRECTORY);
+    bench_require(file >= 0 && close(file) == 0, "open of the root");
+    return file;
+}
+
+static unsigned long mapped_pages(void)
+{
+    unsigned long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    bench_require(file != NULL && fscanf(file, "%lu", &pages) == 1, "/proc/self/statm");
+    fclose(file);
+    return pages;
+}
+
 static void print_latencies(void)
 {
     bool any = false;
@@ -211,13 +247,20 @@ static void enter_work_folder(char *path, size_t path_bytes)
 static int run_round(unsigned count)
 {
     fflush(stdout);
+    parent = getpid();
     pid_t child = fork();
     if (child == 0) {
         char folder[64];
         enter_work_folder(folder, sizeof(folder));
         run_once(count / 10 + 1);
+        int descriptor = free_descriptor();
+        unsigned long pages = mapped_pages();
         usleep(SETTLE_US);
         run_once(count);
+        errno = 0;
+        bench_require(has_value || measured_ns > 0, "passing of time");
+        bench_require(free_descriptor() < descriptor + LEAK_DESCRIPTORS, "closing of descriptors");
+        bench_require(mapped_pages() < pages + LEAK_PAGES, "unmapping of memory");
         print_round(count);
         if (chdir("/") == 0) {
             remove_folder(folder);
@@ -323,6 +366,8 @@ static int run_named(int argc, char **argv)
         return 2;
     }
     long count = current->count, rounds = 1;
+    const char *planted = getenv("BENCH_PLANT");
+    planted_percent = planted != NULL ? (unsigned)strtoul(planted, NULL, 10) : 0;
     for (int i = 2; i < argc; i += 2) {
         bool is_count = strcmp(argv[i], "--count") == 0;
         long number = i + 1 < argc ? strtol(argv[i + 1], NULL, 10) : 0;

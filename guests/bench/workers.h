@@ -28,10 +28,12 @@ struct workers_job {
 // the return value is what each one did.
 unsigned workers_run(const struct workers_job *job, unsigned count);
 
-// sched_setscheduler, which musl has not. Ends the round as unsupported if the kernel has not either.
+// sched_setscheduler, which musl has not. Ends the round as unsupported if the kernel has not
+// either.
 void workers_set_policy(int policy, int priority);
 
-// fork, or the end of the round. The child dies with this process at the latest, so that it may loop.
+// fork, or the end of the round. The child dies with this process at the latest, so that it may
+// loop.
 pid_t workers_fork(void);
 
 // Zeroed memory that processes forked later share.

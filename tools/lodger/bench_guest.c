@@ -161,6 +161,12 @@ static void transcript_copy(struct transcript *transcript, const struct buffer *
     }
 }
 
+static bool has_text(const struct transcript *transcript, const char *text)
+{
+    return transcript->text.len_bytes > 0 &&
+           memmem(transcript->text.data, transcript->text.len_bytes, text, strlen(text)) != NULL;
+}
+
 // Says how a guest ended that should have gone on.
 static char *describe_end(const struct bench_kernel *kernel, const struct qemu_run *run)
 {
@@ -346,6 +352,11 @@ struct bench_session *bench_session_start(
     if (machine->quick) {
         bench_session_set(session, "BENCH_QUICK", "1");
     }
+    if (kernel->planted_percent != 0) {
+        char *percent = xasprintf("%u", kernel->planted_percent);
+        bench_session_set(session, "BENCH_PLANT", percent);
+        free(percent);
+    }
     if (!read_clocks(session, &session->first)) {
         session->first.host_ns = 0;
     }
@@ -462,12 +473,14 @@ static bool batch_printed(void *context, const struct buffer *console)
     return strstr(from, DONE_MARK) != NULL;
 }
 
-static char *batch_list(const struct batch *batch, const char *arguments, bool quick)
+static char *batch_list(const struct batch *batch, const struct bench_kernel *kernel,
+    const struct bench_machine *wanted, const char *arguments)
 {
     struct buffer list = {};
-    if (quick) {
-        buffer_add(&list, "set BENCH_QUICK=1\n", 18);
-    }
+    char *settings = xasprintf("%sset BENCH_PLANT=%u\n", wanted->quick ? "set BENCH_QUICK=1\n" : "",
+        kernel->planted_percent);
+    buffer_add(&list, settings, strlen(settings));
+    free(settings);
     for (size_t i = batch->done; i < batch->count; i++) {
         char *line = xasprintf("timeout %u\nrun %s %s\n", batch->benches[i]->timeout_s * 10,
             batch->benches[i]->name, arguments);
@@ -478,12 +491,13 @@ static char *batch_list(const struct batch *batch, const char *arguments, bool q
     return (char *)list.data;
 }
 
-// Boots once for the benchmarks that are left. At least one more has an end afterwards.
-static void batch_boot(struct batch *batch, const struct bench_kernel *kernel,
+// Boots once for the benchmarks that are left. At least one more has an end afterwards, unless the
+// kernel does not boot: then returns why not.
+static char *batch_boot(struct batch *batch, const struct bench_kernel *kernel,
     const struct bench_machine *wanted, const char *arguments)
 {
     struct machine machine;
-    char *list = batch_list(batch, arguments, wanted->quick);
+    char *list = batch_list(batch, kernel, wanted, arguments);
     char **failures = xmalloc((batch->count + 1) * sizeof(char *));
     memset(failures, 0, (batch->count + 1) * sizeof(char *));
     char *name = xasprintf("%s-batch", kernel->foreign ? "other" : "here");
@@ -508,18 +522,24 @@ static void batch_boot(struct batch *batch, const struct bench_kernel *kernel,
         batch->progress(batch->context, batch->done);
     }
     qemu_run(&run);
+    char *failure = NULL;
     if (batch->done < batch->count && !bench_interrupted()) {
-        bench_outcome_fail(
-            &batch->outcomes[batch->done++], BENCH_FAILED, describe_end(kernel, &run));
+        if (!has_text(&batch->transcript, READY_MARK)) {
+            failure = describe_end(kernel, &run);
+        } else {
+            bench_outcome_fail(
+                &batch->outcomes[batch->done++], BENCH_FAILED, describe_end(kernel, &run));
+        }
     }
     qemu_run_free(&run);
     free(initrd);
     free(name);
     free(failures);
     free(list);
+    return failure;
 }
 
-void bench_batch_run(const struct bench_kernel *kernel, const struct bench_machine *machine,
+char *bench_batch_run(const struct bench_kernel *kernel, const struct bench_machine *machine,
     const struct bench *const *benches, size_t count, const char *arguments,
     struct bench_outcome *outcomes, void (*progress)(void *context, size_t index), void *context)
 {
@@ -528,9 +548,12 @@ void bench_batch_run(const struct bench_kernel *kernel, const struct bench_machi
         .count = count,
         .progress = progress,
         .context = context};
-    while (batch.done < count && !bench_interrupted()) {
-        batch_boot(&batch, kernel, machine, arguments);
+    char *failure = NULL;
+    while (failure == NULL && batch.done < count && !bench_interrupted()) {
+        failure = batch_boot(&batch, kernel, machine, arguments);
     }
+    buffer_free(&batch.transcript.text);
+    return failure;
 }
 
 // ---- the boot itself ----

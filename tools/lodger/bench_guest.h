@@ -14,11 +14,12 @@
 
 // One of the kernels that are compared.
 struct bench_kernel {
-    const char *title; // "here", "Linux"
-    const char *image; // what is booted; ours is the ELF file, with its symbols
-    const char *file;  // what is installed: the same without them
-    bool foreign;      // not ours
-    bool mitigations;  // foreign: leaves its protection against speculation on
+    const char *title;        // "here", "Linux"
+    const char *image;        // what is booted; ours is the ELF file, with its symbols
+    const char *file;         // what is installed: the same without them
+    bool foreign;             // not ours
+    bool mitigations;         // foreign: leaves its protection against speculation on
+    unsigned planted_percent; // tests: its benchmarks are made that much slower
 };
 
 struct bench_histogram_bucket {
@@ -94,11 +95,13 @@ void bench_session_set(struct bench_session *session, const char *key, const cha
 double bench_session_clock_rate(struct bench_session *session);
 void bench_session_end(struct bench_session *session);
 
-// Runs each benchmark once. A guest that dies is booted again for those that are left. `arguments`
-// are added to each, "" for none. `progress` is called before each with its index, and may be NULL.
-void bench_batch_run(const struct bench_kernel *kernel, const struct bench_machine *machine,
-    const struct bench *const *benches, size_t count, const char *arguments,
-    struct bench_outcome *outcomes, void (*progress)(void *context, size_t index), void *context);
+// Runs each benchmark once. A guest that dies is booted again for those that are left. Returns
+// NULL, or why the kernel does not boot at all. `arguments` are added to each, "" for none.
+// `progress` is called before each with its index, and may be NULL.
+[[nodiscard]] char *bench_batch_run(const struct bench_kernel *kernel,
+    const struct bench_machine *machine, const struct bench *const *benches, size_t count,
+    const char *arguments, struct bench_outcome *outcomes,
+    void (*progress)(void *context, size_t index), void *context);
 
 // Boots guests/bench/first.c: instructions (or nanoseconds of this host until it has printed) to
 // the first program, and device accesses if `accesses` is not NULL. Returns NULL or what went

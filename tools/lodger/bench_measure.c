@@ -251,8 +251,8 @@ static void count_group(struct work *work, const struct group *group)
         }
         work->batch = group->benches;
         work->batch_kernel = &work->plan->kernels[side];
-        bench_batch_run(&work->plan->kernels[side], &machine, group->benches, group->count, "",
-            outcomes[side], batch_progress, work);
+        work->failures[side] = bench_batch_run(&work->plan->kernels[side], &machine, group->benches,
+            group->count, "", outcomes[side], batch_progress, work);
         bench_progress_add(&work->progress, EFFORT_COUNTED_BOOT);
     }
     for (size_t i = 0; i < group->count; i++) {

@@ -43,6 +43,7 @@ static const char help[] =
     "                   take the kernel out of it.)\n"
     "  --mitigations    leave the other kernel its protection against speculation\n"
     "  --alone          only this kernel\n"
+    "  --plant N        a test of the instrument: make this kernel's benchmarks N % slower\n"
     "\n"
     "What becomes of it:\n"
     "  --json[=FILE] --csv[=FILE] --html[=FILE] --svg[=FILE]   instead of the table, or beside it\n"
@@ -73,6 +74,7 @@ struct options {
     const char *against;
     const char *history;
     struct output json, csv, html, svg;
+    unsigned planted_percent;
     bool alone, mitigations, no_history, check, update, print_list;
     const char *explain;
 };
@@ -177,12 +179,6 @@ static void parse_scaling(struct bench_plan *plan, const char *text)
     }
 }
 
-static void set_output(struct output *output, const char *path)
-{
-    output->wanted = true;
-    output->path = path != NULL && strcmp(path, "-") != 0 ? path : NULL;
-}
-
 enum {
     OPTION_AGAINST = 1,
     OPTION_ALONE,
@@ -198,6 +194,7 @@ enum {
     OPTION_MITIGATIONS,
     OPTION_NO_HISTORY,
     OPTION_PAIRS,
+    OPTION_PLANT,
     OPTION_QUICK,
     OPTION_SCALING,
     OPTION_SVG,
@@ -213,14 +210,33 @@ static const struct option known_options[] = {{"against", required_argument, NUL
     {"list", no_argument, NULL, OPTION_LIST}, {"measure", required_argument, NULL, OPTION_MEASURE},
     {"mitigations", no_argument, NULL, OPTION_MITIGATIONS},
     {"no-history", no_argument, NULL, OPTION_NO_HISTORY},
-    {"pairs", required_argument, NULL, OPTION_PAIRS}, {"quick", no_argument, NULL, OPTION_QUICK},
+    {"pairs", required_argument, NULL, OPTION_PAIRS},
+    {"plant", required_argument, NULL, OPTION_PLANT}, {"quick", no_argument, NULL, OPTION_QUICK},
     {"scaling", optional_argument, NULL, OPTION_SCALING},
     {"svg", optional_argument, NULL, OPTION_SVG},
     {"update-baseline", no_argument, NULL, OPTION_UPDATE}, {}};
 
+// Options that say where the report goes. False: it is another one.
+static bool parse_output_option(struct options *options, int option)
+{
+    struct output *output = option == OPTION_JSON   ? &options->json
+                            : option == OPTION_CSV  ? &options->csv
+                            : option == OPTION_HTML ? &options->html
+                            : option == OPTION_SVG  ? &options->svg
+                                                    : NULL;
+    if (output != NULL) {
+        output->wanted = true;
+        output->path = optarg != NULL && strcmp(optarg, "-") != 0 ? optarg : NULL;
+    }
+    return output != NULL;
+}
+
 static void parse_option(struct options *options, int option)
 {
     uint64_t number;
+    if (parse_output_option(options, option)) {
+        return;
+    }
     switch (option) {
     case OPTION_AGAINST:
         options->against = optarg;
@@ -231,20 +247,11 @@ static void parse_option(struct options *options, int option)
     case OPTION_CHECK:
         options->check = true;
         break;
-    case OPTION_CSV:
-        set_output(&options->csv, optarg);
-        break;
     case OPTION_EXPLAIN:
         options->explain = optarg;
         break;
     case OPTION_HISTORY:
         options->history = optarg;
-        break;
-    case OPTION_HTML:
-        set_output(&options->html, optarg);
-        break;
-    case OPTION_JSON:
-        set_output(&options->json, optarg);
         break;
     case OPTION_LIST:
         options->print_list = true;
@@ -265,14 +272,17 @@ static void parse_option(struct options *options, int option)
         options->plan.pairs = (unsigned)number;
         options->plan.macro_pairs = (unsigned)number;
         break;
+    case OPTION_PLANT:
+        if (!parse_number(optarg, 1, 100, &number)) {
+            die("--plant %s: not a number of per cent from 1 to 100", optarg);
+        }
+        options->planted_percent = (unsigned)number;
+        break;
     case OPTION_QUICK:
         options->plan.quick = true;
         break;
     case OPTION_SCALING:
         parse_scaling(&options->plan, optarg);
-        break;
-    case OPTION_SVG:
-        set_output(&options->svg, optarg);
         break;
     case OPTION_UPDATE:
         options->update = true;
@@ -370,7 +380,8 @@ static void choose_kernels(struct options *options)
     plan->kernel_count = options->alone ? 1 : 2;
     plan->kernels[SIDE_HERE] = (struct bench_kernel){.title = "here",
         .image = tree_path("out/release/lodger.elf"),
-        .file = tree_path("out/release/lodger.img")};
+        .file = tree_path("out/release/lodger.img"),
+        .planted_percent = options->planted_percent};
     if (options->alone) {
         return;
     }

@@ -8,7 +8,7 @@
 
 static void run(unsigned count)
 {
-    long sum = 0, expected = getppid();
+    long sum = 0, expected = bench_parent();
 
     bench_start();
     for (unsigned i = 0; i < count; i++) {

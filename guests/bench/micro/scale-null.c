@@ -31,7 +31,7 @@ static void run(unsigned count)
     bench_require(states != NULL, "memory");
     unsigned each = workers_run(&job, count);
     for (unsigned i = 0; i < bench_workers(); i++) {
-        bench_require(states[i].sum == (unsigned long)getppid() * each, "getppid");
+        bench_require(states[i].sum == (unsigned long)bench_parent() * each, "getppid");
     }
     free(states);
 }

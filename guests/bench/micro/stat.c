@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static void run(unsigned count)
@@ -20,7 +21,8 @@ static void run(unsigned count)
     bench_start();
     for (unsigned i = 0; i < count; i++) {
         about.st_size = 0;
-        stat("/tmp/bench.stat/three/four", &about);
+        // The C library's own would go through a buffer that still holds the last answer.
+        syscall(SYS_stat, "/tmp/bench.stat/three/four", &about);
         sum += about.st_size;
     }
     bench_stop();
