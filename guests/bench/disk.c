@@ -67,7 +67,7 @@ static bool is_filled(int file)
 void disk_open(struct disk *disk)
 {
     const char *path = bench_disk();
-    disk->random = 0;
+    disk_rewind(disk);
     disk->file = open(path, O_RDWR | O_DIRECT);
     if (disk->file < 0) {
         bench_unsupported(path);
@@ -91,6 +91,11 @@ void disk_open(struct disk *disk)
 void disk_close(struct disk *disk)
 {
     close(disk->file);
+}
+
+void disk_rewind(struct disk *disk)
+{
+    disk->random = 0;
 }
 
 uint32_t disk_next(struct disk *disk)

@@ -21,6 +21,8 @@ void disk_open(struct disk *disk);
 void disk_close(struct disk *disk);
 // The number of the next block: every one comes once before any comes again, in no order.
 uint32_t disk_next(struct disk *disk);
+// The numbers come again from the first one.
+void disk_rewind(struct disk *disk);
 // A buffer for `blocks` blocks, aligned as direct I/O wants it.
 void *disk_buffer(uint32_t blocks);
 // What block `number` holds after its `version`-th writing; version 0 is what disk_open() wrote.

@@ -4,18 +4,22 @@
 //
 //   bench --describe                            what there is (README.md)
 //   bench NAME [--count N] [--rounds N]         runs one
-//   bench --time NAME OPERATIONS COMMAND...     takes the time of a command, for macro benchmarks
+//   bench --time NAME OPERATIONS [--log FILE] COMMAND...
+//                                               takes the time of a command, for macro benchmarks
+//   bench --judge NAME LOG                      says why a program of a macro benchmark did not run
 //   bench --nothing                             ends with code 9: what exec benchmarks start
 //
 // A round runs in a process of its own, so that one which hangs or crashes takes nothing along, and
 // no round inherits descriptors or memory from another.
 #include "guests/bench/bench.h"
+#include "guests/bench/judge.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -323,8 +327,29 @@ static const struct benchmark *find(const char *name)
     return NULL;
 }
 
+// The command did not do it: its output, where there is a log, tells why.
+static int end_time(const char *name, const char *log, int code, const char *format, ...)
+{
+    if (log != NULL) {
+        judge(name, log);
+        return code;
+    }
+    va_list arguments;
+    va_start(arguments, format);
+    printf("=bench %s failed ", name);
+    vprintf(format, arguments);
+    putchar('\n');
+    va_end(arguments);
+    return code;
+}
+
 static int time_command(const char *name, const char *operations, char **command)
 {
+    const char *log = NULL;
+    if (strcmp(command[0], "--log") == 0 && command[1] != NULL && command[2] != NULL) {
+        log = command[1];
+        command += 2;
+    }
     uint64_t start_ns = bench_now_ns();
     pid_t child = fork();
     if (child == 0) {
@@ -334,17 +359,16 @@ static int time_command(const char *name, const char *operations, char **command
     }
     int status = -1;
     if (child < 0 || waitpid(child, &status, 0) != child) {
-        printf("=bench %s failed %s: %s\n", name, command[0], strerror(errno));
-        return 1;
+        return end_time(name, NULL, 1, "%s: %s", command[0], strerror(errno));
     }
     uint64_t duration_ns = bench_now_ns() - start_ns;
     if (WIFSIGNALED(status)) {
-        printf("=bench %s failed %s: signal %d\n", name, command[0], WTERMSIG(status));
-        return 128 + WTERMSIG(status);
+        int signal = WTERMSIG(status);
+        return end_time(name, log, 128 + signal, "%s: signal %d", command[0], signal);
     }
     if (WEXITSTATUS(status) != 0) {
-        printf("=bench %s failed %s: exit code %d\n", name, command[0], WEXITSTATUS(status));
-        return WEXITSTATUS(status);
+        int code = WEXITSTATUS(status);
+        return end_time(name, log, code, "%s: exit code %d", command[0], code);
     }
     printf("=bench %s round %s %llu\n", name, operations, (unsigned long long)duration_ns);
     return 0;
@@ -353,7 +377,7 @@ static int time_command(const char *name, const char *operations, char **command
 static int usage(void)
 {
     fputs("usage: bench --describe | NAME [--count N] [--rounds N] |"
-          " --time NAME OPERATIONS COMMAND...\n",
+          " --time NAME OPERATIONS [--log FILE] COMMAND... | --judge NAME LOG\n",
         stderr);
     return 2;
 }
@@ -397,6 +421,9 @@ int main(int argc, char **argv)
     }
     if (argc > 4 && strcmp(argv[1], "--time") == 0) {
         return time_command(argv[2], argv[3], argv + 4);
+    }
+    if (argc == 4 && strcmp(argv[1], "--judge") == 0) {
+        return judge(argv[2], argv[3]);
     }
     return argc > 1 && argv[1][0] != '-' ? run_named(argc, argv) : usage();
 }

@@ -14,23 +14,21 @@ static ssize_t write_block(const struct disk *disk, const char *block, uint32_t 
 }
 
 // Reads the blocks that were written, and writes what they held before.
-static unsigned check_and_restore(char *block, unsigned count)
+static unsigned check_and_restore(struct disk *disk, char *block, unsigned count)
 {
-    struct disk disk;
     unsigned right = 0;
 
-    disk_open(&disk);
+    disk_rewind(disk);
     for (unsigned i = 0; i < count; i++) {
-        uint32_t number = disk_next(&disk);
+        uint32_t number = disk_next(disk);
         memset(block, 0, DISK_BLOCK_BYTES);
-        ssize_t got = pread(disk.file, block, DISK_BLOCK_BYTES, (off_t)number * DISK_BLOCK_BYTES);
+        ssize_t got = pread(disk->file, block, DISK_BLOCK_BYTES, (off_t)number * DISK_BLOCK_BYTES);
         // A block that came twice has been restored already.
         right += got == DISK_BLOCK_BYTES && (disk_holds(block, number, 1) ||
                                                 (i >= DISK_BLOCKS && disk_holds(block, number, 0)));
         disk_fill(block, number, 0);
-        bench_require(write_block(&disk, block, number) == DISK_BLOCK_BYTES, "pwrite");
+        bench_require(write_block(disk, block, number) == DISK_BLOCK_BYTES, "pwrite");
     }
-    disk_close(&disk);
     return right;
 }
 
@@ -50,9 +48,9 @@ static void run(unsigned count)
         bench_latency(bench_now_ns() - start_ns);
         bench_require(done == DISK_BLOCK_BYTES, "pwrite");
     }
-    disk_close(&disk);
-    bench_require(check_and_restore(block, count) == count, "what was written");
+    bench_require(check_and_restore(&disk, block, count) == count, "what was written");
     free(block);
+    disk_close(&disk);
 }
 
 BENCHMARK = {
