@@ -76,7 +76,8 @@ static int map_fixed_page(struct vm_area *area, uintptr_t address, uint64_t *ent
     struct spinlock *lock = page_table_lock_of(entry);
     spin_lock(lock);
     if (*entry == 0)
-        pte_set(entry, phys | PTE_BORROWED | pte_flags_of(area->flags, false));
+        pte_set(
+            entry, phys | PTE_BORROWED | pte_flags_of(area->flags, (area->flags & VM_SHARED) != 0));
     spin_unlock(lock);
     return 0;
 }

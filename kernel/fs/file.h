@@ -42,6 +42,9 @@ struct file_ops {
     // Begins an operation; FILE_IO_QUEUED, or its result. -EOPNOTSUPP: only read and write can do
     // it. NULL: the same.
     int64_t (*submit)(struct file *file, struct file_io *io);
+    // Takes what the device has finished, instead of waiting for its interrupt. NULL: there is
+    // none.
+    void (*harvest)(struct file *file);
     // At *offset, which they advance. Bytes done or -errno (-EAGAIN with O_NONBLOCK; -ERESTARTSYS
     // when a signal is pending). [-EINVAL]
     int64_t (*read)(struct file *file, struct io_iter *to, uint64_t *offset);

@@ -26,6 +26,7 @@ int iter_init_user(struct io_iter *iter, uintptr_t buffer, size_t len_bytes)
     iter->offset = 0;
     iter->count = len_bytes;
     iter->kernel = false;
+    iter->pinned = false;
     iter->append = false;
     iter->flags = 0;
     return 0;
@@ -40,6 +41,7 @@ void iter_init_kernel(struct io_iter *iter, void *buffer, size_t len_bytes)
     iter->offset = 0;
     iter->count = len_bytes;
     iter->kernel = true;
+    iter->pinned = false;
     iter->append = false;
     iter->flags = 0;
 }
@@ -78,6 +80,7 @@ int iter_init_user_vector(
     iter->offset = 0;
     iter->count = total;
     iter->kernel = false;
+    iter->pinned = false;
     iter->append = false;
     iter->flags = 0;
     return 0;

@@ -12,6 +12,7 @@ struct io_iter {
     size_t offset;       // bytes of segments[0] that are used up
     size_t count;        // bytes left in total
     bool kernel;         // buffers are kernel memory
+    bool pinned;         // and lie in the direct map, in pages that stay: I/O may use them
     bool append;         // RWF_APPEND: this write goes to the end of the file
     uint32_t flags;      // RWF_* of linux/fs.h
     struct iovec single; // storage for the one-buffer case

@@ -135,3 +135,17 @@ struct file *eventfd_create(uint32_t count, bool semaphore, uint32_t open_flags)
         kfree(event);
     return file;
 }
+
+int eventfd_check(const struct file *file)
+{
+    return file->ops == &eventfd_ops ? 0 : -EINVAL;
+}
+
+void eventfd_signal(struct file *file, uint64_t value)
+{
+    struct eventfd *event = file->private_data;
+    uint64_t flags = spin_lock_irqsave(&event->lock);
+    event->count += MIN(value, EVENTFD_MAX - event->count);
+    spin_unlock_irqrestore(&event->lock, flags);
+    wait_wake(&event->read_wait, 1, EPOLLIN | EPOLLRDNORM);
+}

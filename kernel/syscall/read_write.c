@@ -101,7 +101,7 @@ SYSCALL4(pwrite64, int, fd, uintptr_t, buffer, size_t, len_bytes, int64_t, offse
 }
 
 static int64_t transfer_vector(int fd, uintptr_t vector, size_t vector_count, int64_t offset,
-    bool positioned, bool append, enum direction direction)
+    bool positioned, uint32_t flags, enum direction direction)
 {
     bool borrowed;
     struct iovec inline_segments[ITER_INLINE_SEGMENTS];
@@ -115,7 +115,8 @@ static int64_t transfer_vector(int fd, uintptr_t vector, size_t vector_count, in
     if (done == 0)
         done = iter_init_user_vector(&iter, vector, vector_count, inline_segments);
     if (done == 0) {
-        iter.append = append;
+        iter.flags = flags;
+        iter.append = flags & RWF_APPEND;
         done = positioned ? transfer_at(file, &iter, offset, direction)
                           : transfer(file, &iter, direction);
         iter_release(&iter, inline_segments);
@@ -126,30 +127,30 @@ static int64_t transfer_vector(int fd, uintptr_t vector, size_t vector_count, in
 
 SYSCALL3(readv, int, fd, uintptr_t, vector, size_t, vector_count)
 {
-    return transfer_vector(fd, vector, vector_count, 0, false, false, DIRECTION_READ);
+    return transfer_vector(fd, vector, vector_count, 0, false, 0, DIRECTION_READ);
 }
 
 SYSCALL3(writev, int, fd, uintptr_t, vector, size_t, vector_count)
 {
-    return transfer_vector(fd, vector, vector_count, 0, false, false, DIRECTION_WRITE);
+    return transfer_vector(fd, vector, vector_count, 0, false, 0, DIRECTION_WRITE);
 }
 
 SYSCALL4(preadv, int, fd, uintptr_t, vector, size_t, vector_count, int64_t, offset)
 {
     if (offset < 0)
         return -EINVAL;
-    return transfer_vector(fd, vector, vector_count, offset, true, false, DIRECTION_READ);
+    return transfer_vector(fd, vector, vector_count, offset, true, 0, DIRECTION_READ);
 }
 
 SYSCALL4(pwritev, int, fd, uintptr_t, vector, size_t, vector_count, int64_t, offset)
 {
     if (offset < 0)
         return -EINVAL;
-    return transfer_vector(fd, vector, vector_count, offset, true, false, DIRECTION_WRITE);
+    return transfer_vector(fd, vector, vector_count, offset, true, 0, DIRECTION_WRITE);
 }
 
-// RWF_HIPRI and the sync flags change nothing for files in memory, and reading those never waits
-// (RWF_NOWAIT).
+// The flags travel with the iterator. For files in memory RWF_HIPRI and the sync flags change
+// nothing, and reading those never waits (RWF_NOWAIT).
 static int64_t transfer_vector_flags(int fd, uintptr_t vector, size_t vector_count, int64_t offset,
     uint32_t flags, enum direction direction)
 {
@@ -160,8 +161,7 @@ static int64_t transfer_vector_flags(int fd, uintptr_t vector, size_t vector_cou
         return -EOPNOTSUPP;
     if (offset < -1)
         return -EINVAL;
-    return transfer_vector(
-        fd, vector, vector_count, offset, offset != -1, flags & RWF_APPEND, direction);
+    return transfer_vector(fd, vector, vector_count, offset, offset != -1, flags, direction);
 }
 
 SYSCALL6(preadv2, int, fd, uintptr_t, vector, size_t, vector_count, int64_t, offset, uint64_t,

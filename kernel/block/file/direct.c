@@ -89,9 +89,10 @@ static struct block_request *new_request(struct block_file *file, struct direct 
         (uint32_t)MIN(pages, (size_t)REQUEST_SEGMENTS), request_flags(iter), 0);
     if (request == NULL)
         return NULL;
-    struct task *task = task_current();
-    request->priority = task->io_priority;
-    request->owner = (uint32_t)task->tid;
+    if (!(thread_current()->flags & THREAD_FLAG_KERNEL)) {
+        request->priority = task_current()->io_priority;
+        request->owner = (uint32_t)task_current()->tid;
+    }
     request->end = direct_end;
     request->context = direct;
     return request;
@@ -121,6 +122,18 @@ static size_t add_pages(
     return done;
 }
 
+// Pages that are pinned already (registered buffers): one more reference each. A piece never goes
+// beyond its page, as only pages are contiguous.
+static int64_t pages_of(uintptr_t address, size_t count, struct page **pages)
+{
+    struct page *first = virt_to_page((void *)address);
+    for (size_t i = 0; i < count; i++) {
+        pages[i] = first + i;
+        page_get(pages[i]);
+    }
+    return (int64_t)count;
+}
+
 // Fills one request from the iterator. Bytes, or -errno (-EFAULT).
 static int64_t fill_request(struct block_request *request, struct io_iter *iter, bool write)
 {
@@ -136,7 +149,8 @@ static int64_t fill_request(struct block_request *request, struct io_iter *iter,
         struct page *pages[PIN_BATCH];
         const size_t in_page = at % PAGE_SIZE;
         const size_t wanted = MIN(DIV_ROUND_UP(in_page + len, PAGE_SIZE), (size_t)PIN_BATCH);
-        const int64_t got = vm_pin(space, at - in_page, wanted, !write, pages);
+        const int64_t got = iter->pinned ? pages_of(at, wanted, pages)
+                                         : vm_pin(space, at - in_page, wanted, !write, pages);
         if (got <= 0)
             return total != 0 ? (int64_t)total : -EFAULT;
         const size_t most = MIN(len, (size_t)got * PAGE_SIZE - in_page);
@@ -254,7 +268,7 @@ int64_t block_direct_submit(struct file *open_file, struct file_io *io)
 {
     struct block_file *file = block_file_of(open_file);
     const uint64_t size = block_volume_bytes(file->volume);
-    if (!(open_file->flags & O_DIRECT) || io->iter.kernel)
+    if (!(open_file->flags & O_DIRECT) || (io->iter.kernel && !io->iter.pinned))
         return -EOPNOTSUPP;
     int error = block_file_check(file);
     if (error != 0)

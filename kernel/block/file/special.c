@@ -80,7 +80,7 @@ static int64_t special_read(struct file *open_file, struct io_iter *to, uint64_t
         return -EINVAL;
     if (*offset >= size || to->count == 0)
         return 0;
-    if ((open_file->flags & O_DIRECT) && !to->kernel) {
+    if ((open_file->flags & O_DIRECT) && (!to->kernel || to->pinned)) {
         to->count = MIN(to->count, size - *offset);
         const int64_t done = block_direct_transfer(file, to, *offset, false);
         if (done > 0)
@@ -113,7 +113,7 @@ static int64_t special_write(struct file *open_file, struct io_iter *from, uint6
     if (at >= size)
         return -ENOSPC;
     from->count = MIN(from->count, size - at);
-    if ((open_file->flags & O_DIRECT) && !from->kernel) {
+    if ((open_file->flags & O_DIRECT) && (!from->kernel || from->pinned)) {
         done = block_direct_transfer(file, from, at, true);
         at += done > 0 ? (uint64_t)done : 0;
     } else {
@@ -222,10 +222,16 @@ static void special_release(struct file *open_file)
     block_file_put(block_file_of(open_file), open_file->mode & FILE_WRITE, holder);
 }
 
+static void special_harvest(struct file *open_file)
+{
+    (void)block_volume_poll(block_file_of(open_file)->volume);
+}
+
 static const struct file_ops special_ops = {
     .read = special_read,
     .write = special_write,
     .submit = block_direct_submit,
+    .harvest = special_harvest,
     .seek = special_seek,
     .ioctl = block_file_ioctl,
     .map = special_map,
