@@ -7,6 +7,7 @@
 // machine's end. Only the caller reads it.
 #include "tools/lodger/bench_guest.h"
 #include "tools/lodger/description.h"
+#include "tools/lodger/lab.h"
 #include "tools/lodger/qemu.h"
 #include "tools/lodger/report.h"
 
@@ -34,6 +35,7 @@
 #define TSC_MEASURED_NS 50000000u
 // Readings of a guest's clock of which the quickest is used.
 #define CLOCK_ATTEMPTS 5
+#define CLOCK_MARK     "=bench clock "
 #define READY_MARK     "=bench ready\n"
 #define DONE_MARK      "=bench done\n"
 
@@ -87,6 +89,11 @@ static void prepare_machine(struct machine *machine, const struct bench_kernel *
         }
     } else {
         strings_add(&machine->append, "quiet");
+    }
+    if (wanted->lab) {
+        machine->lab = lab_kvm_host();
+        machine->accel = ACCEL_LAB;
+        machine->type = MACHINE_Q35;
     }
     free(machine_settle(machine));
     if (kernel->foreign && machine->accel == ACCEL_TCG && !wanted->counted) {
@@ -210,13 +217,67 @@ struct bench_session {
     pthread_cond_t changed;
     struct transcript transcript;
     bool ended;
+    // In the lab, whose host says its counters when the guest has said its time.
+    size_t clocks_bytes;  // of the transcript, up to where it was looked for that
+    size_t sampled_bytes; // of what the host said
+    unsigned samples;
+    double exits;
 };
+
+// Whether another complete `=bench clock` line has come.
+static bool has_new_clock(struct bench_session *session)
+{
+    const char *from = (const char *)session->transcript.text.data + session->clocks_bytes;
+    size_t len_bytes = session->transcript.text.len_bytes - session->clocks_bytes;
+    const char *mark =
+        len_bytes > 0 ? memmem(from, len_bytes, CLOCK_MARK, strlen(CLOCK_MARK)) : NULL;
+    const char *end = mark != NULL ? memchr(mark, '\n', len_bytes - (size_t)(mark - from)) : NULL;
+    session->clocks_bytes += end != NULL ? (size_t)(end + 1 - from) : 0;
+    return end != NULL;
+}
+
+// All exits in the host's counters, which tell them by reason.
+static double sum_of_exits(char *text)
+{
+    double exits = 0;
+    char *line;
+    while ((line = strsep(&text, "\n")) != NULL) {
+        const char *hits = strstr(line, "hitcount:");
+        if (strstr(line, "exit_reason:") != NULL && hits != NULL) {
+            exits += strtod(hits + strlen("hitcount:"), NULL);
+        }
+    }
+    return exits;
+}
+
+static void session_sampled(void *context, const struct buffer *control)
+{
+    static const char end[] = "=end\n";
+    struct bench_session *session = context;
+    const uint8_t *from = control->data + session->sampled_bytes;
+    size_t len_bytes = control->len_bytes - session->sampled_bytes;
+    const uint8_t *mark = memmem(from, len_bytes, end, strlen(end));
+    if (mark == NULL) {
+        return;
+    }
+    char *text = xstrndup((const char *)from, (size_t)(mark - from));
+    pthread_mutex_lock(&session->mutex);
+    session->sampled_bytes = (size_t)(mark - control->data) + strlen(end);
+    session->exits = sum_of_exits(text);
+    session->samples++;
+    pthread_cond_signal(&session->changed);
+    pthread_mutex_unlock(&session->mutex);
+    free(text);
+}
 
 static bool session_printed(void *context, const struct buffer *console)
 {
     struct bench_session *session = context;
     pthread_mutex_lock(&session->mutex);
     transcript_copy(&session->transcript, console);
+    if (session->machine.lab != NULL && has_new_clock(session)) {
+        buffer_add(&session->run.to_control, "sample\n", 7);
+    }
     pthread_cond_signal(&session->changed);
     pthread_mutex_unlock(&session->mutex);
     return false;
@@ -303,7 +364,7 @@ static bool read_clocks(struct bench_session *session, struct clocks *best)
         uint64_t before_ns = time_now_ns();
         session_say(session, "clock\n");
         char *line = session->failure == NULL
-                         ? session_await(session, "=bench clock ", PATIENCE_NS, &offset)
+                         ? session_await(session, CLOCK_MARK, PATIENCE_NS, &offset)
                          : NULL;
         bool read = line != NULL && sscanf(line + offset, "=bench clock %llu", &guest_ns) == 1;
         uint64_t error_ns = (time_now_ns() - before_ns) / 2;
@@ -340,6 +401,7 @@ struct bench_session *bench_session_start(
         .input_fd = ends[1],
         .ends_with_input = true,
         .on_output = session_printed,
+        .on_control = session_sampled,
         .context = session};
     if (pthread_create(&session->thread, NULL, session_thread, session) != 0) {
         die("cannot create a thread");
@@ -357,7 +419,7 @@ struct bench_session *bench_session_start(
         bench_session_set(session, "BENCH_PLANT", percent);
         free(percent);
     }
-    if (!read_clocks(session, &session->first)) {
+    if (machine->lab || !read_clocks(session, &session->first)) {
         session->first.host_ns = 0;
     }
     return session;
@@ -387,6 +449,29 @@ double bench_session_clock_rate(struct bench_session *session)
     double error = (double)(first->error_ns + last.error_ns) / host_ns;
     double difference = rate > 1 ? rate - 1 : 1 - rate;
     return difference > 2 * error ? rate : 1;
+}
+
+double bench_session_exits(struct bench_session *session)
+{
+    size_t offset;
+    unsigned before = session->samples;
+    session_say(session, "clock\n");
+    char *line =
+        session->failure == NULL ? session_await(session, CLOCK_MARK, PATIENCE_NS, &offset) : NULL;
+    if (line == NULL) {
+        return -1;
+    }
+    free(line);
+    struct timespec deadline;
+    clock_gettime(CLOCK_REALTIME, &deadline);
+    deadline.tv_sec += (time_t)(PATIENCE_NS / 1000000000u);
+    pthread_mutex_lock(&session->mutex);
+    while (session->samples == before && !session->ended &&
+           pthread_cond_timedwait(&session->changed, &session->mutex, &deadline) == 0) {
+    }
+    double exits = session->samples != before ? session->exits : -1;
+    pthread_mutex_unlock(&session->mutex);
+    return exits;
 }
 
 void bench_session_run(struct bench_session *session, const struct bench *bench,

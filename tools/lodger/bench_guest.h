@@ -66,6 +66,7 @@ struct bench_machine {
     uint64_t disk_bytes;
     bool counted; // -icount, and everything repeatable
     bool quick;   // BENCH_QUICK=1
+    bool lab;     // on KVM in the lab, whose host counts exits
 };
 
 // What the report says about a machine: its QEMU command without the files of this run.
@@ -93,6 +94,8 @@ void bench_session_set(struct bench_session *session, const char *key, const cha
 // fast. A guest without a hypervisor that tells measures its clock, on a loaded host not well. 1 if
 // it cannot be told.
 double bench_session_clock_rate(struct bench_session *session);
+// In the lab: how often the guest has exited to its hypervisor so far, or -1.
+double bench_session_exits(struct bench_session *session);
 void bench_session_end(struct bench_session *session);
 
 // Runs each benchmark once. A guest that dies is booted again for those that are left. Returns

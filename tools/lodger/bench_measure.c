@@ -2,6 +2,7 @@
 //
 // Measuring two kernels side by side.
 //
+// Exits: each kernel runs on KVM in the lab, whose host counts (tools/lodger/lab.h).
 // Counts: each kernel works off a list under -icount, once, since that is deterministic. Time: both
 // kernels are booted at once and take turns, round by round, the one that waits being halted; which
 // of them begins alternates. So whatever disturbs the machine for longer than a round disturbs
@@ -21,6 +22,8 @@
 #define MICRO_MEMORY_BYTES (UINT64_C(512) << 20)
 // A guest that dies that often is not booted again for the same group of benchmarks.
 #define RESTARTS_MAX 3
+// Differences of two rounds of which an exit count is the median.
+#define EXITS_ROUNDS 3
 // Pairs of a point of a scaling curve.
 #define SCALING_PAIRS 3
 
@@ -29,6 +32,7 @@
 #define EFFORT_COUNTED_BENCH 0.6
 #define EFFORT_BOOT          2.0
 #define EFFORT_MICRO         0.15
+#define EFFORT_EXITS         2.0
 #define EFFORT_MACRO         6.0
 
 struct work {
@@ -266,6 +270,95 @@ static void count_group(struct work *work, const struct group *group)
     free(outcomes[1]);
 }
 
+// ---- exits ----
+
+static bool fits_exits(const struct bench *bench)
+{
+    return bench->kind == BENCH_MICRO && bench->disk_bytes == 0;
+}
+
+// One figure: what a round with twice the count costs more than one with the count. So starting,
+// printing, and what the exchange with the host costs fall out. Returns false when there is none.
+static bool exits_once(struct bench_session *session, const struct bench *bench,
+    struct bench_outcome *outcome, double *figure)
+{
+    unsigned count = bench->count / 10 + 10;
+    double exits[3];
+    for (unsigned i = 0; i < 3; i++) {
+        exits[i] = bench_session_exits(session);
+        if (exits[i] < 0) {
+            bench_outcome_fail(
+                outcome, BENCH_FAILED, xstrdup("the lab's host did not say its counters"));
+            return false;
+        }
+        if (i < 2) {
+            char *arguments = xasprintf("--count %u", count * (i + 1));
+            struct bench_outcome round = {};
+            bench_session_run(session, bench, arguments, &round);
+            samples_free(&round.figures); // times in the lab say nothing
+            bench_outcome_merge(outcome, &round);
+            free(arguments);
+        }
+    }
+    // The warming up adds a tenth, in both rounds (guests/bench/main.c). Timer ticks fall where they
+    // want, so that the difference can be less than nothing.
+    double more = (exits[2] - exits[1]) - (exits[1] - exits[0]);
+    *figure = more > 0 ? more / (1.1 * count) : 0;
+    return outcome->state == BENCH_MEASURED;
+}
+
+static void exits_of_bench(
+    struct bench_session *session, const struct bench *bench, struct bench_outcome *outcome)
+{
+    double figure;
+    for (unsigned i = 0;
+        i < EXITS_ROUNDS && !bench_interrupted() && exits_once(session, bench, outcome, &figure);
+        i++) {
+        samples_add(&outcome->figures, figure);
+    }
+    if (outcome->state == BENCH_MEASURED && outcome->figures.count == 0) {
+        outcome->state = BENCH_NOT_RUN;
+    }
+}
+
+static void exits_group(struct work *work, const struct group *group)
+{
+    struct bench_machine machine = machine_of(work, group);
+    machine.lab = true;
+    size_t first = work->report->count;
+    char **failures = xmalloc(group->count * sizeof(char *));
+    char *initrd = bench_pack("exits", group->benches, group->count, NULL, failures);
+    for (size_t i = 0; i < group->count; i++) {
+        bench_report_add(work->report, group->benches[i], MEASURE_EXITS, machine.cpus, 0);
+    }
+    for (int side = 0; side < work->plan->kernel_count; side++) {
+        struct bench_session *session = NULL;
+        for (size_t i = 0; i < group->count && stands(work, side) && !bench_interrupted(); i++) {
+            if (session != NULL && bench_session_failure(session) != NULL) {
+                bench_session_end(session);
+                session = NULL;
+            }
+            say(work, group->benches[i], side, 0, 1);
+            if (session == NULL) {
+                session = bench_session_start(&work->plan->kernels[side], &machine, initrd);
+            }
+            const char *failure = bench_session_failure(session);
+            if (failure != NULL && i == 0) {
+                work->failures[side] = xasprintf("in the KVM lab: %s", failure);
+            } else {
+                exits_of_bench(
+                    session, group->benches[i], &work->report->results[first + i].sides[side]);
+            }
+            bench_progress_add(&work->progress, EFFORT_EXITS);
+        }
+        if (session != NULL) {
+            bench_session_end(session);
+        }
+    }
+    free(failures);
+    free(initrd);
+}
+
 // ---- time ----
 
 // The guests that take turns.
@@ -458,6 +551,9 @@ static double expected_effort(const struct bench_plan *plan)
         if (plan->measures[MEASURE_TIME] && fits_time(bench)) {
             effort += round * (macro ? plan->macro_pairs : plan->pairs);
         }
+        if (plan->measures[MEASURE_EXITS] && fits_exits(bench)) {
+            effort += EFFORT_EXITS;
+        }
         if (fits_scaling(bench)) {
             effort += round * SCALING_PAIRS * (double)plan->scaling_count;
         }
@@ -480,6 +576,9 @@ void bench_measure(
     }
     if (plan->measures[MEASURE_TIME]) {
         for_each_group(&work, fits_time, time_group);
+    }
+    if (plan->measures[MEASURE_EXITS]) {
+        for_each_group(&work, fits_exits, exits_group);
     }
     if (plan->scaling_count > 0) {
         for_each_group(&work, fits_scaling, scale_group);
