@@ -244,6 +244,26 @@ static void build_variants(struct test **chosen, size_t count)
     }
 }
 
+// Makes the lab's host ready before the tests that need it, if any do: that takes a while, and when
+// it fails no test has to be waited for.
+static void prepare_lab(struct test **chosen, size_t count)
+{
+    bool needed = false;
+    for (size_t i = 0; i < count && !needed; i++) {
+        struct strings words = {};
+        strings_add_words(&words, chosen[i]->machine);
+        needed = strings_contain(&words, "lab");
+        strings_free(&words);
+    }
+    struct machine machine;
+    machine_init(&machine);
+    machine.accel = ACCEL_LAB;
+    char *reason = needed ? machine_settle(&machine) : NULL;
+    if (reason != NULL) {
+        die("%s", reason);
+    }
+}
+
 static bool any_compared(struct test **chosen, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -363,6 +383,7 @@ int cmd_test(int argc, char **argv)
     }
     if (options.tests.kernel == NULL) {
         build_variants(chosen, count);
+        prepare_lab(chosen, count);
     }
     // Without a kernel to compare with, a guest test would prove less than it claims.
     struct test reference = {

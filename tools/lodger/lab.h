@@ -34,6 +34,10 @@ const struct lab_host *lab_kvm_host(void);
 // with a reason, when that did not work: then hosts are booted.
 [[nodiscard]] bool lab_snapshot_take(const struct lab_host *host, const char *path, char **reason);
 
+// Looks whether the host's files are damaged, after a run in which it did not work, and makes them
+// again. Returns whether they were. May be called from several threads.
+[[nodiscard]] bool lab_repair(const struct lab_host *host);
+
 // A file descriptor of the host's snapshot, or -1 if it has none or it is gone.
 int lab_snapshot_open(const struct lab_host *host);
 

@@ -86,7 +86,7 @@ void lab_host_command(const struct lab_host *host, const struct machine_streams 
     strings_add(command, "-kernel");
     strings_addf(command, "%s/vmlinuz", host->folder);
     add_option(command, "-initrd", host->initramfs);
-    add_option(command, "-append", "console=ttyS0 quiet panic=-1 tsc=reliable lab=kvm-init");
+    add_option(command, "-append", "console=ttyS0 loglevel=3 panic=-1 tsc=reliable lab=kvm-init");
     if (snapshot >= 0) {
         strings_add(command, "-incoming");
         strings_addf(command, "fd:%d", snapshot);

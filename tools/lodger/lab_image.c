@@ -7,10 +7,11 @@
 //   out/cache/lab/host-HASH.state   the snapshot of a booted host
 //
 // Each HASH is of everything that the file depends on, so that a change makes another file, and
-// several trees can share the folder.
+// several trees can share the folder. LODGER_LAB_CACHE in the environment names another folder.
 #include "tools/lodger/build.h"
 #include "tools/lodger/cpio.h"
 #include "tools/lodger/lab.h"
+#include "tools/lodger/process.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -57,6 +58,40 @@ static uint64_t hash_add_tree_file(uint64_t hash, const char *name)
     free(path);
     return hash;
 }
+
+// ---- damage ----
+
+// Writes the checksum of a file to FILE.sum.
+static void checksum_write(const char *path)
+{
+    char *quoted = shell_quote(path);
+    char *line = xasprintf("sha256sum %s >%s.sum", quoted, quoted);
+    struct process_result result;
+    process_run((char *[]){"sh", "-c", line, NULL}, NULL, 0, &result);
+    buffer_free(&result.output);
+    free(line);
+    free(quoted);
+}
+
+// Whether the files which a list of checksums names are as they were.
+static bool checksum_holds(const char *folder, const char *list)
+{
+    struct process_result result;
+    process_run((char *[]){"sha256sum", "--status", "-c", (char *)list, NULL}, folder, 0, &result);
+    bool holds = process_succeeded(&result);
+    buffer_free(&result.output);
+    return holds;
+}
+
+static void remove_damaged(const char *path)
+{
+    warn("%s is damaged and is made again", path);
+    struct process_result result;
+    process_run((char *[]){"rm", "-rf", (char *)path, NULL}, NULL, 0, &result);
+    buffer_free(&result.output);
+}
+
+// ---- making ----
 
 // Held while something is made: who comes second waits and then finds it. Released by closing.
 static int lock_cache(const char *folder)
@@ -204,8 +239,10 @@ static void prepare_snapshot(struct lab_host *host, const char *path)
                  "time: %s",
                 reason);
             free(reason);
+            host->snapshot = NULL;
             return;
         }
+        checksum_write(path);
     }
     mark_used(path);
     host->snapshot = xstrdup(path);
@@ -216,7 +253,8 @@ static struct lab_host kvm_host;
 static void prepare_kvm_host(void)
 {
     struct lab_host *host = &kvm_host;
-    char *cache = tree_path("out/cache/lab");
+    const char *elsewhere = getenv("LODGER_LAB_CACHE");
+    char *cache = elsewhere != NULL ? xstrdup(elsewhere) : tree_path("out/cache/lab");
     folder_create(cache);
     int lock = lock_cache(cache);
     uint64_t hash;
@@ -232,6 +270,7 @@ static void prepare_kvm_host(void)
     host->initramfs = xasprintf("%s/host-%016llx.cpio", cache, (unsigned long long)hash);
     if (access(host->initramfs, R_OK) != 0) {
         make_initramfs(host->folder, &programs, host->initramfs);
+        checksum_write(host->initramfs);
     }
     mark_used(host->initramfs);
     strings_free(&programs);
@@ -242,6 +281,36 @@ static void prepare_kvm_host(void)
     free(state);
     close(lock);
     free(cache);
+}
+
+bool lab_repair(const struct lab_host *host)
+{
+    static pthread_mutex_t once_at_a_time = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&once_at_a_time);
+    bool damaged = false;
+    char *list = xasprintf("%s.sum", host->initramfs);
+    if (!checksum_holds(host->folder, "sums")) {
+        remove_damaged(host->folder);
+        damaged = true;
+    }
+    if (!checksum_holds("/", list)) {
+        remove_damaged(host->initramfs);
+        damaged = true;
+    }
+    free(list);
+    if (host->snapshot != NULL) {
+        list = xasprintf("%s.sum", host->snapshot);
+        if (damaged || !checksum_holds("/", list)) {
+            remove_damaged(host->snapshot);
+            damaged = true;
+        }
+        free(list);
+    }
+    if (damaged) {
+        prepare_kvm_host();
+    }
+    pthread_mutex_unlock(&once_at_a_time);
+    return damaged;
 }
 
 const struct lab_host *lab_kvm_host(void)

@@ -556,7 +556,7 @@ static int signals_open(void)
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-void qemu_run(struct qemu_run *run)
+static void run_once(struct qemu_run *run)
 {
     struct relay relay = {.run = run, .signal_fd = -1, .input_fd = STDIN_FILENO, .code = -1};
     signal(SIGPIPE, SIG_IGN);
@@ -589,6 +589,17 @@ void qemu_run(struct qemu_run *run)
         close(relay.signal_fd);
     }
     buffer_free(&relay.input);
+}
+
+void qemu_run(struct qemu_run *run)
+{
+    run_once(run);
+    // A host that does not come up may have damaged files.
+    bool host_failed = run->outcome == OUTCOME_QEMU_FAILED || run->outcome == OUTCOME_DIED;
+    if (run->machine->lab != NULL && host_failed && lab_repair(run->machine->lab)) {
+        qemu_run_free(run);
+        run_once(run);
+    }
 }
 
 void qemu_run_free(struct qemu_run *run)
