@@ -16,6 +16,7 @@
 #include "kernel/arch/x86/cpu.h"
 #include "kernel/arch/x86/tsc.h"
 #include "kernel/base/assert.h"
+#include "kernel/core/log.h"
 #include "kernel/core/time.h"
 #include "pv/kvm/kvm.h"
 
@@ -150,6 +151,9 @@ const char *kvm_clock_start(void)
         kvm_msr_write(kvm_time.msr, 0);
         return settled ? "its page says nothing sensible" : "its version never settles";
     }
+    log_debug("kvm: clock: TSC %lu, %lu ns, multiplier %u, shift %d, flags %u",
+        kvm_time.first.tsc_timestamp, kvm_time.first.system_time, kvm_time.first.tsc_to_system_mul,
+        kvm_time.first.tsc_shift, kvm_time.first.flags);
     kvm_time.base_ns = pvclock_ns_at(&kvm_time.first, arch_tsc_ordered()) - tsc_clock_ns();
     return NULL;
 }
