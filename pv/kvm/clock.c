@@ -35,7 +35,7 @@ static union {
 } boot_page __aligned(PAGE_SIZE);
 
 PV_READ_ONLY_AFTER_INIT static struct {
-    struct vcpu_time_info first; // what the page said at the start
+    struct vcpu_time_info first; // what the page said at the start; version 0: it is not used
     uint64_t base_ns;            // pvclock when our clock was 0, modulo 2^64
     uint32_t msr;
     uint8_t stable_flag; // XEN_PVCLOCK_TSC_STABLE_BIT, or 0 when the host's flags mean nothing
@@ -149,6 +149,7 @@ const char *kvm_clock_start(void)
     bool settled = pvclock_snapshot(&boot_page.time, TRIES_START, &kvm_time.first);
     if (!settled || kvm_time.first.version == 0 || pvclock_tsc_hz(&kvm_time.first) == 0) {
         kvm_msr_write(kvm_time.msr, 0);
+        kvm_time.first = (struct vcpu_time_info){0};
         return settled ? "its page says nothing sensible" : "its version never settles";
     }
     log_debug("kvm: clock: TSC %lu, %lu ns, multiplier %u, shift %d, flags %u",
