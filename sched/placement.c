@@ -8,12 +8,12 @@
 // something to do is passed over where another will do: nothing runs there before the host comes
 // round. While the waker's own CPU sees time stolen, the host has fewer processors than there are
 // vCPUs that want one, and a halted one would have to wait for ours: then one thread may wait
-// behind the waker instead. A CPU that runs out of work takes a thread from a CPU in sched_overloaded.
-// Both masks are hints: bits are set by the CPU in question when it idles, or when a thread has to
-// wait there, and cleared by whoever finds them wrong; so in the steady state nobody writes them. A
-// wake-up looks at four words at most. The tick of a CPU where threads wait calls an idle CPU;
-// without one, now and then, it compares its queue with one other overloaded CPU's, chosen by
-// chance, and takes a thread from it if that has two more.
+// behind the waker instead. A CPU that runs out of work takes a thread from a CPU in
+// sched_overloaded. Both masks are hints: bits are set by the CPU in question when it idles, or
+// when a thread has to wait there, and cleared by whoever finds them wrong; so in the steady state
+// nobody writes them. A wake-up looks at four words at most. The tick of a CPU where threads wait
+// calls an idle CPU; without one, now and then, it compares its queue with one other overloaded
+// CPU's, chosen by chance, and takes a thread from it if that has two more.
 #include "kernel/arch/x86/arch.h"
 #include "kernel/base/random.h"
 #include "kernel/core/counter.h"

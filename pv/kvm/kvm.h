@@ -14,6 +14,10 @@
 
 struct trap_frame;
 
+#ifdef LODGER_HOST
+extern const struct pv_backend pv_backend_kvm; // for the test
+#endif
+
 // Memory of each CPU that the host writes to (and for some words reads). Each line is registered by
 // an MSR of its own.
 struct kvm_shared {

@@ -53,7 +53,6 @@ static uint32_t apic_eois, apic_ipis, apic_arms, apic_stops, halts, local_flushe
 static uint64_t armed_tsc;
 static const struct pv_backend *backends[2];
 static struct pv_selection selection;
-extern const struct pv_backend pv_backend_kvm;
 
 struct pv_ops pv_ops;
 struct cpumask cpu_online;
