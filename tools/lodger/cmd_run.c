@@ -50,6 +50,7 @@ static const char help[] =
     "  --kernel FILE        boot this kernel instead, for example a Linux bzImage\n"
     "  --initrd FILE        boot with this initial file system instead of a guest's\n"
     "  --log FILE           write the kernel's log to a file; - is standard error\n"
+    "  --dom0 FILE          Xen lab: a shell script that dom0 runs before the domain starts ($id)\n"
     "  --dry-run            print the QEMU command and do nothing\n"
     "  --json               print what happened as one JSON object; the guest's output is in it\n"
     "  --list               list the guests\n"
@@ -90,6 +91,7 @@ enum option_code {
     OPT_KERNEL,
     OPT_INITRD,
     OPT_LOG,
+    OPT_DOM0,
     OPT_DRY_RUN,
     OPT_JSON,
     OPT_LIST,
@@ -112,6 +114,7 @@ static const struct option options[] = {
     {"kernel", required_argument, NULL, OPT_KERNEL},
     {"initrd", required_argument, NULL, OPT_INITRD},
     {"log", required_argument, NULL, OPT_LOG},
+    {"dom0", required_argument, NULL, OPT_DOM0},
     {"dry-run", no_argument, NULL, OPT_DRY_RUN},
     {"json", no_argument, NULL, OPT_JSON},
     {"list", no_argument, NULL, OPT_LIST},
@@ -166,8 +169,33 @@ static void handle_device(struct machine *machine, int code)
     }
 }
 
+// Options that name a file. False: it is none of them.
+static bool handle_file_option(struct settings *settings, int code)
+{
+    switch (code) {
+    case OPT_KERNEL:
+        settings->kernel = optarg;
+        return true;
+    case OPT_INITRD:
+        settings->initrd = optarg;
+        return true;
+    case OPT_LOG:
+        settings->log = optarg;
+        return true;
+    case OPT_DOM0:
+        require(access(optarg, R_OK) == 0, "--dom0", optarg, "a file that can be read");
+        settings->machine.xen_hooks = optarg;
+        return true;
+    default:
+        return false;
+    }
+}
+
 static void handle_option(struct settings *settings, int code)
 {
+    if (handle_file_option(settings, code)) {
+        return;
+    }
     struct machine *machine = &settings->machine;
     uint64_t number = 0;
     switch (code) {
@@ -212,15 +240,6 @@ static void handle_option(struct settings *settings, int code)
     case OPT_VARIANT:
         require(machine_parse_variant(optarg, &machine->variant), "--variant", optarg,
             "release, debug or kasan");
-        break;
-    case OPT_KERNEL:
-        settings->kernel = optarg;
-        break;
-    case OPT_INITRD:
-        settings->initrd = optarg;
-        break;
-    case OPT_LOG:
-        settings->log = optarg;
         break;
     case OPT_DRY_RUN:
         settings->dry_run = true;
