@@ -192,6 +192,7 @@ struct block_device {
     uint32_t minors;       // numbers reserved for device and partitions; those beyond get major 259
     uint32_t queue_depth;  // requests that the driver can have at a time in a queue
     uint32_t queue_count;  // fixed at creation
+    uint32_t queues_used;  // the first of them; block.copy: one
     struct block_queue *queues;
     void *driver_data;
     uint32_t refcount;                 // atomic
@@ -256,8 +257,8 @@ void block_device_letters(char *name, const char *prefix, uint32_t index);
 static inline struct block_queue *block_queue_of_cpu(struct block_device *device, uint32_t cpu)
 {
     uint32_t index = cpu;
-    if (unlikely(index >= device->queue_count))
-        index %= device->queue_count;
+    if (unlikely(index >= device->queues_used))
+        index %= device->queues_used;
     return &device->queues[index];
 }
 // The device may have finished something: called by the driver's interrupt handler (interrupts

@@ -20,8 +20,6 @@ struct block_device *block_device_create(const struct block_device_ops *ops, uin
 {
     if (queue_count == 0)
         queue_count = cpu_count_possible;
-    if (block_copy)
-        queue_count = 1;
     struct block_device *device = kzalloc(sizeof(*device));
     struct block_queue *queues = kzalloc(queue_count * sizeof(*queues));
     if (device == NULL || queues == NULL) {
@@ -32,6 +30,7 @@ struct block_device *block_device_create(const struct block_device_ops *ops, uin
     device->ops = ops;
     device->queues = queues;
     device->queue_count = queue_count;
+    device->queues_used = block_copy ? 1 : queue_count;
     device->refcount = 1;
     mutex_init(&device->lock);
     timer_init(&device->restart, block_queue_restart);

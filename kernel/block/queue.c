@@ -328,7 +328,7 @@ static void send_home(struct list_node *list)
 
 static void finish(struct block_queue *queue, struct list_node *done)
 {
-    if (queue->device->queue_count < cpu_count_possible && !list_is_empty(done))
+    if (queue->device->queues_used < cpu_count_possible && !list_is_empty(done))
         send_home(done);
     end_list(done);
 }

@@ -181,16 +181,16 @@ int proc_tree_register(struct superblock *superblock, const struct proc_file *fi
 
 // Takes a name out of its directory, and everything below it. The directory's lock and
 // functions_lock are held for writing.
-static void proc_tree_remove_locked(struct dentry *dentry)
+static void proc_tree_remove_locked(struct dentry *dentry, uint32_t depth)
 {
     struct inode *inode = dentry->inode;
     if (inode_is_directory(inode)) {
-        rwlock_write_lock_nested(&inode->lock, 1);
+        rwlock_write_lock_nested(&inode->lock, MIN(depth, LOCK_SUBCLASSES - 1u));
         struct rbtree_node *node;
         while ((node = rbtree_first(&dentry->children)) != NULL) {
             struct dentry *child = container_of(node, struct dentry, sibling);
             dentry_get(child);
-            proc_tree_remove_locked(child);
+            proc_tree_remove_locked(child, depth + 1);
             dentry_put(child);
         }
         rwlock_write_unlock(&inode->lock);
@@ -213,7 +213,7 @@ void proc_tree_remove(struct superblock *superblock, const char *path)
     rwlock_write_lock(&directory->inode->lock);
     struct dentry *dentry = dentry_lookup(directory, name, strlen(name));
     if (dentry != NULL) {
-        proc_tree_remove_locked(dentry);
+        proc_tree_remove_locked(dentry, 1);
         dentry_put(dentry);
     }
     rwlock_write_unlock(&directory->inode->lock);

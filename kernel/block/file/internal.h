@@ -40,3 +40,5 @@ int64_t block_file_fallocate(struct file *file, int mode, uint64_t offset, uint6
 [[nodiscard]] int block_sysfs_add(struct block_file *file);
 void block_sysfs_remove(struct block_file *file);
 void block_proc_register(void);
+// loop.c
+void block_loop_register(void);

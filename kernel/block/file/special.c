@@ -330,6 +330,7 @@ void block_file_init(void)
     block_volume_removed = volume_removed;
     block_volume_resized = volume_resized;
     block_proc_register();
+    block_loop_register();
 }
 
 // ---- mounts ----
