@@ -135,6 +135,11 @@ struct vm_map_request {
 // Address, or -EINVAL, -ENOMEM, -EEXIST, -EPERM.
 [[nodiscard]] int64_t vm_map(struct address_space *space, const struct vm_map_request *request);
 [[nodiscard]] int vm_unmap(struct address_space *space, uintptr_t address, size_t len_bytes);
+// Unmaps what is left of one mapping (shmdt(2)): the first area with these operations that lies as a
+// mapping which began at `address` would, and those behind it of the same backing that do. -EINVAL:
+// there is none.
+[[nodiscard]] int vm_unmap_backing(
+    struct address_space *space, uintptr_t address, const struct vm_area_ops *ops);
 [[nodiscard]] int vm_protect(
     struct address_space *space, uintptr_t address, size_t len_bytes, uint32_t vm_access);
 [[nodiscard]] int64_t vm_remap(struct address_space *space, uintptr_t old, size_t old_len,

@@ -156,6 +156,39 @@ int vm_unmap(struct address_space *space, uintptr_t address, size_t len_bytes)
     return error;
 }
 
+// Does the area lie where it would in a mapping that began at `address`?
+static bool belongs_to_mapping(
+    const struct vm_area *area, uintptr_t address, const struct vm_area_ops *ops)
+{
+    return area->ops == ops && area->start >= address &&
+           (area->start - address) >> PAGE_SHIFT == area->cache_index;
+}
+
+int vm_unmap_backing(struct address_space *space, uintptr_t address, const struct vm_area_ops *ops)
+{
+    int error = -EINVAL;
+    rwlock_write_lock(&space->lock);
+    struct vm_area *area = vm_area_find(space, address);
+    while (area != NULL && !belongs_to_mapping(area, address, ops))
+        area = vm_area_next(area);
+    if (area != NULL) {
+        void *backing = area->backing; // kept by the area until it goes; only compared afterwards
+        uintptr_t end = address + ALIGN_UP(area->cache->size_bytes, PAGE_SIZE);
+        do {
+            uintptr_t area_end = area->end;
+            if (area->backing == backing && belongs_to_mapping(area, address, ops)) {
+                error = area_unmap_range(space, area->start, area_end);
+                if (error != 0)
+                    break;
+            }
+            area = vm_area_find(space, area_end);
+        } while (area != NULL && area->end <= end);
+    }
+    expensive_assert(address_space_is_valid_sampled(space));
+    rwlock_write_unlock(&space->lock);
+    return error;
+}
+
 // ---- brk ----
 
 static bool brk_grow(struct address_space *space, uintptr_t old_end, uintptr_t end)
