@@ -18,6 +18,10 @@ expect "a panic has its exit code and call chain" 125 "panic: "
 run "$lodger" lab kvm --timeout 5 -- /bin/busybox sleep 1000
 expect "time-out" 124 "did not end within 5 s"
 
+run "$lodger" lab kvm "${patience[@]}" --counters -- /bin/busybox true
+expect "the host's counters" 0 "HLT"
+run "$lodger" run "${patience[@]}" --counters -- /bin/busybox true
+expect "no counters without a host" 0 "there are none"
 run "$lodger" lab
 expect "no hypervisor" 126
 run "$lodger" lab vmware

@@ -6,6 +6,7 @@
 #include "tools/lodger/description.h"
 #include "tools/lodger/device.h"
 #include "tools/lodger/efi_image.h"
+#include "tools/lodger/lab.h"
 #include "tools/lodger/lab_xen.h"
 #include "tools/lodger/program.h"
 #include "tools/lodger/report.h"
@@ -51,6 +52,7 @@ static const char help[] =
     "  --initrd FILE        boot with this initial file system instead of a guest's\n"
     "  --log FILE           write the kernel's log to a file; - is standard error\n"
     "  --dom0 FILE          Xen lab: a shell script that dom0 runs before the domain starts ($id)\n"
+    "  --counters           in a lab: print what the guest has cost its host, by exit reason\n"
     "  --dry-run            print the QEMU command and do nothing\n"
     "  --json               print what happened as one JSON object; the guest's output is in it\n"
     "  --list               list the guests\n"
@@ -70,6 +72,7 @@ struct settings {
     const char *log;
     uint64_t timeout_s;
     bool dry_run;
+    bool counters; // of a lab's host
     bool json;
     const char *guest; // NULL: a program
     char **program;    // PROGRAM ARGUMENTS, NULL-terminated
@@ -91,6 +94,7 @@ enum option_code {
     OPT_KERNEL,
     OPT_INITRD,
     OPT_LOG,
+    OPT_COUNTERS,
     OPT_DOM0,
     OPT_DRY_RUN,
     OPT_JSON,
@@ -114,6 +118,7 @@ static const struct option options[] = {
     {"kernel", required_argument, NULL, OPT_KERNEL},
     {"initrd", required_argument, NULL, OPT_INITRD},
     {"log", required_argument, NULL, OPT_LOG},
+    {"counters", no_argument, NULL, OPT_COUNTERS},
     {"dom0", required_argument, NULL, OPT_DOM0},
     {"dry-run", no_argument, NULL, OPT_DRY_RUN},
     {"json", no_argument, NULL, OPT_JSON},
@@ -240,6 +245,9 @@ static void handle_option(struct settings *settings, int code)
     case OPT_VARIANT:
         require(machine_parse_variant(optarg, &machine->variant), "--variant", optarg,
             "release, debug or kasan");
+        break;
+    case OPT_COUNTERS:
+        settings->counters = true;
         break;
     case OPT_DRY_RUN:
         settings->dry_run = true;
@@ -542,6 +550,9 @@ int cmd_run(int argc, char **argv)
         report_json(&run, elf);
     } else {
         report_outcome(&run, elf, mode == STREAMS_PROGRAM && run.log_fd < 0);
+    }
+    if (settings.counters) {
+        lab_counters_print(&run.control);
     }
     int code = qemu_exit_code(&run);
     qemu_run_free(&run);

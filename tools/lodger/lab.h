@@ -9,8 +9,9 @@
 //
 // To the rest of this program the host is a QEMU with the same streams as any other
 // (qemu_run() starts either), so whatever runs guests can run them in a lab. A host's
-// further stream, `control`, takes the line "job BYTES"; then each line "sample" makes it return the
-// host's counters of that moment, ended by the line "=end". The job itself, a cpio archive with the
+// further stream, `control`, takes the line "job BYTES"; then each line "sample" makes it return
+// the host's counters of that moment, ended by the line "=end". When the guest has ended they come
+// once more, after the line "=total". The job itself, a cpio archive with the
 // guest's files and the script `run`, is the host's second disk.
 #pragma once
 
@@ -37,6 +38,10 @@ const struct lab_host *lab_kvm_host(void);
 // Looks whether the host's files are damaged, after a run in which it did not work, and makes them
 // again. Returns whether they were. May be called from several threads.
 [[nodiscard]] bool lab_repair(const struct lab_host *host);
+
+// Prints how often a guest has left its vCPUs, by reason and by register, from what its host has
+// said; to standard error.
+void lab_counters_print(const struct buffer *control);
 
 // A file descriptor of the host's snapshot, or -1 if it has none or it is gone.
 int lab_snapshot_open(const struct lab_host *host);
