@@ -150,9 +150,8 @@ int packed_ring_take(struct virtio_ring *ring, void **token, uint32_t *written_b
     if (unlikely(!ring_id_is_in_flight(ring, id)))
         return ring_broken(ring, "the device used a buffer that it was not given");
     struct virtio_ring_buffer *buffer = &ring->config.buffers[id];
-    // 2.8.4: the length is valid only if the device says that it wrote something.
-    if (!(flags & VRING_DESC_F_WRITE))
-        len = 0;
+    // 2.8.4 has the length valid only with the WRITE flag, which QEMU 7.2 never sets: a device that
+    // wrote nothing says 0.
     if (unlikely(len > buffer->writable_bytes))
         return ring_broken(ring, "the device wrote more than there was room for");
     if (ring->config.is_in_order)
