@@ -2,6 +2,7 @@
 // The table of virtio drivers.
 
 #include "virtio/block/block.h"
+#include "virtio/console/console.h"
 #include "virtio/entropy/entropy.h"
 #include "virtio/net/net.h"
 #include "virtio/virtio.h"
@@ -10,6 +11,7 @@ void virtio_init(void)
 {
     static const struct virtio_driver *const drivers[] = {
         &virtio_block_driver,
+        &virtio_console_driver,
         &virtio_entropy_driver,
         &virtio_net_driver,
     };
