@@ -9,7 +9,8 @@
 // nobody has it attached. The file, which sleeps when it goes, is put with the last reference,
 // outside the lock.
 //   I1  a segment is in the table exactly if it was not removed, or is attached (attach_count > 0);
-//   I2  a segment is in the key table exactly if it has a key (not IPC_PRIVATE) and was not removed.
+//   I2  a segment is in the key table exactly if it has a key (not IPC_PRIVATE) and was not
+//       removed.
 //
 // Locking: shm_mutex over the tables and all fields. An area's open and close run under its space's
 // lock: space->lock > shm_mutex. Attaching calls into mm, so it drops shm_mutex before and keeps

@@ -28,6 +28,15 @@ static void prepare(struct side *side)
     }
 }
 
+static void discard(const struct side *side)
+{
+    for (unsigned i = 0; i < PIPES; i++) {
+        close(side->reading[i]);
+        close(side->writing[i]);
+    }
+    close(side->set);
+}
+
 // Waits for a byte in pipe `number` of the set. True if that and no other one came.
 static bool await(const struct side *side, unsigned number)
 {
@@ -62,6 +71,8 @@ static void run(unsigned count)
     bench_stop();
     int status;
     bench_require(waitpid(child, &status, 0) == child && status == 0, "end of the other process");
+    discard(&mine);
+    discard(&theirs);
 }
 
 BENCHMARK = {

@@ -43,6 +43,8 @@ static void run(unsigned count)
     bench_require(total == count, "increment by the other process");
     int status;
     bench_require(waitpid(child, &status, 0) == child && status == 0, "end of the other process");
+    close(there);
+    close(back);
 }
 
 BENCHMARK = {

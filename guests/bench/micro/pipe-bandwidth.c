@@ -37,6 +37,7 @@ static void run(unsigned count)
         }
     }
     uint64_t duration_ns = bench_now_ns() - start_ns;
+    close(ends[0]);
     bench_require(received_bytes == (uint64_t)count * sizeof(piece), "all bytes");
     bench_require(wrong == 0, "bytes in order");
     int status;
