@@ -11,6 +11,7 @@
 #include "kernel/fs/read_ahead.h"
 #include <linux/fcntl.h>
 
+struct block_plug;
 struct dentry;
 struct file;
 struct inode;
@@ -30,6 +31,7 @@ struct path { // a place in the tree; holds references to both
 // An operation that may end after the call: O_DIRECT I/O of AIO and io_uring.
 struct file_io {
     struct io_iter iter;
+    struct block_plug *plug; // where requests gather that begin together; NULL: begins at once
     uint64_t offset;
     bool write;
     // Called when it ends, if submit() answered FILE_IO_QUEUED. Any context: must not sleep.

@@ -12,6 +12,7 @@
 #include "kernel/ipc/aio.h"
 #include "kernel/base/assert.h"
 #include "kernel/base/atomic.h"
+#include "kernel/block/block.h"
 #include "kernel/core/errno.h"
 #include "kernel/core/user.h"
 #include "kernel/core/wait.h"
@@ -320,13 +321,13 @@ static bool is_refusal(int64_t result, const struct iocb *iocb)
            result == -EFAULT || result == -EINVAL;
 }
 
-int aio_submit(struct aio_context *context, const struct iocb *iocb, uintptr_t user_iocb)
+static int submit_one(struct aio_context *context, const struct iocb *iocb, uintptr_t user_iocb,
+    struct block_plug *plug)
 {
     if (iocb->aio_reserved2 != 0 || (int64_t)iocb->aio_nbytes < 0)
         return -EINVAL;
     if (iocb->aio_rw_flags & ~(RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND))
         return -EOPNOTSUPP;
-    reap(context);
     if (!reserve(context))
         return -EAGAIN;
     struct aio_request *request = kzalloc(sizeof(*request));
@@ -335,6 +336,7 @@ int aio_submit(struct aio_context *context, const struct iocb *iocb, uintptr_t u
         request->context = context;
         request->data = iocb->aio_data;
         request->object = user_iocb;
+        request->io.plug = plug;
         request->file = file_of_fd(iocb->aio_fildes);
         if (request->file == NULL)
             error = -EBADF;
@@ -359,6 +361,30 @@ int aio_submit(struct aio_context *context, const struct iocb *iocb, uintptr_t u
         request_free(request);
     unreserve(context);
     return (int)result;
+}
+
+// All that go to devices begin together: one notification.
+int64_t aio_submit(struct aio_context *context, uintptr_t user_pointers, int64_t count)
+{
+    struct block_plug plug;
+    int64_t done = 0;
+    int error = 0;
+    reap(context);
+    block_plug_begin(&plug);
+    while (done < count) {
+        struct iocb iocb;
+        uint64_t at;
+        error = user_get_u64(&at, user_pointers + (uint64_t)done * sizeof(at));
+        if (error == 0)
+            error = copy_from_user(&iocb, at, sizeof(iocb));
+        if (error == 0)
+            error = submit_one(context, &iocb, at, &plug);
+        if (error != 0)
+            break;
+        done++;
+    }
+    block_plug_end(&plug);
+    return done != 0 ? done : error;
 }
 
 // ---- events ----

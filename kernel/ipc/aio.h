@@ -20,9 +20,8 @@ struct aio_context *aio_find(uintptr_t address);
 void aio_put(struct aio_context *context);
 // Ends the context: waits for its requests, unmaps the ring. Takes no reference over.
 [[nodiscard]] int aio_destroy(struct aio_context *context, uintptr_t address);
-// One request as the program describes it; user_iocb: where. 0, -EAGAIN (full), -EBADF, -EINVAL...
-[[nodiscard]] int aio_submit(
-    struct aio_context *context, const struct iocb *iocb, uintptr_t user_iocb);
+// Requests at `count` pointers in user memory. How many were begun, or the error of the first.
+int64_t aio_submit(struct aio_context *context, uintptr_t user_pointers, int64_t count);
 // Up to `count` events to user memory; waits for at least `minimum`, until deadline_ns (absolute).
 // How many, or -EINTR, -EFAULT.
 int64_t aio_events(struct aio_context *context, uint32_t minimum, uint32_t count, uintptr_t user,

@@ -43,22 +43,9 @@ SYSCALL3(io_submit, uintptr_t, address, int64_t, count, uintptr_t, user)
     struct aio_context *context = aio_find(address);
     if (context == NULL)
         return -EINVAL;
-    int64_t done = 0;
-    int error = 0;
-    while (done < count) {
-        struct iocb iocb;
-        uint64_t at;
-        error = user_get_u64(&at, user + (uint64_t)done * sizeof(at));
-        if (error == 0)
-            error = copy_from_user(&iocb, at, sizeof(iocb));
-        if (error == 0)
-            error = aio_submit(context, &iocb, at);
-        if (error != 0)
-            break;
-        done++;
-    }
+    int64_t done = aio_submit(context, user, count);
     aio_put(context);
-    return done != 0 ? done : error;
+    return done;
 }
 
 // Requests that the device has can't be taken back.

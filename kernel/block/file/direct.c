@@ -183,11 +183,13 @@ static int check_alignment(
 
 // Makes and submits all requests. Bytes that were submitted, or -errno.
 static int64_t submit_all(struct block_file *file, struct direct *direct, struct io_iter *iter,
-    uint64_t offset, bool write)
+    uint64_t offset, bool write, struct block_plug *shared)
 {
-    struct block_plug plug;
+    struct block_plug own;
+    struct block_plug *plug = shared != NULL ? shared : &own;
     int64_t result = 0;
-    block_plug_begin(&plug);
+    if (shared == NULL)
+        block_plug_begin(&own);
     while (iter->count != 0 && result >= 0) {
         struct block_request *request = new_request(file, direct, iter, offset, write);
         result = request != NULL ? fill_request(request, iter, write) : -ENOMEM;
@@ -205,9 +207,10 @@ static int64_t submit_all(struct block_file *file, struct direct *direct, struct
         offset += (uint64_t)result;
         __atomic_fetch_add(&direct->pending, 1, __ATOMIC_RELAXED);
         counter_add(block, direct_requests, 1);
-        block_plug_add(&plug, request);
+        block_plug_add(plug, request);
     }
-    block_plug_end(&plug);
+    if (shared == NULL)
+        block_plug_end(&own);
     counter_add(block, direct_bytes, direct->bytes);
     return direct->bytes != 0 ? (int64_t)direct->bytes : result;
 }
@@ -251,7 +254,7 @@ int64_t block_direct_transfer(
         return error;
     struct direct direct = {.pending = 1, .waiter = thread_current()};
     const size_t len = iter->count;
-    int64_t result = submit_all(file, &direct, iter, offset, write);
+    int64_t result = submit_all(file, &direct, iter, offset, write, NULL);
     preempt_disable();
     direct_put(&direct);
     preempt_enable();
@@ -293,7 +296,7 @@ int64_t block_direct_submit(struct file *open_file, struct file_io *io)
     if (direct == NULL)
         return -ENOMEM;
     *direct = (struct direct){.pending = 1, .io = io};
-    const int64_t result = submit_all(file, direct, &io->iter, io->offset, io->write);
+    const int64_t result = submit_all(file, direct, &io->iter, io->offset, io->write, io->plug);
     if (result <= 0) { // nothing is under way
         kfree(direct);
         return result;

@@ -8,6 +8,7 @@
 #include "kernel/base/assert.h"
 #include "kernel/base/atomic.h"
 #include "kernel/base/string.h"
+#include "kernel/block/block.h"
 #include "kernel/core/errno.h"
 #include "kernel/core/user.h"
 #include "kernel/fs/inode.h"
@@ -263,24 +264,26 @@ static int64_t run(
     }
 }
 
-static bool drain(struct uring *ring)
+static void drain(struct uring *ring, struct block_plug *plug)
 {
+    block_plug_end(plug); // or it would wait for ever
     wait_event(&ring->wait, atomic_load_relaxed(&ring->under_way) == 0);
-    return true;
 }
 
 // One entry. False: no memory, and nothing was taken.
-static bool submit_one(struct uring *ring, const struct io_uring_sqe *sqe, bool *cancel)
+static bool submit_one(
+    struct uring *ring, const struct io_uring_sqe *sqe, bool *cancel, struct block_plug *plug)
 {
     struct uring_request *request = kmalloc(sizeof(*request), 0);
     if (request == NULL)
         return false;
     memset(request, 0, offsetof(struct uring_request, segments));
     request->ring = ring;
+    request->io.plug = plug;
     request->user_data = sqe->user_data;
     request->sqe_flags = sqe->flags;
     if (sqe->flags & IOSQE_IO_DRAIN)
-        (void)drain(ring);
+        drain(ring, plug);
     uint64_t flags = spin_lock_irqsave(&ring->done_lock);
     ring->under_way++;
     spin_unlock_irqrestore(&ring->done_lock, flags);
@@ -308,6 +311,8 @@ int64_t uring_submit(struct uring *ring, uint32_t count)
     count = MIN(MIN(count, available), ring->sq_entries);
     bool cancel = false;
     uint32_t done = 0;
+    struct block_plug plug; // what goes to devices begins together
+    block_plug_begin(&plug);
     while (done < count) {
         const uint32_t index =
             atomic_load_relaxed(&ring->array[ring->sq_head & (ring->sq_entries - 1)]);
@@ -316,12 +321,13 @@ int64_t uring_submit(struct uring *ring, uint32_t count)
         } else {
             struct io_uring_sqe sqe; // the program may change it at any time
             memcpy(&sqe, &entries[index], sizeof(sqe));
-            if (!submit_one(ring, &sqe, &cancel))
+            if (!submit_one(ring, &sqe, &cancel, &plug))
                 break;
         }
         ring->sq_head++;
         atomic_store_release(&shared->sq_head, ring->sq_head);
         done++;
     }
+    block_plug_end(&plug);
     return done != 0 || count == 0 ? (int64_t)done : -EAGAIN;
 }
