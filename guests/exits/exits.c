@@ -305,7 +305,7 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < count; i++) {
         run(&list[i]);
     }
-    puts("=exits done");
-    fflush(stdout);
+    // The host ends the machine now. Ending by itself, it could do so before the line is out.
+    tell("=exits done\n", "", 0, 0);
     return 0;
 }
