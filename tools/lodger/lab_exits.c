@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// lodger lab kvm --exits: exits per operation, by the counters of the guest's host.
+// lodger lab kvm|xen --exits: exits per operation, by the counters of the guest's host: KVM's, or
+// what Xen's trace says (guests/exits/count.c).
 //
 // The guest's program (guests/exits) stops before and after each kind of operation until the host's
 // counters have been taken. Both kernels run the same program on the same machine, one after the
@@ -10,6 +11,7 @@
 #include "tools/lodger/cpio.h"
 #include "tools/lodger/description.h"
 #include "tools/lodger/lab.h"
+#include "tools/lodger/lab_xen.h"
 #include "tools/lodger/qemu.h"
 #include "tools/lodger/test.h"
 
@@ -27,6 +29,7 @@
 // AMD64 Architecture Programmer's Manual, volume 2, appendix C.
 enum reason {
     REASON_INTERRUPT = 0x60,
+    REASON_WINDOW = 0x64, // the guest can take an interrupt now that is to be injected
     REASON_PAUSE = 0x77,
     REASON_HALT = 0x78,
     REASON_PORT = 0x7b,
@@ -45,6 +48,7 @@ static const struct {
     {"call", REASON_HYPERCALL},
     {"pause", REASON_PAUSE},
     {"intr", REASON_INTERRUPT},
+    {"window", REASON_WINDOW},
     {"page", REASON_PAGE},
 };
 #define SHOWN_COUNT (sizeof(shown) / sizeof(shown[0]))
@@ -204,20 +208,27 @@ static char *pack_guest(bool overcommitted)
 }
 
 // Measures one kernel; dies if it does not get to the end.
-static void measure(struct measurement *measurement, char *linux_kernel, bool overcommitted)
+static void measure(
+    struct measurement *measurement, char *linux_kernel, bool overcommitted, bool xen)
 {
     struct machine machine;
     machine_init(&machine);
     machine.cpus = VCPUS;
     machine.overcommitted = overcommitted;
-    machine.type = MACHINE_Q35;
-    machine.lab = lab_kvm_host();
-    machine.accel = ACCEL_LAB;
+    machine.type = xen ? MACHINE_XEN : MACHINE_Q35;
+    machine.lab = xen ? NULL : lab_kvm_host();
+    machine.accel = xen ? ACCEL_TCG : ACCEL_LAB;
     machine.initrd = pack_guest(overcommitted);
     machine.kernel = linux_kernel != NULL ? linux_kernel : tree_path("out/release/lodger.elf");
     strings_add_words(&machine.append, "loglevel=0 quiet");
     if (linux_kernel != NULL) {
-        strings_add_words(&machine.append, "console=ttyS0 panic=-1");
+        strings_add_words(&machine.append, xen ? "console=hvc0" : "console=ttyS0");
+        strings_add_words(&machine.append, "panic=-1");
+    }
+    if (xen) {
+        machine.xen_hooks = tree_path("tools/lab/xen/exits_hooks.sh");
+        machine.xen_counter = tree_path("out/host/guest/exits_count");
+        xen_prepare_machine(&machine, folder_temporary(), "exits");
     }
     *measurement = (struct measurement){};
     measurement->run = (struct qemu_run){.machine = &machine,
@@ -309,8 +320,9 @@ static json_t *rows_json(const struct measurement *measurement)
 int lab_exits(int argc, char **argv, const char *word)
 {
     bool json = argc > 1 && strcmp(argv[1], "--json") == 0;
-    if (strcmp(word, "lab") != 0 || argc > (json ? 2 : 1)) {
-        die("lab: usage: ./lodger lab kvm --exits [--json]");
+    bool xen = strcmp(word, "xen") == 0;
+    if ((!xen && strcmp(word, "lab") != 0) || argc > (json ? 2 : 1)) {
+        die("lab: usage: ./lodger lab kvm|xen --exits [--json]");
     }
     build("host", &(struct strings){});
     build("release", &(struct strings){});
@@ -324,8 +336,8 @@ int lab_exits(int argc, char **argv, const char *word)
     json_t *result = json_object();
     for (int overcommitted = 0; overcommitted < 2; overcommitted++) {
         struct measurement here, on_linux;
-        measure(&here, NULL, overcommitted == 1);
-        measure(&on_linux, linux_kernel, overcommitted == 1);
+        measure(&here, NULL, overcommitted == 1, xen);
+        measure(&on_linux, linux_kernel, overcommitted == 1, xen);
         if (json) {
             json_t *both = json_object();
             json_object_set_new(both, "lodger", rows_json(&here));

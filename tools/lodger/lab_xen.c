@@ -114,6 +114,9 @@ void xen_domain_config(const struct machine *machine, const char *name, const ch
         // Xen would emulate RDTSC where the processor does not promise an invariant TSC, and
         // fails to decode the instruction under QEMU's SVM.
         add_line(text, "tsc_mode = \"native\"");
+        if (machine->overcommitted) {
+            add_line(text, "cpus = \"1\"");
+        }
         add_line(text, "vif = [ \"bridge=xenbr0\" ]");
     }
     const char *ends = lab ? "preserve" : "destroy";
@@ -175,7 +178,7 @@ static char *host_folder(void)
 
 static void pack_file(struct cpio *cpio, const char *path, const char *source)
 {
-    int error = cpio_add_host_file(cpio, path, 0644, source);
+    int error = cpio_add_host_file(cpio, path, 0755, source);
     if (error != 0) {
         die("cannot read %s: %s", source, strerror(-error));
     }
@@ -201,6 +204,9 @@ void xen_prepare_machine(struct machine *machine, const char *folder, const char
     cpio_add_file(&cpio, "/lab/domain.cfg", 0644, config.data, config.len_bytes);
     if (machine->xen_hooks != NULL) {
         pack_file(&cpio, "/lab/hooks", machine->xen_hooks);
+    }
+    if (machine->xen_counter != NULL) {
+        pack_file(&cpio, "/lab/count", machine->xen_counter);
     }
     cpio_finish(&cpio);
     char *path = xasprintf("%s/%s-dom0.cpio", folder, name);
@@ -239,6 +245,10 @@ static void add_streams(const struct machine_streams *streams, struct strings *c
     add_option(command, "-serial", "chardev:log");
     add_option(command, "-device", "virtio-serial-pci");
     add_option(command, "-device", "virtserialport,chardev=console,name=console");
+    if (!streams->by_hand && streams->control >= 0) {
+        add_chardev(command, "control", streams->control);
+        add_option(command, "-device", "virtserialport,chardev=control,name=control");
+    }
     add_chardev(command, "code", streams->by_hand ? -1 : streams->code);
     strings_add(command, "-device");
     strings_addf(command, "isa-debugcon,iobase=%#x,chardev=code", DEBUG_EXIT_PORT_CODE);

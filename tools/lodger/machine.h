@@ -51,6 +51,7 @@ struct machine {
     const char *uefi_vars;       // a writable copy of OVMF's variables, with FIRMWARE_UEFI
     const char *xen_host;        // MACHINE_XEN: folder of Xen and dom0's kernel,
     const char *xen_initrd;      // dom0's files with the domain's,
+    const char *xen_counter;     // a program of the host that becomes dom0's /lab/count, or NULL
     const char *xen_hooks;      // and a shell script for dom0 (tools/lab/xen/dom0_init.sh), or NULL
     bool overcommitted; // in a lab: all vCPUs share one CPU of the host
     const struct lab_host *lab; // the lab's host in which the machine's QEMU runs, or NULL: here
