@@ -127,7 +127,11 @@ static void take_terminal(void)
     if (!isatty(STDIN_FILENO)) {
         return;
     }
-    static const char *const terminals[] = {"/dev/ttyS0", "/dev/hvc0"};
+    // What the boot options name comes first: Linux has /dev/ttyS0 also where there is no such port.
+    static char named[64];
+    const char *console = boot_option("console=");
+    snprintf(named, sizeof(named), "/dev/%s", console != NULL ? console : "ttyS0");
+    const char *const terminals[] = {named, "/dev/ttyS0", "/dev/hvc0"};
     for (size_t i = 0; i < sizeof(terminals) / sizeof(terminals[0]); i++) {
         int fd = open(terminals[i], O_RDWR | O_CLOEXEC);
         if (fd >= 0 && isatty(fd)) {

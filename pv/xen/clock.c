@@ -39,6 +39,7 @@ static union {
 } user_page __aligned(PAGE_SIZE);
 PV_READ_ONLY_AFTER_INIT static bool user_page_is_on = false;
 
+COUNTER(xen, clock_behind_ns);  // furthest that a CPU's own clock was behind another's, added up
 COUNTER(xen, clock_unsettled); // Xen never finished writing: the TSC was used instead
 
 static bool clock_read(uint64_t *ns, uint8_t *flags)
@@ -70,8 +71,11 @@ __noinline static uint64_t clock_ns_unstable(void)
         ns -= clock_base;
     }
     do {
-        if (ns <= latest)
+        if (ns <= latest) {
+            if (unlikely(latest - ns > this_cpu(counter_xen_clock_behind_ns)))
+                this_cpu(counter_xen_clock_behind_ns) = latest - ns;
             return latest;
+        }
     } while (!atomic_cmpxchg_relaxed(&clock_latest, &latest, ns));
     return ns;
 }

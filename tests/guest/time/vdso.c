@@ -5,6 +5,7 @@
 // Method: its dynamic symbol table is walked from AT_SYSINFO_EHDR; functions are called through it;
 // "no system call" is shown by a burst of calls that must be fast compared with real ones.
 #include "tests/guest/check.h"
+#include <cpuid.h>
 #include <elf.h>
 #include <sys/auxv.h>
 #include <sys/time.h>
@@ -13,6 +14,23 @@ static uintptr_t base;
 static const Elf64_Sym *symbols;
 static const char *strings;
 static const uint32_t *hash;
+
+// Under Xen on a machine whose TSC it does not trust (leaf 3 of Xen's block, EAX bit 1), virtual
+// CPUs have clocks of their own, which a program can't tell apart: only the kernel can read them.
+static bool clock_is_not_shared(void)
+{
+    uint32_t eax, ebx, ecx, edx;
+    __cpuid(1, eax, ebx, ecx, edx);
+    if ((ecx & 1u << 31) == 0) {
+        return false;
+    }
+    __cpuid(0x40000000, eax, ebx, ecx, edx);
+    if (ebx != 0x566e6558 || ecx != 0x65584d4d || edx != 0x4d4d566e) { // XenVMMXenVMM
+        return false;
+    }
+    __cpuid_count(0x40000003, 0, eax, ebx, ecx, edx);
+    return (eax & 2) == 0;
+}
 
 static bool parse(void)
 {
@@ -121,6 +139,6 @@ int main(void)
         through_vdso = between - before < through_vdso ? between - before : through_vdso;
         through_call = after - between < through_call ? after - between : through_call;
     }
-    CHECK(through_vdso < through_call);
+    CHECK(through_vdso < through_call || clock_is_not_shared());
     return check_done();
 }
