@@ -31,6 +31,7 @@ COUNTER(xen, blk_notifications);
 COUNTER(xen, blk_indirect);
 COUNTER(xen, blk_reissued);
 COUNTER(xen, blk_bad_responses);
+COUNTER(xen, blk_connections); // of rings to back ends
 
 // ---- slots --------------------------------------------------------------------------------------
 
@@ -284,7 +285,7 @@ static uint32_t take_responses(struct ring *ring)
 static bool disk_interrupts(struct block_queue *queue, bool on)
 {
     struct ring *ring = queue->driver_data;
-    if (!on || !ring->live)
+    if (!on || !ring->attached)
         return false; // the other end looks at rsp_event, which stays behind
     ring->front.sring->rsp_event = ring->front.rsp_cons + 1;
     xen_mb();
@@ -295,6 +296,7 @@ static bool disk_interrupts(struct block_queue *queue, bool on)
 static void detach(struct ring *ring)
 {
     ring->live = false;
+    ring->attached = false;
     for (;;) {
         struct slot *first = NULL;
         for (uint32_t id = 0; id < ring->slots.count; id++) {
@@ -325,6 +327,8 @@ static void attach(struct ring *ring)
         block_request_complete(ring->again[issued++], -EIO);
     ring->again_count = 0;
     ring->live = true;
+    ring->attached = true;
+    counter_add(xen, blk_connections, 1);
     commit(ring);
 }
 
@@ -334,12 +338,14 @@ static uint32_t disk_poll(struct block_queue *queue)
     enum ring_command command = ring->command;
     uint32_t count = 0;
     ring->command = RING_NONE;
-    if (ring->live && !ring->broken) {
+    if (ring->attached && !ring->broken) {
         do
             count += take_responses(ring);
         while (!ring->broken && disk_interrupts(queue, true));
     }
-    if (command == RING_DETACH && !ring->broken)
+    if (command == RING_STOP)
+        ring->live = false;
+    else if (command == RING_DETACH && !ring->broken)
         detach(ring);
     else if (command == RING_ATTACH && !ring->broken)
         attach(ring);

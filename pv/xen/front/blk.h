@@ -21,7 +21,13 @@ struct slot {
     uint64_t sequence;                      // order of issue
 };
 
-enum ring_command { RING_NONE, RING_DETACH, RING_ATTACH, RING_FAIL };
+enum ring_command {
+    RING_NONE,
+    RING_STOP,   // nothing new is issued
+    RING_DETACH, // the back end has gone: what is under way is kept for another
+    RING_ATTACH, // a back end is there
+    RING_FAIL,   // for ever
+};
 
 // Everything but what the thread sets up while the ring is detached is under the queue's lock.
 struct ring {
@@ -31,7 +37,8 @@ struct ring {
     struct page *pages; // 2^page_order of them
     grant_ref_t page_grants[BLK_RING_PAGES_MAX];
     evtchn_port_t port; // 0: none
-    bool live;          // the back end takes requests
+    bool attached;      // there is a back end, which may answer
+    bool live;          // and which takes requests
     bool broken;        // it has written nonsense
     enum ring_command command;
     uint32_t pushed; // request producer that the other end was told

@@ -420,8 +420,12 @@ static int disk_start(struct disk *disk)
 static int disk_restart(struct disk *disk)
 {
     log_warning("xen: %s: the back end has gone; waiting for another", disk->block->name);
-    disk_tell_rings(disk, RING_DETACH);
+    disk_tell_rings(disk, RING_STOP);
     int error = xen_device_set_state(disk->device, XenbusStateClosed);
+    // It finishes what it has begun, and lets go of all memory.
+    if (error == 0)
+        (void)wait_for(disk->device, XenbusStateClosed, XenbusStateInitWait);
+    disk_tell_rings(disk, RING_DETACH);
     for (uint32_t i = 0; i < disk->ring_count; i++) {
         struct block_request **again = disk->rings[i].again;
         disk->rings[i].again = NULL; // stays
