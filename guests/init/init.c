@@ -127,7 +127,8 @@ static void take_terminal(void)
     if (!isatty(STDIN_FILENO)) {
         return;
     }
-    // What the boot options name comes first: Linux has /dev/ttyS0 also where there is no such port.
+    // What the boot options name comes first: Linux has /dev/ttyS0 also where there is no such
+    // port.
     static char named[64];
     const char *console = boot_option("console=");
     snprintf(named, sizeof(named), "/dev/%s", console != NULL ? console : "ttyS0");
