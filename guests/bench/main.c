@@ -36,7 +36,7 @@
 // some, and so many more descriptors be open; whoever maps and unmaps for each operation and is not
 // obeyed exceeds it.
 #define LEAK_PAGES       1024
-#define LEAK_DESCRIPTORS 200
+#define LEAK_DESCRIPTORS 450
 
 // Buckets of the histogram: eight for each power of two, so that a bucket is at most 12.5 % wide.
 #define BUCKETS_PER_OCTAVE 8

@@ -44,7 +44,7 @@
 #define PATIENCE_S  30
 #define SETTLE_NS   50000000 // of guests/bench/main.c: the end of the warming up
 #define COUNT_SMALL 40
-#define COUNT_LARGE 320
+#define COUNT_LARGE 500
 #define NO_LIE      (-1)
 
 struct run {

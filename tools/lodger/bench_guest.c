@@ -126,7 +126,7 @@ const char *bench_machine_accelerator(const struct bench_machine *wanted)
 // An empty disk, which takes no room on the host until it is written.
 static void add_disk(struct machine *machine, uint64_t size_bytes, const char *name)
 {
-    char *path = tree_path("out/bench/%s.disk", name);
+    char *path = xasprintf("%s/%s.disk", folder_temporary(), name);
     unlink(path);
     FILE *file = fopen(path, "w");
     if (file == NULL || ftruncate(fileno(file), (off_t)size_bytes) != 0) {
@@ -678,17 +678,14 @@ static char *pack_first(void)
     struct cpio cpio = {};
     char *source = tree_path("out/host/guest/bench-first");
     char *programs = tree_path("out/host/guest");
-    char *folder = tree_path("out/bench");
-    char *path = xasprintf("%s/boot.cpio", folder);
+    char *path = xasprintf("%s/boot.cpio", folder_temporary());
     if (cpio_add_host_file(&cpio, "/init", 0755, source) != 0) {
         die("cannot read %s", source);
     }
     description_add_basics(&cpio, programs, &(struct strings){}, &(struct strings){}, NULL);
     cpio_finish(&cpio);
-    folder_create(folder);
     file_write(path, cpio.archive.data, cpio.archive.len_bytes);
     cpio_free(&cpio);
-    free(folder);
     free(programs);
     free(source);
     return path;
@@ -701,7 +698,7 @@ char *bench_boot(const struct bench_kernel *kernel, const struct bench_machine *
     struct boot_watch watch = {};
     char *initrd = pack_first();
     prepare_machine(&machine, kernel, wanted, initrd);
-    char *trace = tree_path("out/bench/accesses.log");
+    char *trace = xasprintf("%s/accesses.log", folder_temporary());
     machine.trace_file = accesses != NULL ? trace : NULL;
     struct qemu_run run = {.machine = &machine,
         .mode = STREAMS_CAPTURED,

@@ -73,8 +73,8 @@ struct bench_machine {
 char *bench_machine_command(const struct bench_kernel *kernel, const struct bench_machine *machine);
 const char *bench_machine_accelerator(const struct bench_machine *machine);
 
-// An initial file system with these benchmarks, out/bench/NAME.cpio. Benchmarks whose packages
-// cannot be had are left out, and failures[i] says why. `list` is for a batch, or NULL.
+// An initial file system with these benchmarks, NAME.cpio in a temporary folder. Benchmarks whose
+// packages cannot be had are left out, and failures[i] says why. `list` is for a batch, or NULL.
 char *bench_pack(const char *name, const struct bench *const *benches, size_t count,
     const char *list, char **failures);
 

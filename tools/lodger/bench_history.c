@@ -16,6 +16,9 @@
 
 char *bench_history_default_path(void)
 {
+    char *folder = tree_path("out/bench");
+    folder_create(folder);
+    free(folder);
     return tree_path("out/bench/history.jsonl");
 }
 

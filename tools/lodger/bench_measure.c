@@ -300,8 +300,8 @@ static bool exits_once(struct bench_session *session, const struct bench *bench,
             free(arguments);
         }
     }
-    // The warming up adds a tenth, in both rounds (guests/bench/main.c). Timer ticks fall where they
-    // want, so that the difference can be less than nothing.
+    // The warming up adds a tenth, in both rounds (guests/bench/main.c). Timer ticks fall where
+    // they want, so that the difference can be less than nothing.
     double more = (exits[2] - exits[1]) - (exits[1] - exits[0]);
     *figure = more > 0 ? more / (1.1 * count) : 0;
     return outcome->state == BENCH_MEASURED;

@@ -96,12 +96,9 @@ char *bench_pack(const char *name, const struct bench *const *benches, size_t co
     }
     description_add_basics(&cpio, programs, &(struct strings){}, &(struct strings){}, NULL);
     cpio_finish(&cpio);
-    char *folder = tree_path("out/bench");
-    folder_create(folder);
-    char *path = xasprintf("%s/%s.cpio", folder, name);
+    char *path = xasprintf("%s/%s.cpio", folder_temporary(), name);
     file_write(path, cpio.archive.data, cpio.archive.len_bytes);
     cpio_free(&cpio);
-    free(folder);
     free(programs);
     return path;
 }

@@ -34,7 +34,8 @@ static const char help[] =
     "with\n"
     "                   commas; default counts,time\n"
     "  --scaling[=LIST] curves over so many vCPUs; default 1,2,4,8,16,32,64\n"
-    "  --quick          under two minutes: few rounds, no macro benchmarks unless they are named\n"
+    "  --quick          under two minutes: few rounds, and unless they are named no macro\n"
+    "                   benchmarks and none for several CPUs\n"
     "  --pairs N        rounds of each micro benchmark; default 15\n"
     "\n"
     "Against what:\n"
@@ -342,6 +343,22 @@ static void want_named(struct options *options, const char *name)
     }
 }
 
+// Puts the benchmarks of a group beside each other, the groups in the order of their first ones.
+static void sort_by_group(struct bench_plan *plan)
+{
+    for (size_t i = 1; i < plan->bench_count; i++) {
+        size_t place = i;
+        for (size_t j = 0; j < i; j++) {
+            if (strcmp(plan->benches[j]->group, plan->benches[i]->group) == 0) {
+                place = j + 1;
+            }
+        }
+        const struct bench *moved = plan->benches[i];
+        memmove(plan->benches + place + 1, plan->benches + place, (i - place) * sizeof(void *));
+        plan->benches[place] = moved;
+    }
+}
+
 static void choose_benches(
     struct options *options, const struct bench_baseline *baseline, int argc, char **argv)
 {
@@ -351,16 +368,18 @@ static void choose_benches(
         want_named(options, argv[i]);
     }
     if (optind < argc) {
+        sort_by_group(plan);
         return;
     }
     for (size_t i = 0; i < options->list.count; i++) {
         const struct bench *bench = &options->list.items[i];
         bool checked = options->check || options->update;
-        if (checked ? bench_baseline_find(baseline, bench->name) != NULL
-                    : bench->kind != BENCH_MACRO || !plan->quick) {
+        bool slow = bench->kind == BENCH_MACRO || bench->cpus > 1 || bench->scales;
+        if (checked ? bench_baseline_find(baseline, bench->name) != NULL : !slow || !plan->quick) {
             want(plan, bench);
         }
     }
+    sort_by_group(plan);
 }
 
 // Whether the file is a kernel of this project: it says so in its tables.
