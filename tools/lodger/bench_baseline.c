@@ -3,6 +3,7 @@
 // The figures that `bench --check` holds this kernel to: guests/bench/baseline.txt.
 #include "tools/lodger/bench_history.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,7 +91,7 @@ static bool check_entry(const struct bench_baseline_entry *entry, const struct b
     double figure = samples_median(&result->sides[SIDE_HERE].figures);
     double change = entry->figure > 0 ? figure / entry->figure - 1 : 0;
     bool worse = change > BENCH_REGRESSION;
-    bool above = entry->limit > 0 && figure > entry->limit;
+    bool above = entry->limit > 0 && round(figure) > entry->limit;
     printf("%-16s %12.0f  baseline %12.0f  %+6.1f %%%s%s\n", entry->name, figure, entry->figure,
         100 * change,
         worse                        ? "  WORSE"

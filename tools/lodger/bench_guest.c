@@ -645,6 +645,7 @@ char *bench_batch_run(const struct bench_kernel *kernel, const struct bench_mach
 
 struct boot_watch {
     uint64_t printed_ns; // when the line was complete
+    bool to_its_end;     // the machine is not ended then, but ends itself
 };
 
 static bool boot_printed(void *context, const struct buffer *console)
@@ -656,7 +657,7 @@ static bool boot_printed(void *context, const struct buffer *console)
         return false;
     }
     watch->printed_ns = time_now_ns();
-    return true;
+    return !watch->to_its_end;
 }
 
 static size_t count_lines(const char *path)
@@ -695,7 +696,8 @@ char *bench_boot(const struct bench_kernel *kernel, const struct bench_machine *
     double *figure, double *accesses)
 {
     struct machine machine;
-    struct boot_watch watch = {};
+    // Accesses are exact only if the machine is not ended somewhere on the way.
+    struct boot_watch watch = {.to_its_end = accesses != NULL && !kernel->foreign};
     char *initrd = pack_first();
     prepare_machine(&machine, kernel, wanted, initrd);
     char *trace = xasprintf("%s/accesses.log", folder_temporary());

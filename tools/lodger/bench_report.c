@@ -105,7 +105,8 @@ bool bench_result_breaks_limit(const struct bench_result *result)
 {
     const struct bench_outcome *here = &result->sides[SIDE_HERE];
     return result->limit > 0 && here->state == BENCH_MEASURED &&
-           samples_median(&here->figures) > result->limit;
+           round(samples_median(&here->figures)) >
+               result->limit; // a round's start and end are in it
 }
 
 // ---- JSON ----
