@@ -73,8 +73,9 @@ static void attributes_of_path(const struct path *path, struct attributes *attri
 static void attributes_of_anonymous(const struct file *file, struct attributes *attributes)
 {
     bool pipe = file->anonymous_name != NULL && strcmp(file->anonymous_name, "pipe") == 0;
+    bool socket = file->anonymous_name != NULL && strcmp(file->anonymous_name, "socket") == 0;
     *attributes = (struct attributes){.number = file->anonymous_number,
-        .mode = pipe ? S_IFIFO | 0600 : 0600,
+        .mode = pipe ? S_IFIFO | 0600 : (socket ? S_IFSOCK | 0777 : 0600),
         .nlink = 1,
         .uid = file->cred->fsuid,
         .gid = file->cred->fsgid,
@@ -308,6 +309,8 @@ SYSCALL2(fstatfs, int, fd, uintptr_t, user)
             .f_flags = ST_VALID};
         if (file->anonymous_name != NULL && strcmp(file->anonymous_name, "pipe") == 0)
             statfs.f_type = PIPEFS_MAGIC;
+        if (file->anonymous_name != NULL && strcmp(file->anonymous_name, "socket") == 0)
+            statfs.f_type = SOCKFS_MAGIC;
         result = copy_to_user(user, &statfs, sizeof(statfs));
     }
     file_fd_put(file, borrowed);
