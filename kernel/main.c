@@ -16,6 +16,7 @@
 #include "kernel/fs/vfs.h"
 #include "kernel/ipc/epoll.h"
 #include "kernel/ipc/pipe.h"
+#include "kernel/ipc/unix_socket.h"
 #include "kernel/net/socket/socket.h"
 #include "kernel/pci/pci.h"
 #include "kernel/process/task.h"
@@ -55,7 +56,8 @@ static void start_programs(void *argument)
     pv_start_front_ends();
     if (tty_init() != 0)
         panic("no memory for the terminals");
-    socket_init();
+    socket_start();
+    unix_start();
     pci_init();
     virtio_init();
     unpack_initial_files();

@@ -3,7 +3,7 @@
 #include "kernel/base/string.h"
 #include "kernel/core/timespec.h"
 #include "kernel/fs/file.h"
-#include "kernel/ipc/socket.h"
+#include "kernel/net/socket/socket.h"
 #include "kernel/process/credentials.h"
 #include "kernel/process/task.h"
 #include "kernel/syscall/syscall.h"
@@ -66,9 +66,10 @@ static int create(int family, int type, int protocol, struct socket **socket)
 {
     if ((type & ~(ABI_SOCK_TYPE_MASK | ABI_SOCK_NONBLOCK | ABI_SOCK_CLOEXEC)) != 0)
         return -EINVAL;
-    if (family != ABI_AF_UNIX)
+    const struct socket_family *known = socket_family_find(family);
+    if (known == NULL)
         return -EAFNOSUPPORT;
-    return unix_socket_create(type & ABI_SOCK_TYPE_MASK, protocol, socket);
+    return known->create(type & ABI_SOCK_TYPE_MASK, protocol, socket);
 }
 
 static int64_t add_file(struct socket *socket, int flags)
@@ -95,7 +96,12 @@ SYSCALL4(socketpair, int, family, int, type, int, protocol, uintptr_t, user)
         sockets[0]->ops->release(sockets[0]);
         return error;
     }
-    unix_socket_pair(sockets[0], sockets[1]);
+    if (socket_family_find(family)->pair == NULL) {
+        for (int i = 0; i < 2; i++)
+            sockets[i]->ops->release(sockets[i]);
+        return -EOPNOTSUPP;
+    }
+    socket_family_find(family)->pair(sockets[0], sockets[1]);
     int64_t first = add_file(sockets[0], type);
     if (first < 0) {
         sockets[1]->ops->release(sockets[1]);
@@ -140,7 +146,9 @@ SYSCALL3(connect, int, fd, uintptr_t, user, uint32_t, len)
         return error;
     error = address_from_user(address, user, len);
     if (error == 0)
-        error = socket->ops->connect(socket, address, len, is_nonblocking(file));
+        error = socket->ops->connect != NULL
+                    ? socket->ops->connect(socket, address, len, is_nonblocking(file))
+                    : -EOPNOTSUPP;
     file_fd_put(file, borrowed);
     return error;
 }
@@ -234,7 +242,9 @@ SYSCALL2(shutdown, int, fd, int, how)
     if (how < ABI_SHUT_RD || how > ABI_SHUT_RDWR)
         error = -EINVAL;
     else
-        error = socket->ops->shutdown(socket, how != ABI_SHUT_WR, how != ABI_SHUT_RD);
+        error = socket->ops->shutdown != NULL
+                    ? socket->ops->shutdown(socket, how != ABI_SHUT_WR, how != ABI_SHUT_RD)
+                    : -EOPNOTSUPP;
     file_fd_put(file, borrowed);
     return error;
 }
@@ -713,7 +723,14 @@ SYSCALL5(getsockopt, int, fd, int, level, int, option, uintptr_t, user, uintptr_
     struct socket *socket = socket_get(fd, &file, &borrowed, &error);
     if (socket == NULL)
         return error;
-    int len = level != SOL_SOCKET ? -EOPNOTSUPP : option_read(socket, option, &value);
+    if (level != SOL_SOCKET) {
+        error = socket->ops->option_get != NULL
+                    ? socket->ops->option_get(socket, level, option, user, user_len)
+                    : -EOPNOTSUPP;
+        file_fd_put(file, borrowed);
+        return error;
+    }
+    int len = option_read(socket, option, &value);
     file_fd_put(file, borrowed);
     if (len < 0)
         return len;

@@ -15,6 +15,7 @@
 //   X3  A packet never holds the file of an AF_UNIX socket: two sockets could hold each other alive
 //   with nobody to close them. sendmsg(2) answers ETOOMANYREFS.
 #include "kernel/ipc/unix/unix.h"
+#include "kernel/ipc/unix_socket.h"
 
 #include "kernel/base/assert.h"
 #include "kernel/core/errno.h"
@@ -57,7 +58,7 @@ void unix_credentials_fill(struct socket_credentials *credentials)
         .pid = process_current()->pid, .uid = own->euid, .gid = own->egid};
 }
 
-int unix_socket_create(int type, int protocol, struct socket **result)
+static int unix_socket_create(int type, int protocol, struct socket **result)
 {
     if (protocol != 0 && protocol != ABI_AF_UNIX)
         return -EPROTONOSUPPORT;
@@ -181,7 +182,7 @@ static void connect_locked(struct unix_socket *socket, struct unix_socket *peer)
     socket->peer_credentials = peer->own_credentials;
 }
 
-void unix_socket_pair(struct socket *a, struct socket *b)
+static void unix_socket_pair(struct socket *a, struct socket *b)
 {
     connect_locked(unix_of(a), unix_of(b)); // nobody else has them yet
     connect_locked(unix_of(b), unix_of(a));
@@ -460,3 +461,10 @@ static const struct socket_ops unix_ops = {
     .is_listening = unix_is_listening,
     .release = unix_release,
 };
+
+void unix_start(void)
+{
+    static const struct socket_family family = {
+        .family = ABI_AF_UNIX, .create = unix_socket_create, .pair = unix_socket_pair};
+    socket_family_register(&family);
+}

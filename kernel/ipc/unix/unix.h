@@ -5,7 +5,7 @@
 #include "kernel/base/list.h"
 #include "kernel/core/mutex.h"
 #include "kernel/core/wait.h"
-#include "kernel/ipc/socket.h"
+#include "kernel/net/socket/socket.h"
 #include <linux/un.h>
 
 struct inode;

@@ -27,10 +27,6 @@
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 
-#define FAMILY_PACKET  17
-#define TYPE_DGRAM     2
-#define TYPE_RAW       3
-#define LEVEL_PACKET   263
 #define QUEUE_BYTES    (208 * 1024)
 #define PAGES_OF_FRAME DIV_ROUND_UP(NET_PACKET_BYTES_MAX, PAGE_SIZE)
 static_assert(PAGES_OF_FRAME <= NET_SEGMENTS_MAX);
@@ -163,12 +159,12 @@ static uint8_t packet_type(const struct ethhdr *header, const uint8_t *own, bool
 }
 
 static void fill_source(
-    struct socket_address *address, const struct net_packet *packet, const struct ethhdr *header)
+    struct socket_message *message, const struct net_packet *packet, const struct ethhdr *header)
 {
-    struct sockaddr_ll *link = (struct sockaddr_ll *)address->bytes;
+    struct sockaddr_ll *link = (struct sockaddr_ll *)message->address;
     struct net_device *device = net_device_get_by_index((uint32_t)packet->driver_data[1]);
     static const uint8_t nobody[ETH_ALEN];
-    *link = (struct sockaddr_ll){.sll_family = FAMILY_PACKET,
+    *link = (struct sockaddr_ll){.sll_family = ABI_AF_PACKET,
         .sll_protocol = header->h_proto,
         .sll_ifindex = (int)packet->driver_data[1],
         .sll_hatype = ARPHRD_ETHER,
@@ -176,7 +172,7 @@ static void fill_source(
             header, device != NULL ? device->address : nobody, packet->driver_data[0] != 0),
         .sll_halen = ETH_ALEN};
     memcpy(link->sll_addr, header->h_source, ETH_ALEN);
-    address->len = sizeof(*link);
+    message->address_len = sizeof(*link);
     if (device != NULL)
         net_device_put(device);
 }
@@ -199,28 +195,29 @@ static int64_t copy_out(const struct net_packet *packet, uint32_t skip, struct i
     return done;
 }
 
-static int64_t packet_receive(struct socket *base, struct io_iter *to, uint32_t flags,
-    struct socket_address *address, uint32_t *answer_flags)
+static int64_t packet_receive(struct socket *base, struct socket_message *message, bool nonblocking)
 {
     struct packet_socket *socket = of(base);
-    bool peek = flags & SOCKET_MSG_PEEK;
+    uint32_t flags = message->flags;
+    bool peek = flags & ABI_MSG_PEEK;
     struct net_packet *packet = take(socket, peek);
     if (packet == NULL) {
-        if (flags & SOCKET_MSG_DONTWAIT || base->file->flags & O_NONBLOCK)
+        if (nonblocking || flags & ABI_MSG_DONTWAIT)
             return -EAGAIN;
-        if (wait_event_interruptible_exclusive(
-                &socket->wait, (packet = take(socket, peek)) != NULL) != 0)
-            return -ERESTARTSYS;
+        int error = wait_event_state(&socket->wait, (packet = take(socket, peek)) != NULL,
+            THREAD_INTERRUPTIBLE, true, socket_deadline(base->receive_timeout_ns));
+        if (error != 0)
+            return socket_wait_error(error, base->receive_timeout_ns);
     }
     struct ethhdr header = {};
     (void)read_header(packet, &header);
-    uint32_t skip = base->type == TYPE_DGRAM ? NET_HEADER_BYTES : 0;
+    uint32_t skip = base->type == ABI_SOCK_DGRAM ? NET_HEADER_BYTES : 0;
     int64_t len = packet->len_bytes - skip;
-    fill_source(address, packet, &header);
-    int64_t done = copy_out(packet, skip, to);
+    fill_source(message, packet, &header);
+    int64_t done = copy_out(packet, skip, &message->iter);
     net_packet_release(packet);
-    *answer_flags = done >= 0 && done < len ? SOCKET_MSG_TRUNC : 0;
-    return done >= 0 && flags & SOCKET_MSG_TRUNC ? len : done;
+    message->result_flags = done >= 0 && done < len ? ABI_MSG_TRUNC : 0;
+    return done >= 0 && flags & ABI_MSG_TRUNC ? len : done;
 }
 
 // ---- sending ------------------------------------------------------------------------------------
@@ -259,29 +256,32 @@ static int make_packet(
     return error;
 }
 
-static int64_t packet_send(
-    struct socket *base, struct io_iter *from, uint32_t flags, const struct socket_address *address)
+static int64_t packet_send(struct socket *base, struct socket_message *message, bool nonblocking)
 {
     struct packet_socket *socket = of(base);
-    const struct sockaddr_ll *link = address != NULL ? (const void *)address->bytes : NULL;
+    (void)nonblocking;                         // a frame that a device has no room for is dropped
+    socket_control_release(&message->control); // files mean nothing on a wire
+    struct io_iter *from = &message->iter;
+    const struct sockaddr_ll *link =
+        message->address_len != 0 ? (const void *)message->address : NULL;
     struct ethhdr header = {.h_proto = socket->protocol};
     uint32_t index = socket->index;
     size_t len = from->count;
     if (link != NULL) {
-        if (address->len < offsetof(struct sockaddr_ll, sll_addr) + ETH_ALEN)
+        if (message->address_len < offsetof(struct sockaddr_ll, sll_addr) + ETH_ALEN)
             return -EINVAL;
         index = (uint32_t)link->sll_ifindex;
         if (link->sll_protocol != 0)
             header.h_proto = link->sll_protocol;
         memcpy(header.h_dest, link->sll_addr, ETH_ALEN);
-    } else if (base->type == TYPE_DGRAM) {
+    } else if (base->type == ABI_SOCK_DGRAM) {
         return -EDESTADDRREQ;
     }
     struct net_device *device = net_device_get_by_index(index);
     if (device == NULL)
         return -ENXIO;
     memcpy(header.h_source, device->address, ETH_ALEN);
-    uint32_t lead = base->type == TYPE_DGRAM ? NET_HEADER_BYTES : 0;
+    uint32_t lead = base->type == ABI_SOCK_DGRAM ? NET_HEADER_BYTES : 0;
     struct net_packet *packet;
     int error = 0;
     if (!(__atomic_load_n(&device->flags, __ATOMIC_RELAXED) & IFF_UP))
@@ -300,12 +300,11 @@ static int64_t packet_send(
 
 // ---- the rest -----------------------------------------------------------------------------------
 
-static int packet_bind(struct socket *base, const struct socket_address *address)
+static int packet_bind(struct socket *base, const void *address, uint32_t len)
 {
     struct packet_socket *socket = of(base);
-    const struct sockaddr_ll *link = (const void *)address->bytes;
-    if (address->len < offsetof(struct sockaddr_ll, sll_hatype) ||
-        link->sll_family != FAMILY_PACKET)
+    const struct sockaddr_ll *link = address;
+    if (len < offsetof(struct sockaddr_ll, sll_hatype) || link->sll_family != ABI_AF_PACKET)
         return -EINVAL;
     struct net_device *device = NULL;
     if (link->sll_ifindex != 0) {
@@ -323,24 +322,23 @@ static int packet_bind(struct socket *base, const struct socket_address *address
     return 0;
 }
 
-static int packet_name(struct socket *base, struct socket_address *address, bool peer)
+static int packet_name(struct socket *base, bool peer, uint8_t address[SOCKET_ADDRESS_MAX])
 {
     struct packet_socket *socket = of(base);
-    struct sockaddr_ll *link = (struct sockaddr_ll *)address->bytes;
+    struct sockaddr_ll *link = (struct sockaddr_ll *)address;
     if (peer)
         return -EOPNOTSUPP;
-    *link = (struct sockaddr_ll){.sll_family = FAMILY_PACKET,
+    *link = (struct sockaddr_ll){.sll_family = ABI_AF_PACKET,
         .sll_protocol = socket->protocol,
         .sll_ifindex = (int)socket->index,
         .sll_hatype = ARPHRD_ETHER,
         .sll_halen = ETH_ALEN};
-    address->len = sizeof(*link);
     struct net_device *device = net_device_get_by_index(socket->index);
-    if (device == NULL)
-        return 0;
-    memcpy(link->sll_addr, device->address, ETH_ALEN);
-    net_device_put(device);
-    return 0;
+    if (device != NULL) {
+        memcpy(link->sll_addr, device->address, ETH_ALEN);
+        net_device_put(device);
+    }
+    return sizeof(*link);
 }
 
 static int packet_option_get(
@@ -351,7 +349,7 @@ static int packet_option_get(
     int error = user_get_u32(&len, len_user);
     if (error != 0)
         return error;
-    if (level != LEVEL_PACKET || option != PACKET_STATISTICS)
+    if (level != ABI_SOL_PACKET || option != PACKET_STATISTICS)
         return -ENOPROTOOPT;
     if (len < sizeof(struct tpacket_stats))
         return -EINVAL;
@@ -394,17 +392,17 @@ static const struct socket_ops ops = {
     .release = packet_release,
 };
 
-static int packet_create(uint16_t type, uint32_t protocol, struct socket **result)
+static int packet_create(int type, int protocol, struct socket **result)
 {
     if (!capable(CAP_NET_RAW))
         return -EPERM;
-    if (type != TYPE_RAW && type != TYPE_DGRAM)
+    if (type != ABI_SOCK_RAW && type != ABI_SOCK_DGRAM)
         return -ESOCKTNOSUPPORT;
     struct packet_socket *socket = kzalloc(sizeof(*socket));
     if (socket == NULL)
         return -ENOMEM;
-    socket->socket.ops = &ops;
-    socket->socket.protocol = (uint16_t)protocol;
+    socket_init(&socket->socket, &ops, ABI_AF_PACKET, (uint16_t)type);
+    socket->socket.protocol = protocol;
     socket->protocol = (uint16_t)protocol;
     spin_lock_init(&socket->lock);
     list_init(&socket->received);
@@ -418,7 +416,7 @@ static int packet_create(uint16_t type, uint32_t protocol, struct socket **resul
 
 void packet_socket_register(void)
 {
-    static const struct socket_family family = {FAMILY_PACKET, packet_create};
+    static const struct socket_family family = {.family = ABI_AF_PACKET, .create = packet_create};
     socket_family_register(&family);
     net_tap = tap;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The numbers of socket_abi.h against the C library's.
+// The numbers of abi.h against the C library's.
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,13 +9,15 @@
 #include <cmocka.h>
 #include <sys/socket.h>
 
-#include "kernel/ipc/socket_abi.h"
+#include "kernel/net/socket/abi.h"
 
 static void numbers(void **state)
 {
     (void)state;
     assert_int_equal(ABI_AF_UNIX, AF_UNIX);
     assert_int_equal(ABI_AF_UNSPEC, AF_UNSPEC);
+    assert_int_equal(ABI_AF_PACKET, AF_PACKET);
+    assert_int_equal(ABI_SOL_PACKET, SOL_PACKET);
     assert_int_equal(ABI_SOCK_STREAM, SOCK_STREAM);
     assert_int_equal(ABI_SOCK_DGRAM, SOCK_DGRAM);
     assert_int_equal(ABI_SOCK_RAW, SOCK_RAW);

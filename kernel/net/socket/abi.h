@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Numbers of the socket calls that the UAPI headers leave to the C library (<linux/socket.h> and
-// <asm/socket.h> have the rest). kernel/ipc/socket_abi_test.c compares them with its
+// <asm/socket.h> have the rest). kernel/net/socket/abi_test.c compares them with its
 // <sys/socket.h>.
 #pragma once
 
@@ -8,7 +8,8 @@
 
 #define SOCKET_ADDRESS_MAX 128 // struct sockaddr_storage
 
-enum { ABI_AF_UNSPEC = 0, ABI_AF_UNIX = 1 };
+enum { ABI_AF_UNSPEC = 0, ABI_AF_UNIX = 1, ABI_AF_PACKET = 17 };
+#define ABI_SOL_PACKET 263
 
 enum { ABI_SOCK_STREAM = 1, ABI_SOCK_DGRAM = 2, ABI_SOCK_RAW = 3, ABI_SOCK_SEQPACKET = 5 };
 #define ABI_SOCK_TYPE_MASK 0xf
