@@ -4,6 +4,7 @@
 #include "guests/bench/bench.h"
 #include "guests/bench/workers.h"
 
+#include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,7 +34,10 @@ static void run(unsigned count)
     double at_first_bytes = free_bytes();
 
     bench_require(at_first_bytes > 0, "/proc/meminfo");
-    bench_require(at_first_bytes < have_bytes, "less is free than there is");
+    if (at_first_bytes >= have_bytes) {
+        errno = ENODEV;
+        bench_unsupported("a machine with 512 MiB");
+    }
     // Nine tenths of what is said to be free must be there to be written.
     size_t pages = (size_t)(at_first_bytes * 0.9 / 4096) / (count > 0 ? count : 1);
     unsigned *memory = workers_small_pages(pages * 4096);

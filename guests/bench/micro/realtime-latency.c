@@ -20,7 +20,11 @@
 {
     int zeroes = open("/dev/zero", O_RDONLY);
     for (;; (*done)++) {
-        char *memory = workers_small_pages((size_t)64 * 4096);
+        char *memory = mmap(
+            NULL, (size_t)64 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (memory == MAP_FAILED) {
+            _exit(1);
+        }
         ssize_t got = read(zeroes, memory, (size_t)64 * 4096);
         pid_t child = fork();
         if (child == 0) {
