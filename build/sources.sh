@@ -1,4 +1,4 @@
-#!/usr/bin/env bash
+#!/bin/sh
 # SPDX-License-Identifier: MIT
 # Prints the files of a folder that match a pattern, one a line: sources.sh FOLDER PATTERN. For targets to which one adds by
 # adding a file; GN runs again before every build (`./lodger` sees to it).
