@@ -18,6 +18,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <linux/futex.h>
 #include <poll.h>
 #include <signal.h>
@@ -67,6 +68,10 @@ struct tracee {
 
 static struct tracee tracees[PROCESSES_MAX];
 static size_t tracee_count;
+// Everybody that a run has had: a benchmark that a lie has stopped leaves its folder behind, and
+// process ids come again.
+static pid_t seen[PROCESSES_MAX];
+static size_t seen_count;
 static bool warmed_up;
 static long last_result[CALLS_MAX];
 
@@ -81,7 +86,8 @@ static const struct {
     const char *name;
     int call;
 } not_meant[] = {
-    {"malloc", SYS_munmap},             // what the C library gives back is its affair
+    {"malloc", SYS_munmap},             // what the C library gives back is its affair,
+    {"malloc", SYS_brk},                // and where it takes memory from
     {"munmap", SYS_madvise},            // advice need not be taken
     {"nanosleep", SYS_clock_nanosleep}, // being traced takes longer than the sleep
     {"realtime-latency", SYS_munmap},   // the load
@@ -125,6 +131,9 @@ static struct tracee *tracee_of(pid_t pid)
     }
     if (tracee_count == PROCESSES_MAX) {
         return NULL;
+    }
+    if (seen_count < PROCESSES_MAX) {
+        seen[seen_count++] = pid;
     }
     tracees[tracee_count] = (struct tracee){.pid = pid};
     return &tracees[tracee_count++];
@@ -245,6 +254,27 @@ static void on_stop(struct run *run, pid_t pid, int status)
     ptrace(PTRACE_SYSCALL, pid, 0, passed);
 }
 
+static int remove_one(const char *path, const struct stat *status, int type, struct FTW *place)
+{
+    (void)status;
+    (void)type;
+    (void)place;
+    return remove(path);
+}
+
+// The folders of guests/bench/main.c.
+static void remove_folders(void)
+{
+    for (size_t i = 0; i < seen_count; i++) {
+        char path[64];
+        snprintf(path, sizeof(path), "/tmp/bench.%d", (int)seen[i]);
+        if (access(path, F_OK) == 0) {
+            nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+        }
+    }
+    seen_count = 0;
+}
+
 static void kill_all(void)
 {
     for (size_t i = 0; i < tracee_count; i++) {
@@ -334,6 +364,7 @@ static void trace(struct run *run, const char *bench, const char *name, unsigned
     take_output(run, ends[0]);
     run->output[run->len_bytes] = '\0';
     close(ends[0]);
+    remove_folders();
 }
 
 static bool is_verified(const struct run *run, const char *name)
