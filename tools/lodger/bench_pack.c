@@ -5,9 +5,11 @@
 #include "tools/lodger/description.h"
 #include "tools/lodger/packages.h"
 #include "tools/lodger/program.h"
+#include "tools/lodger/test.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -71,15 +73,53 @@ static char *pack_macro(struct cpio *cpio, const struct bench *bench)
     return reason;
 }
 
+// The modules with which Debian's cloud kernel finds a virtio disk, in the order of loading;
+// guests/bench/server.c loads them. Without them (no network) the other side says that it has no
+// disk.
+static void pack_disk_modules(struct cpio *cpio)
+{
+    static const char *const modules[] = {"virtio/virtio_ring.ko", "virtio/virtio.ko",
+        "virtio/virtio_mmio.ko", "virtio/virtio_pci_modern_dev.ko",
+        "virtio/virtio_pci_legacy_dev.ko", "virtio/virtio_pci.ko", "block/virtio_blk.ko"};
+    char *reason = NULL, *kernel = reference_kernel(&reason);
+    const char *version = kernel != NULL ? strstr(kernel, "vmlinuz-") : NULL;
+    if (version == NULL) {
+        free(reason);
+        free(kernel);
+        return;
+    }
+    version += strlen("vmlinuz-");
+    struct strings package = {};
+    char *package_name = xasprintf("linux-image-%s", version);
+    strings_add(&package, package_name);
+    char *root = packages_root(&package, &reason);
+    for (size_t i = 0; root != NULL && i < sizeof(modules) / sizeof(modules[0]); i++) {
+        char *source = xasprintf("%s/lib/modules/%s/kernel/drivers/%s", root, version, modules[i]);
+        char *path = xasprintf("/bench/modules/%zu.ko", i);
+        (void)cpio_add_host_file(cpio, path, 0644, source);
+        free(path);
+        free(source);
+    }
+    if (root == NULL) {
+        fprintf(stderr, "the other kernel's disk driver cannot be had: %s\n", reason);
+    }
+    free(reason);
+    free(root);
+    free(package_name);
+    strings_free(&package);
+    free(kernel);
+}
+
 char *bench_pack(const char *name, const struct bench *const *benches, size_t count,
     const char *list, char **failures)
 {
     struct cpio cpio = {};
-    bool shell = false;
+    bool shell = false, disk = false;
     char *programs = tree_path("out/host/guest");
     pack_own_program(&cpio, "/init", "bench-server");
     pack_own_program(&cpio, "/bench/bench", "bench");
     for (size_t i = 0; i < count; i++) {
+        disk |= benches[i]->disk_bytes != 0;
         if (benches[i]->kind == BENCH_MACRO) {
             failures[i] = pack_macro(&cpio, benches[i]);
             shell = true;
@@ -90,6 +130,9 @@ char *bench_pack(const char *name, const struct bench *const *benches, size_t co
         char *path = tree_path("guests/busybox/guest.txt");
         description_read(path, programs, &cpio, &description);
         free(path);
+    }
+    if (disk) {
+        pack_disk_modules(&cpio);
     }
     if (list != NULL) {
         cpio_add_file(&cpio, "/bench/list", 0644, list, strlen(list));

@@ -66,17 +66,21 @@ static void run(unsigned count)
             make_load(&done[i]);
         }
     }
+    // All of them at work; a short measurement leaves them no time for a whole turn.
+    for (unsigned i = 0; i < LOADS; i++) {
+        while (done[i] == 0) {
+            const struct timespec moment = {.tv_nsec = 1000000};
+            nanosleep(&moment, NULL);
+        }
+    }
     workers_set_policy(SCHED_FIFO, 80);
     measure(count);
-    unsigned total = 0;
     for (unsigned i = 0; i < LOADS; i++) {
         int status;
         kill(loads[i], SIGKILL);
         bench_require(waitpid(loads[i], &status, 0) == loads[i], "load");
         bench_require(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "load until the end");
-        total += done[i];
     }
-    bench_require(total > 0, "the load did something");
     workers_set_policy(SCHED_OTHER, 0);
     munmap((void *)done, sizeof(*done) * LOADS);
 }
