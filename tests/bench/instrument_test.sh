@@ -68,13 +68,13 @@ grep -q 'README.md does not boot' "$folder/noboot" || fail "an image that does n
 [ "$(grep -c '^  null  *[0-9]' "$folder/noboot")" -eq 2 ] || fail "an image that does not boot stops the rest: $(cat "$folder/noboot")"
 
 # A guest that dies in the middle: said, the others go on, exit code 1.
-out/host/lodger bench --no-history --alone --measure time --pairs 60 null open pipe >"$folder/died" 2>&1 &
+out/host/lodger bench --no-history --alone --measure time --pairs 200 null open pipe >"$folder/died" 2>&1 &
 lodger=$!
 killed=0
 for _ in $(seq 300); do
     guest=$(pgrep -P "$lodger" qemu-system)
     if [ -n "$guest" ]; then
-        sleep 2
+        sleep 1
         kill -KILL "$guest" && killed=1
         break
     fi

@@ -90,6 +90,7 @@ static const struct {
     {"malloc", SYS_brk},                // and where it takes memory from
     {"munmap", SYS_madvise},            // advice need not be taken
     {"nanosleep", SYS_clock_nanosleep}, // being traced takes longer than the sleep
+    {"readdir", SYS_fcntl},             // musl closes on exec once more what it opened so
     {"realtime-latency", SYS_munmap},   // the load
     {"realtime-latency", SYS_read},     // the load
     {"spawn", SYS_fcntl},               // the C library's pipe for exec's error
