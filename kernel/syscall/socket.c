@@ -19,20 +19,28 @@
 #define BUFFER_BYTES_MIN  4608
 #define BUFFER_BYTES_MAX  (UINT32_C(425984))
 
-// The socket of a descriptor, with its file to be given back. NULL: *error.
-static struct socket *socket_get(int fd, struct file **file, bool *borrowed, int *error)
+// The socket of a descriptor while a call uses it.
+struct socket_use {
+    struct socket *socket;
+    struct file *file;
+    bool borrowed; // how the file is given back: socket_put()
+};
+
+static int socket_get(int fd, struct socket_use *use)
 {
-    *file = file_fd_get(fd, borrowed);
-    if (*file == NULL) {
-        *error = -EBADF;
-        return NULL;
-    }
-    struct socket *socket = socket_of_file(*file);
-    if (socket == NULL) {
-        file_fd_put(*file, *borrowed);
-        *error = -ENOTSOCK;
-    }
-    return socket;
+    use->file = file_fd_get(fd, &use->borrowed);
+    if (use->file == NULL)
+        return -EBADF;
+    use->socket = socket_of_file(use->file);
+    if (use->socket != NULL)
+        return 0;
+    file_fd_put(use->file, use->borrowed);
+    return -ENOTSOCK;
+}
+
+static void socket_put(const struct socket_use *use)
+{
+    file_fd_put(use->file, use->borrowed);
 }
 
 static bool is_nonblocking(const struct file *file)
@@ -121,68 +129,64 @@ SYSCALL4(socketpair, int, family, int, type, int, protocol, uintptr_t, user)
 
 SYSCALL3(bind, int, fd, uintptr_t, user, uint32_t, len)
 {
-    struct file *file;
-    bool borrowed;
-    int error;
+    struct socket_use use;
     uint8_t address[SOCKET_ADDRESS_MAX];
-    struct socket *socket = socket_get(fd, &file, &borrowed, &error);
-    if (socket == NULL)
+    int error = socket_get(fd, &use);
+    if (error != 0)
         return error;
+    struct socket *socket = use.socket;
     error = address_from_user(address, user, len);
     if (error == 0)
         error = socket->ops->bind != NULL ? socket->ops->bind(socket, address, len) : -EOPNOTSUPP;
-    file_fd_put(file, borrowed);
+    socket_put(&use);
     return error;
 }
 
 SYSCALL3(connect, int, fd, uintptr_t, user, uint32_t, len)
 {
-    struct file *file;
-    bool borrowed;
-    int error;
+    struct socket_use use;
     uint8_t address[SOCKET_ADDRESS_MAX];
-    struct socket *socket = socket_get(fd, &file, &borrowed, &error);
-    if (socket == NULL)
+    int error = socket_get(fd, &use);
+    if (error != 0)
         return error;
+    struct socket *socket = use.socket;
     error = address_from_user(address, user, len);
     if (error == 0)
         error = socket->ops->connect != NULL
-                    ? socket->ops->connect(socket, address, len, is_nonblocking(file))
+                    ? socket->ops->connect(socket, address, len, is_nonblocking(use.file))
                     : -EOPNOTSUPP;
-    file_fd_put(file, borrowed);
+    socket_put(&use);
     return error;
 }
 
 SYSCALL2(listen, int, fd, int, backlog)
 {
-    struct file *file;
-    bool borrowed;
-    int error;
-    struct socket *socket = socket_get(fd, &file, &borrowed, &error);
-    if (socket == NULL)
+    struct socket_use use;
+    int error = socket_get(fd, &use);
+    if (error != 0)
         return error;
+    struct socket *socket = use.socket;
     // As on Linux a negative number means as many as there may be.
     error =
         socket->ops->listen != NULL ? socket->ops->listen(socket, (uint32_t)backlog) : -EOPNOTSUPP;
-    file_fd_put(file, borrowed);
+    socket_put(&use);
     return error;
 }
 
 static int64_t do_accept(int fd, uintptr_t user, uintptr_t user_len, int flags)
 {
-    struct file *file;
-    bool borrowed;
-    int error;
+    struct socket_use use;
     struct socket *accepted;
     if ((flags & ~(ABI_SOCK_NONBLOCK | ABI_SOCK_CLOEXEC)) != 0)
         return -EINVAL;
-    struct socket *socket = socket_get(fd, &file, &borrowed, &error);
-    if (socket == NULL)
+    int error = socket_get(fd, &use);
+    if (error != 0)
         return error;
+    struct socket *socket = use.socket;
     error = socket->ops->accept != NULL
-                ? socket->ops->accept(socket, is_nonblocking(file), &accepted)
+                ? socket->ops->accept(socket, is_nonblocking(use.file), &accepted)
                 : -EOPNOTSUPP;
-    file_fd_put(file, borrowed);
+    socket_put(&use);
     if (error != 0)
         return error;
     uint8_t address[SOCKET_ADDRESS_MAX];
@@ -209,15 +213,14 @@ SYSCALL4(accept4, int, fd, uintptr_t, address, uintptr_t, len, int, flags)
 
 static int64_t do_name(int fd, bool peer, uintptr_t user, uintptr_t user_len)
 {
-    struct file *file;
-    bool borrowed;
-    int error;
+    struct socket_use use;
     uint8_t address[SOCKET_ADDRESS_MAX];
-    struct socket *socket = socket_get(fd, &file, &borrowed, &error);
-    if (socket == NULL)
+    int error = socket_get(fd, &use);
+    if (error != 0)
         return error;
+    struct socket *socket = use.socket;
     int len = socket->ops->name(socket, peer, address);
-    file_fd_put(file, borrowed);
+    socket_put(&use);
     return len < 0 ? len : address_to_user(user, user_len, address, (uint32_t)len);
 }
 
@@ -233,19 +236,18 @@ SYSCALL3(getpeername, int, fd, uintptr_t, address, uintptr_t, len)
 
 SYSCALL2(shutdown, int, fd, int, how)
 {
-    struct file *file;
-    bool borrowed;
-    int error;
-    struct socket *socket = socket_get(fd, &file, &borrowed, &error);
-    if (socket == NULL)
+    struct socket_use use;
+    int error = socket_get(fd, &use);
+    if (error != 0)
         return error;
+    struct socket *socket = use.socket;
     if (how < ABI_SHUT_RD || how > ABI_SHUT_RDWR)
         error = -EINVAL;
     else
         error = socket->ops->shutdown != NULL
                     ? socket->ops->shutdown(socket, how != ABI_SHUT_WR, how != ABI_SHUT_RD)
                     : -EOPNOTSUPP;
-    file_fd_put(file, borrowed);
+    socket_put(&use);
     return error;
 }
 
@@ -412,10 +414,9 @@ static int64_t send_message(struct socket *socket, const struct file *file,
         socket_control_release(&message.control);
         return result;
     }
-    const struct io_iter whole = message.iter;
+    struct io_iter whole = message.iter; // for iter_release(): the other one moves
     result = socket->ops->send(socket, &message, is_nonblocking(file));
-    struct io_iter given = whole;
-    iter_release(&given, inline_segments);
+    iter_release(&whole, inline_segments);
     return result;
 }
 
@@ -428,10 +429,9 @@ static int64_t receive_message(
         iter_init_user_vector(&message.iter, header->vector, header->vector_count, inline_segments);
     if (result != 0)
         return result;
-    const struct io_iter whole = message.iter;
+    struct io_iter whole = message.iter; // for iter_release(): the other one moves
     result = socket->ops->receive(socket, &message, is_nonblocking(file));
-    struct io_iter given = whole;
-    iter_release(&given, inline_segments);
+    iter_release(&whole, inline_segments);
     if (result < 0)
         return result;
     struct control_writer writer = {.user = header->control,
@@ -454,22 +454,21 @@ static int64_t receive_message(
 
 static int64_t transfer_message(int fd, uintptr_t user, uint32_t flags, bool send)
 {
-    struct file *file;
-    bool borrowed;
-    int error;
+    struct socket_use use;
     struct socket_msghdr header;
-    struct socket *socket = socket_get(fd, &file, &borrowed, &error);
-    if (socket == NULL)
+    int error = socket_get(fd, &use);
+    if (error != 0)
         return error;
+    struct socket *socket = use.socket;
     int64_t result = copy_from_user(&header, user, sizeof(header)) != 0 ? -EFAULT : 0;
     if (result == 0 && (int32_t)header.name_len < 0)
         result = -EINVAL;
     if (result == 0 && !send && header.name_len > SOCKET_ADDRESS_MAX)
         header.name_len = SOCKET_ADDRESS_MAX;
     if (result == 0)
-        result = send ? send_message(socket, file, &header, flags)
-                      : receive_message(socket, file, &header, flags);
-    file_fd_put(file, borrowed);
+        result = send ? send_message(socket, use.file, &header, flags)
+                      : receive_message(socket, use.file, &header, flags);
+    socket_put(&use);
     if (result >= 0 && !send) {
         if (header.name == 0)
             header.name_len = 0;
@@ -543,36 +542,34 @@ SYSCALL5(
 SYSCALL6(sendto, int, fd, uintptr_t, buffer, size_t, len_bytes, uint32_t, flags, uintptr_t, address,
     uint32_t, address_len)
 {
-    struct file *file;
-    bool borrowed;
-    int error;
-    struct socket *socket = socket_get(fd, &file, &borrowed, &error);
-    if (socket == NULL)
+    struct socket_use use;
+    int error = socket_get(fd, &use);
+    if (error != 0)
         return error;
+    struct socket *socket = use.socket;
     struct socket_message message = {.flags = flags, .address_len = address != 0 ? address_len : 0};
     int64_t result = address_from_user(message.address, address, message.address_len);
     if (result == 0)
         result = iter_init_user(&message.iter, buffer, len_bytes);
     if (result == 0)
-        result = socket->ops->send(socket, &message, is_nonblocking(file));
-    file_fd_put(file, borrowed);
+        result = socket->ops->send(socket, &message, is_nonblocking(use.file));
+    socket_put(&use);
     return result;
 }
 
 SYSCALL6(recvfrom, int, fd, uintptr_t, buffer, size_t, len_bytes, uint32_t, flags, uintptr_t,
     address, uintptr_t, address_len)
 {
-    struct file *file;
-    bool borrowed;
-    int error;
-    struct socket *socket = socket_get(fd, &file, &borrowed, &error);
-    if (socket == NULL)
+    struct socket_use use;
+    int error = socket_get(fd, &use);
+    if (error != 0)
         return error;
+    struct socket *socket = use.socket;
     struct socket_message message = {.flags = flags};
     int64_t result = iter_init_user(&message.iter, buffer, len_bytes);
     if (result == 0)
-        result = socket->ops->receive(socket, &message, is_nonblocking(file));
-    file_fd_put(file, borrowed);
+        result = socket->ops->receive(socket, &message, is_nonblocking(use.file));
+    socket_put(&use);
     if (result < 0)
         return result;
     socket_control_release(&message.control);
@@ -629,13 +626,12 @@ static int option_set(struct socket *socket, int option, uint32_t value)
 
 SYSCALL5(setsockopt, int, fd, int, level, int, option, uintptr_t, user, int, len)
 {
-    struct file *file;
-    bool borrowed;
-    int error;
+    struct socket_use use;
     uint32_t value;
-    struct socket *socket = socket_get(fd, &file, &borrowed, &error);
-    if (socket == NULL)
+    int error = socket_get(fd, &use);
+    if (error != 0)
         return error;
+    struct socket *socket = use.socket;
     if (len < 0)
         error = -EINVAL;
     else if (level != SOL_SOCKET)
@@ -648,7 +644,7 @@ SYSCALL5(setsockopt, int, fd, int, level, int, option, uintptr_t, user, int, len
         error = -EINVAL;
     else
         error = user_get_u32(&value, user) != 0 ? -EFAULT : option_set(socket, option, value);
-    file_fd_put(file, borrowed);
+    socket_put(&use);
     return error;
 }
 
@@ -715,23 +711,22 @@ static int option_read(struct socket *socket, int option, union option_value *va
 
 SYSCALL5(getsockopt, int, fd, int, level, int, option, uintptr_t, user, uintptr_t, user_len)
 {
-    struct file *file;
-    bool borrowed;
-    int error;
+    struct socket_use use;
     uint32_t room;
     union option_value value;
-    struct socket *socket = socket_get(fd, &file, &borrowed, &error);
-    if (socket == NULL)
+    int error = socket_get(fd, &use);
+    if (error != 0)
         return error;
+    struct socket *socket = use.socket;
     if (level != SOL_SOCKET) {
         error = socket->ops->option_get != NULL
                     ? socket->ops->option_get(socket, level, option, user, user_len)
                     : -EOPNOTSUPP;
-        file_fd_put(file, borrowed);
+        socket_put(&use);
         return error;
     }
     int len = option_read(socket, option, &value);
-    file_fd_put(file, borrowed);
+    socket_put(&use);
     if (len < 0)
         return len;
     if (user_get_u32(&room, user_len) != 0)
