@@ -134,8 +134,8 @@ void device_for_each(
     mutex_unlock(&devices_lock);
 }
 
-static int devtmpfs_mount(
-    const struct filesystem_type *type, const char *options, struct superblock **result)
+static int devtmpfs_mount(const struct filesystem_type *type, const struct mount_request *request,
+    struct superblock **result)
 {
     superblock_get(devtmpfs);
     *result = devtmpfs;
@@ -143,8 +143,8 @@ static int devtmpfs_mount(
 }
 
 // One instance for all mounts; options (gid, mode, ptmxmode, newinstance) don't change it.
-static int devpts_mount(
-    const struct filesystem_type *type, const char *options, struct superblock **result)
+static int devpts_mount(const struct filesystem_type *type, const struct mount_request *request,
+    struct superblock **result)
 {
     superblock_get(devpts);
     *result = devpts;
@@ -177,9 +177,10 @@ void device_init(void)
     assert(tmpfs != NULL);
     filesystem_register(&devtmpfs_type);
     filesystem_register(&devpts_type);
-    int error = tmpfs->mount(&devtmpfs_type, "mode=755,nr_inodes=0,nr_blocks=0", &devtmpfs);
+    const struct mount_request request = {"", "mode=755,nr_inodes=0,nr_blocks=0", false};
+    int error = tmpfs->mount(&devtmpfs_type, &request, &devtmpfs);
     if (error == 0)
-        error = tmpfs->mount(&devpts_type, "mode=755,nr_inodes=0,nr_blocks=0", &devpts);
+        error = tmpfs->mount(&devpts_type, &request, &devpts);
     assert(error == 0); // at boot
     devpts->magic = DEVPTS_SUPER_MAGIC;
     mutex_lock(&devices_lock);

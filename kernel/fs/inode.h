@@ -136,14 +136,20 @@ struct statfs_info {
     uint64_t type, block_size, blocks, blocks_free, files, files_free;
 };
 
+// What mount(2) asks of a file system. The texts are the caller's, for the length of the call.
+struct mount_request {
+    const char *source;  // a device's path, a tag; only a name to file systems in memory
+    const char *options; // may be ""
+    bool read_only;      // nothing may be written, not even by the mounting itself
+};
+
 struct filesystem_type {
     const char *name;
     bool needs_device;   // not "nodev" in /proc/filesystems
     bool user_mountable; // mount(2) may make one
-    // A new superblock (or an existing one with another reference) for mount options `options` (may
-    // be ""). 0 or -errno.
-    int (*mount)(
-        const struct filesystem_type *type, const char *options, struct superblock **result);
+    // A new superblock (or an existing one with another reference). 0 or -errno.
+    int (*mount)(const struct filesystem_type *type, const struct mount_request *request,
+        struct superblock **result);
     struct list_node node; // list of types
 };
 

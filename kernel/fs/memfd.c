@@ -19,7 +19,8 @@ void memfd_init(void)
     struct superblock *superblock;
     const struct filesystem_type *type = filesystem_find("rootfs"); // without limits
     assert(type != NULL);
-    int error = type->mount(type, "mode=1777", &superblock);
+    const struct mount_request request = {"tmpfs", "mode=1777", false};
+    int error = type->mount(type, &request, &superblock);
     assert(error == 0); // at boot
     unnamed_mount = mount_create(superblock, superblock->root, 0, "tmpfs");
     assert(unnamed_mount != NULL);

@@ -271,7 +271,8 @@ int mount_filesystem(const char *type_name, const char *source, const struct pat
     if (type == NULL)
         return -ENODEV;
     struct superblock *superblock;
-    int error = type->mount(type, options, &superblock);
+    const struct mount_request request = {source, options, read_only_superblock};
+    int error = type->mount(type, &request, &superblock);
     if (error != 0)
         return error;
     if (read_only_superblock)
@@ -310,7 +311,7 @@ void mount_init(void)
     struct superblock *superblock;
     const struct filesystem_type *type = filesystem_find("rootfs");
     assert(type != NULL);
-    int error = type->mount(type, "", &superblock);
+    int error = type->mount(type, &(struct mount_request){"rootfs", "", false}, &superblock);
     assert(error == 0); // at boot, from an empty heap
     mount_root = mount_create(superblock, superblock->root, 0, "rootfs");
     assert(mount_root != NULL);

@@ -85,8 +85,8 @@ void sysfs_remove(const char *path)
     proc_tree_remove(sysfs, path);
 }
 
-static int sysfs_mount(
-    const struct filesystem_type *type, const char *options, struct superblock **result)
+static int sysfs_mount(const struct filesystem_type *type, const struct mount_request *request,
+    struct superblock **result)
 {
     superblock_get(sysfs);
     *result = sysfs;

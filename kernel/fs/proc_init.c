@@ -31,8 +31,8 @@ static const struct inode_ops self_inode_ops = {
 static const struct inode_ops thread_self_inode_ops = {
     .read_link = thread_self_read_link, .change = proc_change_refused};
 
-static int proc_mount(
-    const struct filesystem_type *type, const char *options, struct superblock **result)
+static int proc_mount(const struct filesystem_type *type, const struct mount_request *request,
+    struct superblock **result)
 {
     superblock_get(proc_superblock);
     *result = proc_superblock;

@@ -367,8 +367,8 @@ static struct tmpfs *tmpfs_create_limits(void)
 }
 
 // As Linux: half of memory, unless the options say otherwise.
-static int tmpfs_mount(
-    const struct filesystem_type *type, const char *options, struct superblock **result)
+static int tmpfs_mount(const struct filesystem_type *type, const struct mount_request *request,
+    struct superblock **result)
 {
     struct page_statistics statistics;
     struct tmpfs *tmpfs = tmpfs_create_limits();
@@ -377,18 +377,18 @@ static int tmpfs_mount(
     page_statistics_read(&statistics);
     tmpfs->page_limit = tmpfs->inode_limit = statistics.total_pages / 2;
     tmpfs->root_mode = 01777;
-    return tmpfs_mount_with(type, tmpfs, options, result);
+    return tmpfs_mount_with(type, tmpfs, request->options, result);
 }
 
 // The initial root: without limits.
-static int rootfs_mount(
-    const struct filesystem_type *type, const char *options, struct superblock **result)
+static int rootfs_mount(const struct filesystem_type *type, const struct mount_request *request,
+    struct superblock **result)
 {
     struct tmpfs *tmpfs = tmpfs_create_limits();
     if (tmpfs == NULL)
         return -ENOMEM;
     tmpfs->root_mode = 0755;
-    return tmpfs_mount_with(type, tmpfs, options, result);
+    return tmpfs_mount_with(type, tmpfs, request->options, result);
 }
 
 void tmpfs_init(void)
