@@ -14,9 +14,15 @@
 //
 // Invariants:
 //   B1  A block on list n has PAGE_FREE, order n, refcount 0, is aligned to 2^n, and nothing inside
-//   it is on a list. B2  Two free buddies of the same order below PAGE_ORDER_MAX do not exist (they
-//   would have merged). B3  free_pages is the sum of the blocks on the lists; bit n of `nonempty`
-//   is set exactly when list n has an element.
+//       it is on a list.
+//   B2  Two free buddies of the same order below PAGE_ORDER_MAX do not exist (they would have
+//       merged).
+//   B3  free_pages is the sum of the blocks on the lists; bit n of `nonempty` is set exactly when
+//       list n has an element.
+//   B4  Blocks with PAGE_REPORTED, which the host has been told to take back, lie behind those
+//       without on each list, and a block that merges is reported only if both halves were. So
+//       memory that the host still has is given out first, and what can be reported is found at
+//       the head of a list.
 #pragma once
 
 #include "kernel/base/list.h"
@@ -27,6 +33,9 @@ struct buddy_zone {
     uint32_t nonempty;
     uint64_t free_pages;     // on the lists
     uint64_t promised_pages; // free, but without struct pages as yet
+    uint64_t reported_pages; // on the lists, with PAGE_REPORTED
+    unsigned report_order;   // a block of at least this order became free, and is not reported:
+    bool report_due;         // then this becomes true
     // Makes more memory of the zone available (calls buddy_free). False: there is no more.
     bool (*grow)(struct buddy_zone *zone);
 };
@@ -36,8 +45,13 @@ void buddy_init(struct buddy_zone *zone, bool (*grow)(struct buddy_zone *zone));
 struct page *buddy_alloc(struct buddy_zone *zone, unsigned order);
 // Gives a block back; it must not be free.
 void buddy_free(struct buddy_zone *zone, struct page *page, unsigned order);
+// Gives back a block that buddy_take_unreported() took; `reported`: the host has been told of it.
+void buddy_give_reported(struct buddy_zone *zone, struct page *page, unsigned order, bool reported);
+// The greatest block of at least `order` that is not reported, taken out as by buddy_alloc(); NULL:
+// none. Does not ask for more memory.
+struct page *buddy_take_unreported(struct buddy_zone *zone, unsigned order);
 // Gives back the pages [start, end), none of which is free, in the greatest blocks that alignment
 // allows.
 void buddy_free_range(struct buddy_zone *zone, uint64_t start_pfn, uint64_t end_pfn);
-// B1 to B3. O(free blocks).
+// B1 to B4. O(free blocks).
 bool buddy_is_valid(const struct buddy_zone *zone);

@@ -96,12 +96,66 @@ static void ranges_are_freed_whole(void **state)
     }
 }
 
+// Blocks are taken, reported and given back between random allocations: what is reported is never
+// handed to the reporter again, stays behind the others, and loses the mark when it is used.
+static void reported_blocks_stay_behind(void **state)
+{
+    (void)state;
+    struct prng prng = host_seed(__func__);
+    struct page *held[HELD] = {};
+    host_arena_create();
+    host_zone.report_order = 4;
+    for (int round = 0; round < 20000; round++) {
+        size_t slot = prng_below(&prng, HELD);
+        if (held[slot] == NULL) {
+            held[slot] = buddy_alloc(&host_zone, (unsigned)prng_below(&prng, 8));
+        } else {
+            buddy_free(&host_zone, held[slot], held[slot]->order);
+            held[slot] = NULL;
+        }
+        if (prng_below(&prng, 8) == 0) {
+            unsigned order = 4 + (unsigned)prng_below(&prng, 5);
+            uint64_t reported = host_zone.reported_pages, free = host_zone.free_pages;
+            struct page *block = buddy_take_unreported(&host_zone, order);
+            if (block != NULL) {
+                uint64_t pages = 1ul << block->order;
+                assert_true(block->order >= order);
+                assert_int_equal(host_zone.free_pages, free - pages);
+                buddy_give_reported(&host_zone, block, block->order, true);
+                assert_true(host_zone.reported_pages >= reported + pages ||
+                            host_zone.report_due); // merged with an unreported buddy
+            }
+        }
+        if (round % 500 == 0)
+            assert_true(buddy_is_valid(&host_zone));
+    }
+    for (size_t i = 0; i < HELD; i++)
+        if (held[i] != NULL)
+            buddy_free(&host_zone, held[i], held[i]->order);
+    assert_true(buddy_is_valid(&host_zone));
+    assert_true(host_zone.report_due);
+    // In the end all of it is known.
+    struct page *block;
+    while ((block = buddy_take_unreported(&host_zone, 0)) != NULL)
+        buddy_give_reported(&host_zone, block, block->order, true);
+    assert_int_equal(host_zone.reported_pages, host_zone.free_pages);
+    assert_true(buddy_is_valid(&host_zone));
+    block = buddy_alloc(&host_zone, 3);
+    assert_non_null(block);
+    assert_int_equal(block->flags, 0);
+    assert_int_equal(host_zone.reported_pages, host_zone.free_pages);
+    buddy_free(&host_zone, block, 3);
+    assert_true(host_zone.reported_pages < host_zone.free_pages);
+    host_arena_destroy();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_blocks_match_an_array),
         cmocka_unit_test(memory_comes_block_by_block),
         cmocka_unit_test(ranges_are_freed_whole),
+        cmocka_unit_test(reported_blocks_stay_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,6 +32,7 @@
 #include "mm/kasan.h"
 #include "mm/memory.h"
 #include "mm/page_internal.h"
+#include "mm/page_report.h"
 #include "mm/slab.h"
 
 #define PERCPU_PAGES_MAX 64
@@ -84,7 +85,18 @@ static void poison_mark(struct page *page, unsigned order)
     for (uint64_t i = 0; i < 1ul << order; i++)
         page[i].private_data = POISON_BYTE;
 }
+
+void page_content_unknown(struct page *page, unsigned order)
+{
+    for (uint64_t i = 0; i < 1ul << order; i++)
+        page[i].private_data = 0;
+}
 #else
+void page_content_unknown(struct page *page, unsigned order)
+{
+    (void)page;
+    (void)order;
+}
 static void poison_check(struct page *page, unsigned order)
 {
     (void)page;
@@ -135,7 +147,10 @@ static void zone_free(struct page *page, unsigned order)
     uint64_t irq_flags = spin_lock_irqsave(&zone->lock);
     page->flags = 0;
     buddy_free(&zone->buddy, page, order);
+    bool report_due = zone->buddy.report_due;
     spin_unlock_irqrestore(&zone->lock, irq_flags);
+    if (unlikely(report_due))
+        page_report_due();
 }
 
 // ---- per-CPU lists ----
@@ -178,6 +193,7 @@ static void list_drain(struct page_list *list, bool all)
     uint32_t count = all ? list->count : MAX(percpu_pages_limit / 2, 1u);
     counter_add(page, drains, 1);
     struct zone *locked = NULL;
+    bool report_due = false;
     for (uint32_t i = 0; i < count; i++) {
         struct page *page = list->pages[i];
         struct zone *zone = zone_of(page);
@@ -189,11 +205,14 @@ static void list_drain(struct page_list *list, bool all)
         }
         page->flags = 0;
         buddy_free(&zone->buddy, page, 0);
+        report_due |= zone->buddy.report_due;
     }
     if (locked != NULL)
         spin_unlock(&locked->lock);
     list->count -= count;
     memmove(list->pages, list->pages + count, list->count * sizeof(list->pages[0]));
+    if (unlikely(report_due))
+        page_report_due();
 }
 
 // The common case of both is a few gs-relative accesses.
@@ -288,6 +307,8 @@ static struct page *page_alloc_slow(unsigned order, uint32_t flags)
         page = zone_alloc(order, flags);
         if (page != NULL)
             return page;
+        if (page_balloon_release(order))
+            continue;
         // Who is being killed may use the reserve, so that it can come to its end.
         if (thread_kill_pending(thread_current())) {
             page = zone_alloc(order, flags & ~PAGE_ALLOC_USER);

@@ -47,6 +47,8 @@ static_assert(sizeof(struct page) == 64);
 #define PAGE_TABLE     BIT(7) // page-table page
 #define PAGE_WRITEBACK BIT(9) // page cache: is being written to the device
 #define PAGE_PERCPU    BIT(8) // on a per-CPU list of the allocator
+#define PAGE_REPORTED                                                                              \
+    BIT(10) // with PAGE_FREE: the host knows that the block is free (B4 of buddy.h)
 
 #ifdef LODGER_HOST
 // Host tests: an arena stands for physical memory, an array for its struct pages.

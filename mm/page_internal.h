@@ -25,6 +25,9 @@ uint64_t page_cache_reclaim(uint64_t pages);
 // Pages [0, count) each lose a reference; those that lose their last are freed, in one batch.
 void page_put_many(struct page **pages, size_t count);
 
+// Nobody knows what the pages of a free block hold any more: debug builds expect nothing.
+void page_content_unknown(struct page *page, unsigned order);
+
 // True if `pages` more can reasonably be promised to programs (total memory, not free memory).
 uint64_t page_total(void);
 
