@@ -18,6 +18,7 @@
 #include "kernel/ipc/pipe.h"
 #include "kernel/ipc/unix_socket.h"
 #include "kernel/net/socket/socket.h"
+#include "kernel/nvme/nvme.h"
 #include "kernel/pci/pci.h"
 #include "kernel/process/task.h"
 #include "kernel/syscall/system_names.h"
@@ -60,6 +61,7 @@ static void start_programs(void *argument)
     unix_start();
     pci_init();
     virtio_init();
+    nvme_init();
     unpack_initial_files();
     time_start();
     int error = process_start_init();

@@ -121,6 +121,8 @@ struct block_limits {
     uint32_t max_segments;      // of one request (merged); at least 1
     uint32_t segment_max_bytes; // of one segment; 0: 1 MiB; at least a page
     bool segment_in_page;       // no segment crosses a page (Xen grants)
+    bool segments_are_pages;    // all but the first begin at a page, all but the last end at one
+                                // (NVMe's PRP lists)
     uint32_t dma_alignment;     // of addresses and lengths of segments, power of two; 0: 512
     uint32_t max_discard_sectors, discard_granularity_bytes;
     uint32_t max_write_zeroes_sectors;
@@ -135,7 +137,8 @@ struct block_limits {
 // must not sleep, and must not call block_submit().
 struct block_device_ops {
     // Puts requests[0..count) in this order into the ring and returns how many of them fitted;
-    // those that did not are offered again after the next completion. A request that the device
+    // those that did not are offered again after the next completion, or when the driver calls
+    // block_queue_interrupt(): it has to, if it had no request then. A request that the device
     // can never do is completed with an error at once (and counts as taken). Must not notify the
     // device: commit does.
     uint32_t (*queue)(struct block_queue *queue, struct block_request **requests, uint32_t count);
@@ -189,10 +192,11 @@ struct block_device {
     struct block_limits limits;
     uint64_t sector_count; // read it through volume[0]; block_device_resize() changes it
     uint32_t major, minor; // of the whole device; partitions follow
-    uint32_t minors;       // numbers reserved for device and partitions; those beyond get major 259
-    uint32_t queue_depth;  // requests that the driver can have at a time in a queue
-    uint32_t queue_count;  // fixed at creation
-    uint32_t queues_used;  // the first of them; block.copy: one
+    uint32_t minors;      // numbers reserved for device and partitions; those beyond get major 259.
+                          // 0: the device, too; 1: no partitions
+    uint32_t queue_depth; // requests that the driver can have at a time in a queue
+    uint32_t queue_count; // fixed at creation
+    uint32_t queues_used; // the first of them; block.copy: one
     struct block_queue *queues;
     void *driver_data;
     uint32_t refcount;                 // atomic
@@ -264,6 +268,8 @@ static inline struct block_queue *block_queue_of_cpu(struct block_device *device
 // The device may have finished something: called by the driver's interrupt handler (interrupts
 // off), or by anybody else without locks. Polls, starts what waits, ends what is finished.
 void block_queue_interrupt(struct block_queue *queue);
+// The same, soon: for who has found out under the lock of another queue. Any context but NMI.
+void block_queue_look_soon(struct block_queue *queue);
 // From ops->queue and ops->poll only: the driver is done with a request that it was given. error: 0
 // or -errno.
 void block_request_complete(struct block_request *request, int error);

@@ -17,7 +17,8 @@
 //   Q1  started is the number of requests with BLOCK_STARTED: those that the driver has.
 //   Q2  started <= device->queue_depth.
 //   Q3  Something waits only if started == queue_depth, or the driver has refused it while started
-//       != 0. So a completion will come that starts it.
+//       != 0. So a completion will come that starts it. Or the driver (whose device is being reset)
+//       will call block_queue_interrupt().
 #include "kernel/arch/x86/arch.h"
 #include "kernel/base/assert.h"
 #include "kernel/base/atomic.h"
@@ -345,6 +346,11 @@ void block_queue_interrupt(struct block_queue *queue)
     collect_done(queue, &done);
     spin_unlock_irqrestore(&queue->lock, flags);
     finish(queue, &done);
+}
+
+void block_queue_look_soon(struct block_queue *queue)
+{
+    timer_arm(&queue->poll_timer, 0);
 }
 
 bool block_queue_poll(struct block_queue *queue)

@@ -69,6 +69,14 @@ void block_request_free(struct block_request *request)
     kfree(request);
 }
 
+// May memory at `phys` be the next segment after `last`?
+static bool may_follow(
+    const struct block_limits *limits, const struct block_segment *last, uint64_t phys)
+{
+    return !limits->segments_are_pages ||
+           ((last->phys + last->len_bytes) % PAGE_SIZE == 0 && phys % PAGE_SIZE == 0);
+}
+
 bool block_request_add(struct block_request *request, uint64_t phys, uint32_t len_bytes)
 {
     const struct block_limits *limits = &request->volume->device->limits;
@@ -85,7 +93,8 @@ bool block_request_add(struct block_request *request, uint64_t phys, uint32_t le
     if (joins) {
         last->len_bytes += len_bytes;
     } else {
-        if (count == request->segment_capacity || len_bytes > limits->segment_max_bytes)
+        if (count == request->segment_capacity || len_bytes > limits->segment_max_bytes ||
+            (last != NULL && !may_follow(limits, last, phys)))
             return false;
         request->segments[count] = (struct block_segment){.phys = phys, .len_bytes = len_bytes};
         request->segment_count++;
@@ -112,7 +121,9 @@ bool block_merge(
     debug_assert(first != next);
     if (first->sector + first->total_sectors != next->sector || !is_mergeable(first, next) ||
         first->total_sectors + next->total_sectors > limits->max_sectors ||
-        (uint32_t)first->total_segments + next->total_segments > limits->max_segments)
+        (uint32_t)first->total_segments + next->total_segments > limits->max_segments ||
+        !may_follow(
+            limits, &first->last->segments[first->last->segment_count - 1], next->segments[0].phys))
         return false;
     first->last->merged = next;
     first->last = next->last;

@@ -31,7 +31,7 @@ static int take_number(struct block_volume *volume)
     mutex_lock(&numbers_lock);
     volume->major = device->major;
     volume->minor = device->minor + volume->partition;
-    if (volume->partition != 0 && volume->partition >= device->minors) {
+    if (volume->partition >= device->minors) {
         volume->major = EXTENDED_MAJOR;
         volume->minor = next_extended++;
     }

@@ -77,6 +77,12 @@ static bool is_block_size(const char *value)
     return parse_number(value, 512, 4096, &number) && (number & (number - 1)) == 0;
 }
 
+static bool is_latency(const char *value)
+{
+    uint64_t number;
+    return parse_number(value, 1, 60000, &number);
+}
+
 static bool is_readable_file(const char *value)
 {
     return access(value, R_OK) == 0;
@@ -99,6 +105,7 @@ static const struct option_rule disk_rules[] = {
     {"depth", is_depth, "a power of two from 4 to 1024"},
     {"nvme", NULL, NULL},
     {"faults", is_readable_file, "a file that can be read"},
+    {"latency", is_latency, "milliseconds from 1 to 60000"},
     {},
 };
 
@@ -245,9 +252,26 @@ static const char *suffix(const struct machine *machine)
     return machine->type == MACHINE_MICROVM ? "device" : "pci";
 }
 
+// A disk of zeroes that takes its time, as large as the file.
+static void add_slow_drive(
+    const struct machine *machine, size_t i, const char *latency_ms, struct strings *command)
+{
+    struct stat status = {};
+    (void)stat(machine->disks.items[i], &status);
+    strings_add(command, "-drive");
+    strings_addf(command,
+        "if=none,id=disk%zu,driver=null-co,size=%jd,read-zeroes=on,latency-ns=%s000000", i,
+        (intmax_t)status.st_size, latency_ms);
+}
+
 static void add_drive(const struct machine *machine, size_t i, struct strings *command)
 {
     const char *options = options_of(machine, i);
+    const char *latency_ms = find_option(options, "latency");
+    if (latency_ms != NULL) {
+        add_slow_drive(machine, i, latency_ms, command);
+        return;
+    }
     const char *format = find_option(options, "format");
     struct buffer text = {};
     char *start = xasprintf("if=none,id=disk%zu,format=%s", i, format != NULL ? format : "raw");

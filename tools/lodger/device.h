@@ -10,6 +10,7 @@
 //             block=BYTES       logical block      discard      discards reach the file
 //             depth=N           ring entries       nvme         an NVMe disk instead
 //             faults=FILE       QEMU's blkdebug rules
+//             latency=MS        zeroes, as many as the file has bytes, each request so late
 //   device  net[,OPTION...]     network without an outside: queues=N, packed, mac=ADDRESS
 //           rng                 random numbers of the host
 //           balloon             memory that the host can ask back

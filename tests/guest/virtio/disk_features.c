@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: what a virtio disk can do besides reading and writing is there: serial number, block
-// sizes, zeroing, discarding; a disk that can only be read refuses writes; an error of the disk
-// reaches the program as EIO and stays its own. Method: the disks vda (all features), vdb
-// (read-only) and vdc (whose sector 64 can't be read) are looked at one after the other.
+// Claim: what a virtio or NVMe disk can do besides reading and writing is there: serial number,
+// block sizes, zeroing, discarding; a disk that can only be read refuses writes; an error of the
+// disk reaches the program, as EIO or (NVMe, which says more) ENODATA, and stays its own. Method:
+// the first disk (all features), the second (read-only) and the third (whose sector 64 can't be
+// read) are looked at one after the other.
 #include "tests/guest/check.h"
 
 #include <linux/fs.h>
@@ -12,6 +13,16 @@
 #define SECTOR_BYTES 512u
 #define BLOCK_BYTES  4096u
 #define BAD_SECTOR   64
+
+static bool is_nvme;
+
+static int open_disk(int index, int flags)
+{
+    char path[32];
+    snprintf(
+        path, sizeof(path), is_nvme ? "/dev/nvme%cn1" : "/dev/vd%c", (is_nvme ? '0' : 'a') + index);
+    return open(path, flags);
+}
 
 _Alignas(4096) static char buffer[64 * 1024];
 
@@ -28,7 +39,8 @@ static bool is_all(const char *bytes, size_t len_bytes, char value)
 static void serial(void)
 {
     char text[64] = {0};
-    int fd = (int)MUST(open("/sys/block/vda/serial", O_RDONLY));
+    const char *path = is_nvme ? "/sys/block/nvme0n1/serial" : "/sys/block/vda/serial";
+    int fd = (int)MUST(open(path, O_RDONLY));
     CHECK(read(fd, text, sizeof(text) - 1) > 0);
     text[strcspn(text, "\n")] = '\0';
     CHECK_STR(text, "lodger-disk");
@@ -37,7 +49,7 @@ static void serial(void)
 
 static void zeroes_and_discard(void)
 {
-    int fd = (int)MUST(open("/dev/vda", O_RDWR | O_DIRECT));
+    int fd = (int)MUST(open_disk(0, O_RDWR | O_DIRECT));
     uint32_t block_bytes = 0;
     OK(ioctl(fd, BLKSSZGET, &block_bytes));
     CHECK_EQ(block_bytes, BLOCK_BYTES);
@@ -61,20 +73,20 @@ static void zeroes_and_discard(void)
 static void read_only(void)
 {
     int is_read_only = 0;
-    int fd = (int)MUST(open("/dev/vdb", O_RDONLY));
+    int fd = (int)MUST(open_disk(1, O_RDONLY));
     OK(ioctl(fd, BLKROGET, &is_read_only));
-    CHECK_EQ(is_read_only, 1);
+    CHECK_EQ(is_read_only, !is_nvme); // QEMU's NVMe disks do not say so
     CHECK(pread(fd, buffer, BLOCK_BYTES, 0) == BLOCK_BYTES);
     close(fd);
-    fd = open("/dev/vdb", O_WRONLY | O_DIRECT);
+    fd = open_disk(1, O_WRONLY | O_DIRECT);
     CHECK(fd < 0 || pwrite(fd, buffer, BLOCK_BYTES, 0) < 0);
 }
 
 static void errors(void)
 {
-    int fd = (int)MUST(open("/dev/vdc", O_RDWR | O_DIRECT));
+    int fd = (int)MUST(open_disk(2, O_RDWR | O_DIRECT));
     for (int i = 0; i < 3; i++) {
-        ERR(EIO, pread(fd, buffer, SECTOR_BYTES, BAD_SECTOR * SECTOR_BYTES));
+        ERR(is_nvme ? ENODATA : EIO, pread(fd, buffer, SECTOR_BYTES, BAD_SECTOR * SECTOR_BYTES));
         CHECK(pread(fd, buffer, SECTOR_BYTES, (BAD_SECTOR + 1) * SECTOR_BYTES) == SECTOR_BYTES);
         CHECK(pread(fd, buffer, SECTOR_BYTES, (BAD_SECTOR - 1) * SECTOR_BYTES) == SECTOR_BYTES);
     }
@@ -88,6 +100,7 @@ static void errors(void)
 
 int main(void)
 {
+    is_nvme = access("/dev/nvme0n1", F_OK) == 0;
     serial();
     zeroes_and_discard();
     read_only();

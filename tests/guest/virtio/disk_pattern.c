@@ -20,8 +20,8 @@
 #define SECTOR_BYTES 512
 #define LEN_MAX      (256 * 1024)
 #define PARTS_MAX    8
-#define DEVICE       "/dev/vda"
 
+static const char *device = "/dev/vda";
 static uint32_t *rounds; // by sector: of its last write, 0: never; shared
 static uint64_t sectors;
 static uint32_t block_bytes;
@@ -101,7 +101,7 @@ static void transfer(
 static void writer(uint32_t number, uint32_t count, uint64_t seed)
 {
     uint64_t state = seed + number * 1000;
-    int fd = open(DEVICE, O_RDWR | O_DIRECT);
+    int fd = open(device, O_RDWR | O_DIRECT);
     size_t memory_bytes = LEN_MAX + PARTS_MAX * 4 * 4096 + 8192;
     char *memory =
         mmap(NULL, memory_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -147,7 +147,7 @@ static int run_writers(uint32_t count, uint64_t seed)
 static void verify_all(int flags)
 {
     uint64_t state = 1;
-    int fd = open(DEVICE, O_RDONLY | flags);
+    int fd = open(device, O_RDONLY | flags);
     char *memory = mmap(NULL, LEN_MAX + PARTS_MAX * 4 * 4096, PROT_READ | PROT_WRITE,
         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     MUST(fd);
@@ -176,7 +176,10 @@ int main(int argc, char **argv)
 {
     uint32_t count = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 500;
     uint64_t size_bytes = 0, seed = (uint64_t)time(NULL);
-    int fd = (int)MUST(open(DEVICE, O_RDWR | O_DIRECT));
+    if (access(device, F_OK) != 0) {
+        device = "/dev/nvme0n1";
+    }
+    int fd = (int)MUST(open(device, O_RDWR | O_DIRECT));
     MUST(ioctl(fd, BLKGETSIZE64, &size_bytes));
     MUST(ioctl(fd, BLKSSZGET, &block_bytes));
     sectors = size_bytes / SECTOR_BYTES;

@@ -98,7 +98,7 @@ static void read_efi_map(struct efi_info info)
     if (info.efi_memdesc_size < sizeof(EFI_MEMORY_DESCRIPTOR))
         panic("boot: EFI memory descriptors of %u bytes", info.efi_memdesc_size);
     for (uint64_t at = 0; info.efi_memmap_size - at >= info.efi_memdesc_size;
-        at += info.efi_memdesc_size) {
+         at += info.efi_memdesc_size) {
         const EFI_MEMORY_DESCRIPTOR *range = (const void *)(map + at);
         if (range->NumberOfPages > MEMMAP_ADDRESS_LIMIT >> PAGE_SHIFT)
             panic("boot: EFI memory range of %lu pages", range->NumberOfPages);
@@ -150,6 +150,20 @@ static void memory_claim(uint64_t start, uint64_t end, const char *what)
     memory_add(start, end - start, MEMMAP_IN_USE);
 }
 
+// A loader may put the initial file system where the firmware had something before (SeaBIOS's
+// queues of NVMe disks): what is reserved stays so, which is all the same as nobody else gets the
+// rest either.
+static void initial_files_claim(uint64_t start, uint64_t end)
+{
+    for (uint64_t at = start; at < end;) {
+        const struct memmap_range *range = memmap_find(&boot_info.memory, at);
+        if (range == NULL || range->type == MEMMAP_UNUSABLE)
+            panic("boot: the initial file system at %#lx..%#lx is not in memory", start, end);
+        at = range->end;
+    }
+    memory_add(start, end - start, MEMMAP_IN_USE);
+}
+
 void boot_main(uint32_t protocol, uint64_t info_phys)
 {
     percpu_init_boot();
@@ -174,8 +188,7 @@ void boot_main(uint32_t protocol, uint64_t info_phys)
         if (boot_info.initrd_phys < boot_info.kernel_phys_end && end > boot_info.kernel_phys_start)
             panic(
                 "boot: the initial file system at %#lx overlaps the kernel", boot_info.initrd_phys);
-        memory_claim(ALIGN_DOWN(boot_info.initrd_phys, PAGE_SIZE), ALIGN_UP(end, PAGE_SIZE),
-            "the initial file system");
+        initial_files_claim(ALIGN_DOWN(boot_info.initrd_phys, PAGE_SIZE), ALIGN_UP(end, PAGE_SIZE));
     }
     // Address 0 is never given out; other CPUs start in a page below 1 MiB.
     memory_add(0, PAGE_SIZE, MEMMAP_RESERVED);
