@@ -20,18 +20,21 @@
 #include "kernel/net/socket/socket.h"
 #include "kernel/nvme/nvme.h"
 #include "kernel/pci/pci.h"
+#include "kernel/process/profile.h"
 #include "kernel/process/task.h"
 #include "kernel/syscall/system_names.h"
 #include "kernel/tty/tty.h"
 #include "mm/address_space.h"
 #include "mm/page.h"
+#include "perf/perf.h"
 #include "pv/pv.h"
 #include "sched/sched.h"
 #include "virtio/virtio.h"
 
 static void timer_vector(void *context, struct trap_frame *frame)
 {
-    timer_interrupt();
+    timer_interrupt(frame);
+    perf_poll();
 }
 
 static void unpack_initial_files(void)
@@ -47,6 +50,7 @@ static void unpack_initial_files(void)
 static void start_programs(void *argument)
 {
     work_start();
+    perf_start();
     vfs_init();
     pipe_init();
     epoll_init();
@@ -81,6 +85,8 @@ void kernel_main(void)
     pv_init_late();
     irq_vector_set(VECTOR_TIMER, timer_vector, NULL, "timer");
     time_init();
+    perf_init();
+    profile_init();
     arch_irq_enable();
     arch_smp_start();
     if (kthread_create(NULL, "start", start_programs, NULL) != 0)

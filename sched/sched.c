@@ -58,6 +58,7 @@
 #include "kernel/core/rcu.h"
 #include "kernel/core/time.h"
 #include "mm/address_space.h"
+#include "perf/perf.h"
 #include "pv/pv.h"
 #include "sched/run_queue.h"
 #include "sched/tick.h"
@@ -391,6 +392,8 @@ void sched_schedule(bool blocks, bool yields)
     queue->switches++;
     if (next != queue->idle)
         sched_tick_need(queue);
+    if (unlikely(perf_switch_wanted))
+        perf_note_switch(current, next, previous != NULL);
     this_cpu(current_thread) = next;
     mm_switch(current, next);
     sched_finish(arch_switch(current, next));

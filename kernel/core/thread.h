@@ -105,6 +105,9 @@ struct thread {
     struct lock_held held[THREAD_LOCKS_MAX];
     uint32_t held_count;
 #endif
+    // Numbers of its process and task, 0 for kernel threads: for those who know no tasks (perf/).
+    // Written by process/ under task_list_lock, read at any time.
+    uint32_t pid, tid;
     char name[THREAD_NAME_BYTES];
 };
 

@@ -23,9 +23,10 @@
 struct timer_cpu {
     struct spinlock lock;
     struct timer_queue queue;
-    struct timer *running; // I3
-    uint64_t armed_ns;     // for when the processor's timer is armed plus 1, 0: not armed
-    bool in_interrupt;     // timer_interrupt() runs and will arm
+    struct timer *running;          // I3
+    uint64_t armed_ns;              // for when the processor's timer is armed plus 1, 0: not armed
+    bool in_interrupt;              // timer_interrupt() runs and will arm
+    const struct trap_frame *frame; // of what timer_interrupt() interrupted; NULL outside of it
 };
 
 static PERCPU(struct timer_cpu, timer_cpu) PERCPU_INITIAL({.lock = SPINLOCK_INIT("timer queue")});
@@ -139,10 +140,16 @@ bool timer_is_queued(const struct timer *timer)
     return atomic_load_relaxed(&timer->queue_node.node.parent_color) != 0;
 }
 
-void timer_interrupt(void)
+const struct trap_frame *timer_interrupted_frame(void)
+{
+    return this_cpu(timer_cpu).frame;
+}
+
+void timer_interrupt(const struct trap_frame *frame)
 {
     struct timer_cpu *base = this_cpu_ptr(timer_cpu);
     counter_add(timer, interrupts, 1);
+    base->frame = frame;
     spin_lock(&base->lock);
     base->in_interrupt = true;
     base->armed_ns = 0;
@@ -160,6 +167,7 @@ void timer_interrupt(void)
         base->running = NULL; // I3
     }
     base->in_interrupt = false;
+    base->frame = NULL;
     timer_program(base); // I2
     spin_unlock_no_resched(&base->lock);
 }

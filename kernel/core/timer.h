@@ -37,8 +37,11 @@ bool timer_cancel(struct timer *timer);
 // interrupts off, nor under a lock that it takes.
 bool timer_cancel_sync(struct timer *timer);
 bool timer_is_queued(const struct timer *timer);
-// From the timer interrupt.
-void timer_interrupt(void);
+// From the timer interrupt, with what it interrupted.
+struct trap_frame;
+void timer_interrupt(const struct trap_frame *frame);
+// For a timer's function: what its interrupt interrupted on this CPU.
+const struct trap_frame *timer_interrupted_frame(void);
 // Earliest deadline of this CPU (UINT64_MAX: none), for idle.
 uint64_t timer_next_deadline(void);
 // Moves all timers of a CPU that goes off-line to the running one.

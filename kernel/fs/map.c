@@ -93,6 +93,11 @@ int file_map_cache(struct file *file, struct page_cache *cache, struct vm_map_re
     return 0;
 }
 
+struct file *file_of_area(const struct vm_area *area)
+{
+    return area->ops == &file_area_ops ? area->backing : NULL;
+}
+
 uint64_t process_limit_file_bytes(void)
 {
     return process_limit(RLIMIT_FSIZE);

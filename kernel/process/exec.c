@@ -7,6 +7,7 @@
 // return) the process gives up what belonged to the old program; the few things that can still fail
 // kill it.
 #include "kernel/process/exec.h"
+#include "kernel/process/profile.h"
 #include "kernel/arch/x86/arch.h"
 #include "kernel/base/fmt.h"
 #include "kernel/base/string.h"
@@ -135,6 +136,8 @@ static void become_leader(struct task *task)
     pid_table_remove(old);
     atomic_store_relaxed(&old->tid, own_tid);
     atomic_store_relaxed(&task->tid, process->pid);
+    atomic_store_relaxed(&old->thread.tid, (uint32_t)own_tid);
+    atomic_store_relaxed(&task->thread.tid, (uint32_t)process->pid);
     pid_table_add(old);
     pid_table_add(task);
     task->exit_signal = old->exit_signal;
@@ -282,6 +285,7 @@ static void commit(struct exec_program *program, const struct exec_arguments *ar
     uintptr_t rsp;
     if (elf_clear_tails(program) != 0 || elf_fill_stack(program, arguments, secure, &rsp) != 0)
         process_exit_group(SIGKILL);
+    profile_exec();
     struct trap_frame *frame = arch_thread_user_frame(&task->thread);
     arch_frame_start(frame, elf_entry(program), rsp);
     frame->syscall_number = UINT64_MAX;

@@ -14,6 +14,7 @@
 #include "kernel/ipc/futex.h"
 #include "kernel/process/process.h"
 #include "mm/address_space.h"
+#include "perf/perf.h"
 #include "pv/pv.h"
 #include "sched/sched.h"
 #include <linux/wait.h>
@@ -359,6 +360,8 @@ void task_exit(uint32_t status)
     struct task *task = task_current();
     struct process *process = task->process;
     assert(!task->exiting);
+    if (unlikely(perf_side_wanted))
+        perf_note_exit(&task->thread);
     task_release_space(task);
     begin_exit(task, status);
     release_tables(task);

@@ -12,6 +12,7 @@
 #include "kernel/fs/vfs.h"
 #include "kernel/process/process.h"
 #include "mm/address_space.h"
+#include "perf/perf.h"
 #include "sched/sched.h"
 #include <linux/capability.h>
 #include <linux/sched.h>
@@ -218,6 +219,8 @@ static int link_child(struct task *child, struct task *parent, const struct clon
         else
             link_process(child, parent, request->flags);
         pid_table_add(child);
+        child->thread.pid = (uint32_t)child->process->pid;
+        child->thread.tid = (uint32_t)child->tid;
     }
     spin_unlock(&creator->handlers->lock);
     spin_unlock_irqrestore(&task_list_lock, flags);
@@ -343,6 +346,8 @@ int64_t process_clone(const struct clone_request *request)
     task_get(child); // for the task that runs; the other reference is that of the pid table
     if (vfork)
         task_get(child);
+    if (unlikely(perf_side_wanted))
+        perf_note_fork(&child->thread, &parent->thread);
     sched_start(&child->thread);
     if (vfork) {
         wait_for_vfork(child, &vfork_done);

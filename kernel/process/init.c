@@ -90,6 +90,8 @@ static struct task *make_task(void)
     assert(error == 0);
     assert(task->tid == 1);
     process->pid = task->tid;
+    task->thread.pid = 1;
+    task->thread.tid = 1;
     process->leader = task;
     process->thread_count = 1;
     list_add_tail(&process->threads, &task->thread_node);

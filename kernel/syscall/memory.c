@@ -4,6 +4,7 @@
 #include "kernel/core/mutex.h"
 #include "kernel/fs/file.h"
 #include "kernel/process/credentials.h"
+#include "kernel/process/profile.h"
 #include "kernel/process/task.h"
 #include "kernel/syscall/syscall.h"
 #include "mm/address_space.h"
@@ -97,7 +98,12 @@ static int64_t map_file(
         return -EOVERFLOW;
     request->cache_index = offset >> PAGE_SHIFT;
     error = file->ops->map(file, request);
-    return error != 0 ? error : vm_map(own_space_with_limits(), request);
+    if (error != 0)
+        return error;
+    int64_t address = vm_map(own_space_with_limits(), request);
+    if (address > 0 && (prot & PROT_EXEC))
+        profile_map((uintptr_t)address, request->len_bytes);
+    return address;
 }
 
 SYSCALL6(
@@ -160,7 +166,10 @@ SYSCALL3(mprotect, uintptr_t, address, size_t, len_bytes, int, prot)
         if (error != 0)
             return error;
     }
-    return vm_protect(space, address, len_bytes, access_of(prot));
+    int error = vm_protect(space, address, len_bytes, access_of(prot));
+    if (error == 0 && (prot & PROT_EXEC))
+        profile_map(address, len_bytes);
+    return error;
 }
 
 SYSCALL5(

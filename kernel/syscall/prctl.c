@@ -3,6 +3,7 @@
 #include "kernel/base/string.h"
 #include "kernel/process/process.h"
 #include "kernel/syscall/syscall.h"
+#include "perf/perf.h"
 #include "mm/address_space.h"
 #include <linux/capability.h>
 #include <linux/prctl.h>
@@ -22,6 +23,8 @@ static int64_t set_name(uintptr_t user)
     if (len == -ENAMETOOLONG && user_copy_in(name, user, sizeof(name) - 1) != 0)
         return -EFAULT;
     memcpy(thread_current()->name, name, sizeof(name));
+    if (unlikely(perf_side_wanted))
+        (void)perf_note_comm(thread_current(), 0);
     return 0;
 }
 

@@ -80,7 +80,7 @@ void host_interrupts(void)
         rcu_note_interrupt(true);
     if (state->timer_ns != 0 && state->timer_ns - 1 <= time_monotonic_ns()) {
         state->timer_ns = 0;
-        timer_interrupt();
+        timer_interrupt(NULL);
     }
     arch_irq_restore(flags);
     if (rcu_callbacks_ready())
