@@ -44,6 +44,7 @@ static const char help[] =
     "                       iommu, nvme, faults=FILE (QEMU's blkdebug rules)\n"
     "  --device DEVICE      repeatable: net[,queues=N,packed,mac=ADDRESS], rng, balloon, console,\n"
     "                       vsock=CID\n"
+    "  --name NAME          for lodger perf (default: the guest's, or the program's)\n"
     "  --share FOLDER       a folder of this host: in the guest, mount -t 9p share /mnt\n"
     "  --timeout SECONDS    end the guest after that time\n"
     "  --icount             deterministic: one instruction is one nanosecond of guest time\n"
@@ -87,6 +88,7 @@ enum option_code {
     OPT_APPEND,
     OPT_DISK,
     OPT_DEVICE,
+    OPT_NAME,
     OPT_SHARE,
     OPT_TIMEOUT,
     OPT_ICOUNT,
@@ -111,6 +113,7 @@ static const struct option options[] = {
     {"append", required_argument, NULL, OPT_APPEND},
     {"disk", required_argument, NULL, OPT_DISK},
     {"device", required_argument, NULL, OPT_DEVICE},
+    {"name", required_argument, NULL, OPT_NAME},
     {"share", required_argument, NULL, OPT_SHARE},
     {"timeout", required_argument, NULL, OPT_TIMEOUT},
     {"icount", no_argument, NULL, OPT_ICOUNT},
@@ -174,7 +177,9 @@ static void handle_device(struct machine *machine, int code)
     }
 }
 
-// Options that name a file. False: it is none of them.
+#define NAME_CHARACTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+
+// Options that name a file, and the guest's name. False: it is none of them.
 static bool handle_file_option(struct settings *settings, int code)
 {
     switch (code) {
@@ -186,6 +191,11 @@ static bool handle_file_option(struct settings *settings, int code)
         return true;
     case OPT_LOG:
         settings->log = optarg;
+        return true;
+    case OPT_NAME:
+        require(optarg[0] != '\0' && strspn(optarg, NAME_CHARACTERS) == strlen(optarg), "--name",
+            optarg, "letters, digits, '.', '_' and '-'");
+        settings->machine.name = optarg;
         return true;
     case OPT_DOM0:
         require(access(optarg, R_OK) == 0, "--dom0", optarg, "a file that can be read");
@@ -398,6 +408,24 @@ static void make_initial_files(struct settings *settings, struct cpio *cpio)
     free(programs);
 }
 
+// Gives the guest a name, and QEMU a socket on which `lodger perf` can wake an idle guest.
+static void name_guest(const struct settings *settings, struct machine *machine, const char *folder)
+{
+    if (machine->name == NULL) {
+        const char *source = settings->program != NULL ? settings->program[0] : settings->guest;
+        source = source != NULL ? source : "guest";
+        const char *slash = strrchr(source, '/');
+        char *name = xstrdup(slash != NULL ? slash + 1 : source);
+        for (char *at = name; *at != '\0'; at++) {
+            *at = strchr(NAME_CHARACTERS, *at) != NULL ? *at : '_';
+        }
+        machine->name = name;
+    }
+    if (!settings->dry_run && machine->lab == NULL) {
+        machine->qmp = xasprintf("%s/qmp", folder);
+    }
+}
+
 // Chooses the image to boot and writes the initial file system beside it.
 static void prepare_images(struct settings *settings, struct cpio *cpio)
 {
@@ -411,6 +439,7 @@ static void prepare_images(struct settings *settings, struct cpio *cpio)
     char *initrd = xasprintf("%s/initrd.cpio", folder);
     file_write(initrd, cpio->archive.data, cpio->archive.len_bytes);
     machine->initrd = initrd;
+    name_guest(settings, machine, folder);
     if (settings->kernel != NULL) {
         if (access(settings->kernel, R_OK) != 0) {
             die("--kernel %s: %s", settings->kernel, strerror(errno));

@@ -289,7 +289,24 @@ void machine_command(
         return;
     }
     strings_add(command, "qemu-system-x86_64");
-    add_option(command, "-machine", type_names[machine->type]);
+    // A guest with a name can be looked into: threads say which vCPU they are, and memory is a file
+    // that a collector maps. Under KVM it is not: shared memory would get no huge pages.
+    bool shared = machine->name != NULL && machine->accel == ACCEL_TCG;
+    strings_add(command, "-machine");
+    strings_addf(command, "%s%s", type_names[machine->type], shared ? ",memory-backend=ram" : "");
+    if (machine->name != NULL) {
+        strings_add(command, "-name");
+        strings_addf(command, "guest=%s,debug-threads=on", machine->name);
+    }
+    if (shared) {
+        strings_add(command, "-object");
+        strings_addf(command, "memory-backend-memfd,id=ram,share=on,size=%lluk",
+            (unsigned long long)(machine->memory_bytes >> 10));
+    }
+    if (machine->qmp != NULL) {
+        strings_add(command, "-qmp");
+        strings_addf(command, "unix:%s,server=on,wait=off", machine->qmp);
+    }
     strings_add(command, "-accel");
     if (machine->accel != ACCEL_TCG) {
         strings_add(command, "kvm");

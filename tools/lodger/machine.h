@@ -37,6 +37,8 @@ struct machine {
     bool icount;          // one instruction is one nanosecond
     bool repeatable;      // random numbers and the clock's start are the same each time
     const char *variant;  // "release", "debug" or "kasan"
+    const char *name;     // that `lodger perf` finds the guest by, or NULL
+    const char *qmp;      // QEMU listens there for QMP commands, or NULL
     const char *kernel;   // image to boot: ELF with a PVH note, bzImage, or PE for UEFI
     const char *initrd;   // initial file system, or NULL
     bool boot_from_disk;  // UEFI: the image lies on a disk; otherwise QEMU hands it to the firmware
@@ -53,7 +55,7 @@ struct machine {
     const char *xen_initrd;      // dom0's files with the domain's,
     const char *xen_counter;     // a program of the host that becomes dom0's /lab/count, or NULL
     const char *xen_hooks;      // and a shell script for dom0 (tools/lab/xen/dom0_init.sh), or NULL
-    bool overcommitted; // in a lab: all vCPUs share one CPU of the host
+    bool overcommitted;         // in a lab: all vCPUs share one CPU of the host
     const struct lab_host *lab; // the lab's host in which the machine's QEMU runs, or NULL: here
 };
 

@@ -2,8 +2,8 @@
 //
 // Writing perf.data.
 //
-// Layout of a file: header, ids, attributes, formats of tracepoints | records | table of sections |
-// sections. Everything before the first bar is written once.
+// Layout of a file: header, ids, attributes, formats of tracepoints | records | table of sections
+// | sections. Everything before the first bar is written once.
 #include "tools/lodger/perf/data_writer.h"
 
 #include "tools/lodger/perf/record_build.h"
@@ -197,8 +197,8 @@ uint64_t data_writer_published_bytes(const struct data_writer *writer)
     return writer->header.data.size_bytes;
 }
 
-// Appends the pending records and, with tracepoints, the new table; then moves the size, then turns
-// the old table into a record.
+// Appends the pending records and, with tracepoints, the new table; then moves the size, then
+// turns the old table into a record.
 static int publish_to_file(struct data_writer *writer)
 {
     struct perf_data_header header = writer->header;

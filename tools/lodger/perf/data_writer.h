@@ -4,9 +4,10 @@
 // same as a stream (pipe mode).
 //
 // A file that grows. Its header names the size of the data section, so what lies behind that size
-// does not exist for a reader. data_writer_publish() appends whole records first and moves the size
-// over them then. A full disk or a killed recorder therefore leaves the file as it was published
-// last. Two things are known only at the end (statistics, host): data_writer_finish() appends them.
+// does not exist for a reader. data_writer_publish() appends whole records first and moves the
+// size over them then. A full disk or a killed recorder therefore leaves the file as it was
+// published last. Two things are known only at the end (statistics, host): data_writer_finish()
+// appends them.
 //
 // Formats of tracepoints must be known when a reader opens the file, and their table of sections
 // must follow the data section. With tracepoints each publication therefore writes, after the
@@ -51,12 +52,12 @@ struct data_writer;
 // Appends records. They reach the file with data_writer_publish().
 void data_writer_add(struct data_writer *writer, const struct buffer *records);
 
-// Makes what was added readable. Returns 0 or a negative errno: then the file is what it was before,
-// and later calls do nothing but return the same.
+// Makes what was added readable. Returns 0 or a negative errno: then the file is what it was
+// before, and later calls do nothing but return the same.
 [[nodiscard]] int data_writer_publish(struct data_writer *writer);
 
-// Publishes, completes the file and closes it. Returns 0 or the first error that occurred; what was
-// published is readable also then.
+// Publishes, completes the file and closes it. Returns 0 or the first error that occurred; what
+// was published is readable also then.
 [[nodiscard]] int data_writer_finish(struct data_writer *writer, const struct data_tail *tail);
 
 // Bytes of records that a reader sees.

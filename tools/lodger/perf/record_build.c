@@ -75,7 +75,8 @@ static void add_callchain(struct buffer *records, const struct record_sample *sa
     assert(!sample->user || kernel_count == 0);
     bool has_user = sample->user || user_count > 0;
     bool has_kernel = !sample->user;
-    // In the chain of a guest's sample the marks are the host's: with the guest ones perf drops it.
+    // In the chain of a guest's sample the marks are the host's: with the guest ones perf drops
+    // it.
     uint64_t count = (has_kernel ? 2 + kernel_count : 0) +
                      (has_user ? 1 + (sample->user ? 1 : 0) + user_count : 0);
     add_u64(records, count);

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
 // Builds the records of a perf.data file, one after another, in a buffer. All records carry the
-// fields of SAMPLE_ID (perf_event_attr.sample_id_all), so that perf knows the machine, the time and
-// the CPU of each.
+// fields of SAMPLE_ID (perf_event_attr.sample_id_all), so that perf knows the machine, the time
+// and the CPU of each.
 //
-// Every record that is built is well-formed: strings are cut, counts are limited, and the size is a
-// multiple of 8 that fits into its 16 bits. Nothing here fails.
+// Every record that is built is well-formed: strings are cut, counts are limited, and the size is
+// a multiple of 8 that fits into its 16 bits. Nothing here fails.
 #pragma once
 
 #include "tools/lodger/perf/perf_data.h"

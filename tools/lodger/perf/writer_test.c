@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Claim: files of the writer are read by the ordinary `perf` (script, report) with every field as it
-// was written - while they grow, when they are finished, as a stream, after a full disk.
+// Claim: files of the writer are read by the ordinary `perf` (script, report) with every field as
+// it was written - while they grow, when they are finished, as a stream, after a full disk.
 // Method: made-up records, and perf's own output on them. The program whose functions the samples
 // name is this test itself.
 #include <setjmp.h>
