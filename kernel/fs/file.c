@@ -9,6 +9,7 @@
 #include "kernel/fs/dentry.h"
 #include "kernel/fs/file_private.h"
 #include "kernel/fs/inode.h"
+#include "kernel/fs/map.h"
 #include "kernel/fs/lock.h"
 #include "kernel/fs/mount.h"
 #include "kernel/fs/poll.h"

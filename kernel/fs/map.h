@@ -19,3 +19,6 @@ struct vm_area;
 // The file that an area maps, or NULL: it maps none. Its space is locked.
 struct file *file_of_area(const struct vm_area *area);
 uint64_t process_limit_file_bytes(void); // RLIMIT_FSIZE
+// Cuts a write at `offset` to what RLIMIT_FSIZE and the file system's largest size allow. 0, or
+// -EFBIG: nothing (the signal has been sent).
+[[nodiscard]] int file_write_limit(struct file *file, struct io_iter *from, uint64_t offset);
