@@ -14,6 +14,7 @@
 #include "kernel/core/timer.h"
 #include "kernel/core/work.h"
 #include "kernel/fs/9p/9p.h"
+#include "kernel/fs/ext4/ext4.h"
 #include "kernel/fs/vfs.h"
 #include "kernel/ipc/epoll.h"
 #include "kernel/ipc/pipe.h"
@@ -57,6 +58,7 @@ static void start_programs(void *argument)
     pipe_init();
     epoll_init();
     block_file_init();
+    ext4_init();
     ram_disk_init();
     if (syscall_proc_register() != 0)
         panic("no memory for the files of /proc");

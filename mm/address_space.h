@@ -21,8 +21,9 @@ struct vm_area_ops {
     // Identity for /proc/PID/maps.
     void (*identity)(
         struct vm_area *area, uint32_t *dev_major, uint32_t *dev_minor, uint64_t *inode);
-    // Called before a shared area's page is made writable (file times). May be NULL.
-    void (*page_mkwrite)(struct vm_area *area, struct page *page);
+    // Called before a shared area's page is made writable (file times, a place on the disk). May be
+    // NULL. 0 or -errno: SIGBUS.
+    int (*page_mkwrite)(struct vm_area *area, struct page *page);
 };
 
 struct vm_area {

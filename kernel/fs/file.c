@@ -8,6 +8,7 @@
 #include "kernel/fs/async.h"
 #include "kernel/fs/dentry.h"
 #include "kernel/fs/file_private.h"
+#include "kernel/fs/map.h"
 #include "kernel/fs/inode.h"
 #include "kernel/fs/map.h"
 #include "kernel/fs/lock.h"
