@@ -332,23 +332,24 @@ static int64_t poll_ring(struct attach *attach, unsigned cpu, struct attach_ring
     return error != 0 ? error : done;
 }
 
-int64_t attach_poll(struct attach *attach, attach_sink *sink, void *context)
+int64_t attach_poll(struct attach *attach, bool samples, attach_sink *sink, void *context)
 {
     int64_t count = 0;
     uint32_t budget_bytes = ATTACH_ROUND_MAX_BYTES;
-    for (uint32_t i = 0; i < attach->status.cpu_count; i++) {
-        struct attach_ring *rings[2] = {&attach->cpus[i].side, &attach->cpus[i].sample};
-        for (unsigned j = 0; j < 2; j++) {
-            if (rings[j]->place.bytes == 0 || budget_bytes < PERF_EXPORT_RECORD_MAX) {
-                continue;
-            }
-            int64_t taken = poll_ring(attach, i, rings[j], budget_bytes, &count, sink, context);
-            if (taken < 0) {
-                return taken;
-            }
-            assert(taken <= budget_bytes);
-            budget_bytes -= (uint32_t)taken;
+    uint32_t cpu_count = attach->status.cpu_count;
+    for (uint32_t i = 0; i < (samples ? 2 : 1) * cpu_count; i++) {
+        unsigned cpu = i % cpu_count;
+        struct attach_cpu *entry = &attach->cpus[cpu];
+        struct attach_ring *ring = i < cpu_count ? &entry->side : &entry->sample;
+        if (ring->place.bytes == 0 || budget_bytes < PERF_EXPORT_RECORD_MAX) {
+            continue;
         }
+        int64_t taken = poll_ring(attach, cpu, ring, budget_bytes, &count, sink, context);
+        if (taken < 0) {
+            return taken;
+        }
+        assert(taken <= budget_bytes);
+        budget_bytes -= (uint32_t)taken;
     }
     return count;
 }
@@ -393,16 +394,16 @@ static int read_flight_ring(struct attach *attach, unsigned cpu, struct attach_r
 int64_t attach_read_flight(struct attach *attach, attach_sink *sink, void *context)
 {
     int64_t count = 0;
-    for (uint32_t i = 0; i < attach->status.cpu_count; i++) {
-        struct attach_ring *rings[2] = {&attach->cpus[i].side, &attach->cpus[i].sample};
-        for (unsigned j = 0; j < 2; j++) {
-            int error = 0;
-            if (rings[j]->place.bytes != 0) {
-                error = read_flight_ring(attach, i, rings[j], &count, sink, context);
-            }
-            if (error != 0) {
-                return error;
-            }
+    uint32_t cpu_count = attach->status.cpu_count;
+    for (uint32_t i = 0; i < 2 * cpu_count; i++) {
+        struct attach_cpu *entry = &attach->cpus[i % cpu_count];
+        struct attach_ring *ring = i < cpu_count ? &entry->side : &entry->sample;
+        int error = 0;
+        if (ring->place.bytes != 0) {
+            error = read_flight_ring(attach, i % cpu_count, ring, &count, sink, context);
+        }
+        if (error != 0) {
+            return error;
         }
     }
     return count;

@@ -67,9 +67,11 @@ uint64_t attach_owner(struct attach *attach);
 [[nodiscard]] int attach_ask_rundown(struct attach *attach);
 bool attach_rundown_done(struct attach *attach, uint32_t *lost);
 
-// Gives all records that are in the rings to `sink`, ring by ring. Returns their number or a
-// negative errno (the guest is gone).
-[[nodiscard]] int64_t attach_poll(struct attach *attach, attach_sink *sink, void *context);
+// Gives all records that are in the rings to `sink`, ring by ring: first those of all side rings,
+// so that mappings are known before samples in them, then, if `samples`, those of the sample
+// rings. Returns their number or a negative errno (the guest is gone).
+[[nodiscard]] int64_t attach_poll(
+    struct attach *attach, bool samples, attach_sink *sink, void *context);
 
 // The same in flight-recorder mode: rings are not emptied.
 [[nodiscard]] int64_t attach_read_flight(struct attach *attach, attach_sink *sink, void *context);

@@ -100,7 +100,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     uint64_t sum = 0;
     for (unsigned round = 0; round < 3 && started; round++) {
-        (void)!attach_poll(&attach, sink, &sum);
+        (void)!attach_poll(&attach, round > 0, sink, &sum);
         (void)!attach_read_flight(&attach, sink, &sum);
         (void)!attach_read_counts(&attach);
     }

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 // What the guest's measure of its TSC's rate is good for.
 #define FIRST_RATE_ERROR 500e-6
@@ -40,20 +41,22 @@ static double distance_ns(const struct guest_clock *clock, uint64_t from, uint64
 // Adjusts the rate to the points (C2).
 static void fit(struct guest_clock *clock)
 {
-    if (clock->count < 2) {
-        return;
+    double best_error = clock->count > 2 ? INFINITY : clock->rate_error, best_rate = 0;
+    for (unsigned i = 0; i < clock->count; i++) {
+        for (unsigned j = i + 1; j < clock->count; j++) {
+            const struct clock_point *a = &clock->points[i], *b = &clock->points[j];
+            double ticks = (double)(int64_t)(b->tsc - a->tsc);
+            double ns = (double)(int64_t)(b->host_ns - a->host_ns);
+            double error = (double)(a->error_ns + b->error_ns) / ns;
+            if (ticks > 0 && ns > 0 && error < best_error) {
+                best_error = error;
+                best_rate = ns / ticks;
+            }
+        }
     }
-    const struct clock_point *first = &clock->points[0];
-    const struct clock_point *last = &clock->points[clock->count - 1];
-    double ticks = (double)(int64_t)(last->tsc - first->tsc);
-    double ns = (double)(int64_t)(last->host_ns - first->host_ns);
-    if (ticks <= 0 || ns <= 0) {
-        return;
-    }
-    double error = (double)(first->error_ns + last->error_ns) / ns;
-    if (error < clock->rate_error || clock->count > 2) {
-        clock->ns_per_tick = ns / ticks;
-        clock->rate_error = error > RATE_ERROR_MIN ? error : RATE_ERROR_MIN;
+    if (best_rate > 0) {
+        clock->ns_per_tick = best_rate;
+        clock->rate_error = fmax(best_error, RATE_ERROR_MIN);
     }
 }
 
@@ -99,11 +102,28 @@ bool guest_clock_add(struct guest_clock *clock, const struct clock_bounds *bound
     return true;
 }
 
+// The point from which a TSC value is known best (C3).
+static const struct clock_point *best_point(
+    const struct guest_clock *clock, uint64_t tsc, double *error_ns)
+{
+    const struct clock_point *best = NULL;
+    for (unsigned i = 0; i < clock->count; i++) {
+        const struct clock_point *point = &clock->points[i];
+        double error =
+            (double)point->error_ns + fabs(distance_ns(clock, point->tsc, tsc)) * clock->rate_error;
+        if (best == NULL || error < *error_ns) {
+            best = point;
+            *error_ns = error;
+        }
+    }
+    assert(best != NULL);
+    return best;
+}
+
 uint64_t guest_clock_convert(const struct guest_clock *clock, uint64_t tsc)
 {
-    assert(clock->count > 0);
-    // The nearest point, so that what a round brought does not change with later points.
-    const struct clock_point *point = &clock->points[clock->count - 1];
+    double error_ns;
+    const struct clock_point *point = best_point(clock, tsc, &error_ns);
     double ns = (double)point->host_ns + distance_ns(clock, point->tsc, tsc);
     if (!(ns > 0)) {
         return 0;
@@ -115,14 +135,12 @@ uint64_t guest_clock_convert(const struct guest_clock *clock, uint64_t tsc)
 
 uint64_t guest_clock_error_ns(const struct guest_clock *clock, uint64_t tsc)
 {
-    assert(clock->count > 0);
-    const struct clock_point *point = &clock->points[clock->count - 1];
-    double away = fabs(distance_ns(clock, point->tsc, tsc));
-    return point->error_ns + (uint64_t)fmin(away * clock->rate_error, 1e18); // C3
+    double error_ns;
+    best_point(clock, tsc, &error_ns);
+    return (uint64_t)fmin(error_ns, 1e18);
 }
 
-// ---- handshake
-// ----------------------------------------------------------------------------------
+// ---- handshake ------------------------------------------------------------------------
 
 // The two words through which it goes, mapped or not.
 struct clock_words {
@@ -227,7 +245,12 @@ bool guest_clock_handshake(struct guest_clock *clock, struct attach *attach, uin
             last_tsc = tsc;
         }
         done = i % 16 == 0 && answered(attach);
+        // A guest that has no processor now is not helped by our having one: coarser, then.
+        if (before_ns - start_ns > patience_ns / 4) {
+            usleep(50);
+        }
     }
+    done = done || answered(attach);
     if (!done || !read_pairs(attach, words.physical, &bounds) ||
         !pairs_are_ours(&bounds, start_ns, before_ns)) {
         clock->failures++;

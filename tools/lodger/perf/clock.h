@@ -10,10 +10,10 @@
 //
 //   C1  A point is taken only if its lower bound is not above its upper bound by more than the
 //       rate's uncertainty explains; a guest that lies about its TSC gets no points.
-//   C2  The rate is the slope between the first and the last of the points kept. Its error is the
-//       sum of the two points' errors over their distance, so it falls with time.
-// C3 Between points the error is at most that of the last point, plus the rate's error times the
-//       distance from it.
+//   C2  The rate is the slope between those two of the points kept between which it is known best:
+//       its error is the sum of the two points' errors over their distance, so it falls with time.
+//   C3  The error at any TSC value is at most that of a point plus the rate's error times the
+//       distance from it. The point for which that is least is used.
 #pragma once
 
 #include "tools/lodger/perf/attach.h"

@@ -15,6 +15,15 @@ struct perf_command {
 
 static const struct perf_command commands[] = {
     {"record", perf_record, "record running guests into a perf.data file"},
+    {"report", perf_report, "show a recording with perf"},
+    {"top", perf_top, "what a guest does now, live"},
+    {"stat", perf_stat, "how often things happen in a guest, by interval"},
+    {"trace", perf_trace, "print events of a guest as they happen"},
+    {"flamegraph", perf_flamegraph, "a picture of all call chains, for a browser"},
+    {"heatmap", perf_heatmap, "a picture of samples over time, for a browser"},
+    {"analyze", perf_analyze, "name bottlenecks and what has changed, in words"},
+    {"merge", perf_merge, "weave recordings of guests into one of the host"},
+    {"attach", perf_attach, "which guests can be looked into; flight recorder"},
 };
 
 static void print_help(void)

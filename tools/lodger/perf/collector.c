@@ -7,18 +7,29 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define MILLISECOND 1000000ull
 #define LEASE_MS    10000
 // How long a handshake may take, and how often there is one.
 #define HANDSHAKE_PATIENCE_NS (20 * MILLISECOND)
-#define HANDSHAKE_INTERVAL_NS (1000 * MILLISECOND)
+#define HANDSHAKE_INTERVAL_NS (250 * MILLISECOND)
+#define FIRST_HANDSHAKES      4u
+#define HOLD_SAMPLES_NS       (2000 * MILLISECOND)
+
+// Has an idle guest look at the request, if it takes an NMI for that.
+static void wake(struct collector *collector)
+{
+    if ((collector->attach.fixed.flags & PERF_EXPORT_WAKES_BY_NMI) != 0) {
+        guest_wake(&collector->guest);
+    }
+}
 
 static void sleep_ns(uint64_t ns)
 {
@@ -56,11 +67,12 @@ static char *open_attach(struct collector *collector, uint64_t descriptor, const
 
 char *collector_open(struct collector *collector, const char *guest, const char *kernel_elf)
 {
-    *collector = (struct collector){};
+    *collector = (struct collector){.alive_fd = -1};
     char *reason = guest_find(guest, &collector->guest);
     if (reason != NULL) {
         return reason;
     }
+    collector->alive_fd = (int)syscall(SYS_pidfd_open, collector->guest.pid, 0);
     // Where the descriptor should be, if QEMU was given the ELF file itself.
     const char *path = kernel_elf != NULL ? kernel_elf : collector->guest.kernel;
     struct kernel_elf elf = {};
@@ -85,7 +97,7 @@ char *collector_open(struct collector *collector, const char *guest, const char 
 char *collector_open_memory(
     struct collector *collector, const struct guest_memory *memory, uint64_t descriptor)
 {
-    *collector = (struct collector){.memory = *memory};
+    *collector = (struct collector){.memory = *memory, .alive_fd = -1};
     collector->guest.name = xstrdup("memory");
     collector->guest.pid = getpid();
     return open_attach(collector, descriptor, NULL);
@@ -106,7 +118,17 @@ void collector_close(struct collector *collector)
     programs_free(&collector->programs);
     kernel_elf_free(&collector->kernel);
     guest_free(&collector->guest);
-    *collector = (struct collector){};
+    if (collector->alive_fd >= 0) {
+        close(collector->alive_fd);
+    }
+    *collector = (struct collector){.alive_fd = -1};
+}
+
+// Memory that is mapped outlives its guest: the process is asked.
+static bool has_ended(const struct collector *collector)
+{
+    struct pollfd poll_fd = {.fd = collector->alive_fd, .events = POLLIN};
+    return collector->alive_fd >= 0 && poll(&poll_fd, 1, 0) > 0;
 }
 
 // Another collector that lives holds the guest.
@@ -152,6 +174,9 @@ static char *wait_started(struct collector *collector, uint64_t patience_ns)
         if (state == 1) {
             return NULL;
         }
+        if (state == 0 && has_ended(collector)) {
+            state = -ESRCH;
+        }
         if (state < 0) {
             return state == -ESRCH ? xstrdup("the guest has ended")
                                    : xasprintf("the guest refuses: %s", strerror(-state));
@@ -163,7 +188,7 @@ static char *wait_started(struct collector *collector, uint64_t patience_ns)
         }
         if (!woken && waited_ns > 50 * MILLISECOND) {
             woken = true;
-            guest_wake(&collector->guest);
+            wake(collector);
         }
         sleep_ns(MILLISECOND);
     }
@@ -192,10 +217,15 @@ static char *check_events(struct collector *collector)
 static char *set_clock(struct collector *collector, uint64_t patience_ns)
 {
     uint64_t start_ns = time_now_ns();
+    uint64_t handshake_ns = HANDSHAKE_PATIENCE_NS;
     bool woken = false;
-    // Two points, so that the rate is ours and not the guest's.
-    while (collector->clock.count < 2) {
-        guest_clock_handshake(&collector->clock, &collector->attach, 2 * HANDSHAKE_PATIENCE_NS);
+    // Some points, so that the rate is ours and not the guest's. On a busy host the guest may need
+    // longer to get a processor.
+    while (collector->clock.count < FIRST_HANDSHAKES) {
+        if (!guest_clock_handshake(&collector->clock, &collector->attach, handshake_ns) &&
+            handshake_ns < 16 * HANDSHAKE_PATIENCE_NS) {
+            handshake_ns *= 2;
+        }
         uint64_t waited_ns = time_now_ns() - start_ns;
         if (waited_ns > patience_ns) {
             return collector->clock.count > 0
@@ -205,10 +235,10 @@ static char *set_clock(struct collector *collector, uint64_t patience_ns)
         }
         if (!woken && waited_ns > 100 * MILLISECOND) {
             woken = true;
-            guest_wake(&collector->guest);
+            wake(collector);
         }
         sleep_ns(20 * MILLISECOND);
-        if (attach_beat(&collector->attach) != 0) {
+        if (attach_beat(&collector->attach) != 0 || has_ended(collector)) {
             return xstrdup("the guest has ended");
         }
     }
@@ -228,6 +258,7 @@ char *collector_start(
     struct perf_export_request request;
     make_request(collector, settings, &request);
     collector->is_flight = settings->flight;
+    collector->start_ns = time_now_ns();
     int error = attach_request(&collector->attach, &request);
     if (error != 0) {
         return xasprintf("the guest's memory cannot be written: %s", strerror(-error));
@@ -235,13 +266,15 @@ char *collector_start(
     reason = wait_started(collector, patience_ns);
     reason = reason != NULL ? reason : check_events(collector);
     reason = reason != NULL ? reason : set_clock(collector, patience_ns);
+    collector->rundown_done = settings->flight;
+    collector->rundown_ns = time_now_ns();
     if (reason == NULL && attach_ask_rundown(&collector->attach) != 0) {
         reason = xstrdup("the guest has ended");
     }
     if (reason != NULL) {
         collector_stop(collector);
     }
-    collector->next_handshake_ns = time_now_ns() + HANDSHAKE_INTERVAL_NS / 2;
+    collector->next_handshake_ns = time_now_ns() + HANDSHAKE_INTERVAL_NS;
     return reason;
 }
 
@@ -309,13 +342,20 @@ int collector_round(struct collector *collector,
     }
     collector->sink = sink;
     collector->context = context;
+    // Asked before the rings are read: then they hold all of the rundown. Samples stay in their
+    // rings until mappings are known, but not for so long that these fill up.
+    uint32_t lost;
+    collector->rundown_done =
+        collector->rundown_done || attach_rundown_done(&collector->attach, &lost);
+    bool samples =
+        collector->rundown_done || time_now_ns() - collector->rundown_ns > HOLD_SAMPLES_NS;
     int64_t count = collector->is_flight
                         ? attach_read_flight(&collector->attach, take_record, collector)
-                        : attach_poll(&collector->attach, take_record, collector);
+                        : attach_poll(&collector->attach, samples, take_record, collector);
     if (count < 0) {
         return (int)count;
     }
-    return attach_beat(&collector->attach);
+    return has_ended(collector) ? -ESRCH : attach_beat(&collector->attach);
 }
 
 // The ELF address of a place in a program.

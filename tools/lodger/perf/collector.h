@@ -26,6 +26,7 @@ struct collector_event {
 
 struct collector {
     struct guest guest;
+    int alive_fd; // of the VMM's process (pidfd): readable when it has ended; -1: not known
     struct guest_memory memory;
     struct kernel_elf kernel; // path NULL: not found, kernel symbols are missing
     struct attach attach;
@@ -36,6 +37,9 @@ struct collector {
     struct collector_event events[PERF_EXPORT_EVENTS];
     unsigned event_count;
     bool is_flight;
+    uint64_t start_ns;   // when it was asked to start
+    bool rundown_done;   // all tasks are known
+    uint64_t rundown_ns; // when it was asked for
     uint64_t next_handshake_ns;
     uint64_t max_error_ns; // of all times that were given
     uint64_t records, early_records;
@@ -53,6 +57,7 @@ struct collector_settings {
     uint32_t ring_bytes; // 0: the guest chooses
     bool switches;       // context switches as records of their own
     bool idle;           // samples of idle CPUs
+    bool count_only;     // no samples
     bool flight;         // leave rings overwritten; read them once
 };
 

@@ -153,7 +153,7 @@ static void add_file_head(
 
 int data_writer_open(const char *path, const struct data_head *head, struct data_writer **result)
 {
-    assert(head->event_count > 0 && head->id_count > 0);
+    assert(head->event_count > 0);
     bool is_pipe = strcmp(path, "-") == 0;
     int fd = STDOUT_FILENO;
     if (!is_pipe) {
@@ -273,6 +273,9 @@ static void add_feature(struct buffer *section, unsigned feature, const struct d
     uname(&host);
     uint32_t count = 0;
     switch (feature) {
+    case PERF_DATA_BUILD_ID:
+        buffer_add(section, tail->build_ids, tail->build_ids_bytes);
+        break;
     case PERF_DATA_HOSTNAME:
         add_feature_string(section, host.nodename);
         break;
@@ -315,10 +318,11 @@ static void add_feature(struct buffer *section, unsigned feature, const struct d
 // Appends table and sections behind the data and then sets the bits.
 static int finish_file(struct data_writer *writer, const struct data_tail *tail)
 {
-    static const unsigned features[] = {PERF_DATA_HOSTNAME, PERF_DATA_OSRELEASE, PERF_DATA_VERSION,
-        PERF_DATA_ARCH, PERF_DATA_NRCPUS, PERF_DATA_CMDLINE, PERF_DATA_SAMPLE_TIME,
-        PERF_DATA_CLOCK_DATA};
-    const size_t count = sizeof(features) / sizeof(features[0]);
+    static const unsigned features[] = {PERF_DATA_BUILD_ID, PERF_DATA_HOSTNAME, PERF_DATA_OSRELEASE,
+        PERF_DATA_VERSION, PERF_DATA_ARCH, PERF_DATA_NRCPUS, PERF_DATA_CMDLINE,
+        PERF_DATA_SAMPLE_TIME, PERF_DATA_CLOCK_DATA};
+    const size_t first = tail->build_ids == NULL ? 1 : 0;
+    const size_t count = sizeof(features) / sizeof(features[0]) - first;
     struct perf_data_header header = writer->header;
     uint64_t table_offset = header.data.offset + header.data.size_bytes;
     bool has_tracing = has_feature(&header, PERF_DATA_TRACING_DATA);
@@ -329,7 +333,7 @@ static int finish_file(struct data_writer *writer, const struct data_tail *tail)
     }
     struct buffer sections = {};
     uint64_t sections_offset = table_offset + (count + (has_tracing ? 1 : 0)) * sizeof(table[0]);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = first; i < first + count; i++) {
         size_t start = sections.len_bytes;
         add_feature(&sections, features[i], tail);
         buffer_align(&sections, 8);

@@ -30,7 +30,7 @@ struct data_event {
 struct data_head {
     const struct data_event *events;
     size_t event_count;
-    // The machines of all ids.
+    // The machines of all ids; none if they are among the records.
     const struct perf_data_id *ids;
     const struct perf_data_guest_id *guest_ids;
     size_t id_count;
@@ -41,6 +41,8 @@ struct data_head {
 struct data_tail {
     char *const *command; // the recorder's, NULL-terminated
     uint64_t first_ns, last_ns;
+    const uint8_t *build_ids; // section "build-id" of another file, or NULL
+    size_t build_ids_bytes;
 };
 
 struct data_writer;

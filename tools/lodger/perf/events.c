@@ -153,11 +153,16 @@ static char *add_named(
     char *reason = NULL;
     struct known_event known;
     if (find_known(name, &known)) {
-        flags |= known.frequency ? PERF_EXPORT_EVENT_FREQ : 0;
-        struct perf_export_event event = {.type = known.type,
-            .flags = flags,
-            .config = known.config,
-            .period = known.frequency ? settings->frequency_hz : 1};
+        struct perf_export_event event = {.type = known.type, .config = known.config};
+        if (settings->count_only) {
+            event.flags = flags | PERF_EXPORT_EVENT_COUNT_ONLY;
+        } else if (known.frequency) {
+            event.flags = flags | PERF_EXPORT_EVENT_FREQ;
+            event.period = settings->frequency_hz;
+        } else {
+            event.flags = flags;
+            event.period = 1;
+        }
         reason = add_event(collector, word, &event);
     } else if (strncmp(name, "probe:", 6) == 0) {
         reason = add_probe(collector, name + 6, flags);

@@ -39,8 +39,7 @@ static void set_layout(struct guest_memory *memory, const struct guest_memory_la
     assert(memory->low_bytes <= FOUR_GIB);
 }
 
-// ---- mapped here
-// --------------------------------------------------------------------------------
+// ---- mapped here ----------------------------------------------------------------------
 
 static void *mapped_map(struct guest_memory *memory, uint64_t address, size_t len_bytes)
 {
@@ -115,8 +114,7 @@ void guest_memory_open_buffer(struct guest_memory *memory, void *base, uint64_t 
     set_layout(memory, &layout);
 }
 
-// ---- another process
-// ----------------------------------------------------------------------------
+// ---- another process ------------------------------------------------------------------
 
 static int transfer(
     struct guest_memory *memory, uint64_t address, void *data, size_t len_bytes, bool write)

@@ -39,14 +39,17 @@ struct descriptor_start {
     uint64_t self_physical;
 };
 
-// Mappings that can be memory of a guest, the largest first.
-static size_t list_candidates(pid_t pid, struct candidate *candidates)
+// Mappings that can be memory of a guest, the largest first. Returns 0 or a negative errno.
+static int list_candidates(pid_t pid, struct candidate *candidates, size_t *found)
 {
     char path[64], line[512];
     snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
     FILE *file = fopen(path, "r");
+    if (file == NULL) {
+        return errno == ENOENT ? -ESRCH : -errno;
+    }
     size_t count = 0;
-    while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+    while (fgets(line, sizeof(line), file) != NULL) {
         unsigned long long start, end, offset, inode;
         char rights[8];
         if (sscanf(line, "%llx-%llx %7s %llx %*x:%*x %llu", &start, &end, rights, &offset,
@@ -61,10 +64,9 @@ static size_t list_candidates(pid_t pid, struct candidate *candidates)
         }
         candidates[place] = (struct candidate){start, end, offset, rights[3] == 's' ? inode : 0};
     }
-    if (file != NULL) {
-        fclose(file);
-    }
-    return count;
+    fclose(file);
+    *found = count;
+    return 0;
 }
 
 static bool starts_descriptor(const struct descriptor_start *start, uint64_t offset)
@@ -162,10 +164,13 @@ char *guest_open_memory(
     const struct guest *guest, uint64_t descriptor, struct guest_memory *memory, uint64_t *found)
 {
     struct candidate candidates[CANDIDATES_MAX];
-    size_t count = list_candidates(guest->pid, candidates);
-    int error = -ENOENT;
+    size_t count = 0, hit = 0;
     uint64_t base = 0;
-    size_t hit = 0;
+    int error = list_candidates(guest->pid, candidates, &count);
+    if (error != 0) {
+        return explain(guest, error);
+    }
+    error = -ENOENT;
     // The place that the ELF file names, then everywhere.
     for (size_t i = 0; i < count && descriptor != 0 && error != 0; i++) {
         struct descriptor_start start;
@@ -184,7 +189,7 @@ char *guest_open_memory(
         hit = i;
     }
     if (error != 0) {
-        return explain(guest, count == 0 && access("/proc/self/maps", R_OK) == 0 ? -EPERM : error);
+        return explain(guest, error);
     }
     struct guest_memory_layout layout = guest->layout;
     uint64_t room = candidates[hit].end - base;

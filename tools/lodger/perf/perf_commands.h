@@ -26,7 +26,7 @@ struct perf_options {
     uint64_t kernel_frames, user_frames;
     uint64_t duration_ns; // 0: until interrupted
     uint64_t wait_ns;     // for the guest's answer
-    bool switches, idle, flight, json;
+    bool switches, idle, flight, count_only, json;
 };
 
 #define PERF_OPTIONS_HELP                                                                          \
@@ -39,12 +39,14 @@ struct perf_options {
     "  --kernel-elf FILE   the guest's kernel with symbols, if it is not found\n"                  \
     "  --wait SECONDS      for the guest to answer (default 10)\n"
 
+#define PERF_OPTION_DURATION 1000
+
 // Short and long options for getopt_long(), to which a command adds its own.
 #define PERF_OPTIONS_SHORT "e:F:"
 #define PERF_OPTIONS_LONG                                                                          \
     {"event", required_argument, NULL, 'e'}, {"freq", required_argument, NULL, 'F'},               \
-        {"duration", required_argument, NULL, 'd'}, {"kernel-elf", required_argument, NULL, 'k'},  \
-        {"wait", required_argument, NULL, 'w'},                                                    \
+        {"duration", required_argument, NULL, PERF_OPTION_DURATION},                               \
+        {"kernel-elf", required_argument, NULL, 'k'}, {"wait", required_argument, NULL, 'w'},      \
     {                                                                                              \
         "json", no_argument, NULL, 'j'                                                             \
     }

@@ -79,7 +79,7 @@ bool perf_options_take(struct perf_options *options, int code, const char *argum
             die("-F %s: expected 1 to %u samples a second", argument, PERF_EXPORT_RATE_HZ_MAX);
         }
         return true;
-    case 'd':
+    case PERF_OPTION_DURATION:
         options->duration_ns = perf_parse_seconds("--duration", argument);
         return true;
     case 'k':
@@ -109,6 +109,7 @@ void perf_options_settings(const struct perf_options *options, struct collector_
         .switches = options->switches,
         .idle = options->idle,
         .flight = options->flight,
+        .count_only = options->count_only,
     };
 }
 

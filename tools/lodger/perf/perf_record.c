@@ -17,6 +17,7 @@
 
 #define ROUND_NS    100000000ull
 #define COUNTERS_NS 1000000000ull
+#define NAMES_NS    5000000000ull
 
 static const char help[] =
     "usage: ./lodger perf record [OPTIONS] [GUEST...]\n"
@@ -200,6 +201,16 @@ static int run(struct recording *recording, struct recorder *recorder)
     return error;
 }
 
+// A recording that was shorter than a busy guest needs to tell its tasks waits for them.
+static void wait_for_names(struct recording *recording, struct recorder *recorder)
+{
+    uint64_t start_ns = time_now_ns();
+    while (!recorder_has_names(recorder) && time_now_ns() - start_ns < NAMES_NS &&
+           collect(recording, recorder)) {
+        perf_sleep_until(time_now_ns() + ROUND_NS / 10);
+    }
+}
+
 // How it went, for a person or for a script.
 static void summarise(
     const struct recording *recording, const struct recorder *recorder, double seconds)
@@ -256,6 +267,10 @@ int perf_record(int argc, char **argv)
     open_counters(&recording);
     uint64_t start_ns = time_now_ns();
     error = run(&recording, recorder);
+    double seconds = (double)(time_now_ns() - start_ns) / 1e9;
+    if (error == 0) {
+        wait_for_names(&recording, recorder);
+    }
     // What the guests wrote until they noticed.
     for (size_t i = 0; i < recording.count; i++) {
         if (!recording.gone[i]) {
@@ -263,7 +278,7 @@ int perf_record(int argc, char **argv)
             (void)!recorder_collect(recorder, i);
         }
     }
-    summarise(&recording, recorder, (double)(time_now_ns() - start_ns) / 1e9);
+    summarise(&recording, recorder, seconds);
     char *command[64] = {"lodger", "perf"};
     for (int i = 0; i < argc && i < 60; i++) {
         command[i + 2] = argv[i];

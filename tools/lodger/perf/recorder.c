@@ -27,7 +27,7 @@ struct recorded_guest {
     struct collector *collector;
     uint64_t first_id;
     unsigned cpu_count;
-    bool rundown_done;
+    bool gone;
     struct recorder_guest_result result;
 };
 
@@ -35,8 +35,10 @@ struct recorder {
     struct data_writer *writer;
     struct recorded_guest guests[RECORDER_GUESTS_MAX];
     size_t guest_count;
-    size_t current; // the guest that is being collected from
-    uint64_t start_ns, first_ns, last_ns;
+    size_t current;    // the guest that is being collected from
+    uint64_t open_ns;  // when it was opened
+    uint64_t start_ns; // when the first guest was asked to start: no record is older
+    uint64_t first_ns, last_ns;
     uint64_t round_max_ns, previous_max_ns; // newest record before the last mark and the one before
     uint64_t sequence;
     struct buffer records;
@@ -316,18 +318,19 @@ int recorder_open(
 {
     assert(count > 0 && count <= RECORDER_GUESTS_MAX);
     struct recorder *recorder = xmalloc(sizeof(*recorder));
-    *recorder = (struct recorder){.guest_count = count, .start_ns = time_now_ns()};
-    uint64_t next_id = 1;
+    *recorder =
+        (struct recorder){.guest_count = count, .open_ns = time_now_ns(), .start_ns = UINT64_MAX};
+    // The host's kernel counts its ids from 1; perf merge puts both into one file.
+    uint64_t next_id = 1ull << 40;
     for (size_t i = 0; i < count; i++) {
         struct recorded_guest *guest = &recorder->guests[i];
         guest->collector = collectors[i];
         guest->cpu_count = collectors[i]->attach.status.cpu_count;
         guest->first_id = next_id;
-        guest->rundown_done = collectors[i]->is_flight;
         next_id += (uint64_t)guest->cpu_count * PERF_EXPORT_EVENTS;
-        if (collectors[i]->is_flight) {
-            recorder->start_ns = 1; // what lies in the rings is older than we are
-        }
+        // What lies in a flight recorder's rings is older than we are.
+        uint64_t start_ns = collectors[i]->is_flight ? 1 : collectors[i]->start_ns;
+        recorder->start_ns = start_ns < recorder->start_ns ? start_ns : recorder->start_ns;
     }
     int error = write_head(recorder, path);
     if (error != 0) {
@@ -347,11 +350,8 @@ int recorder_collect(struct recorder *recorder, size_t index)
     assert(index < recorder->guest_count);
     recorder->current = index;
     struct recorded_guest *guest = &recorder->guests[index];
-    // Asked before the round: then what it brings is all of the rundown.
-    uint32_t lost = 0;
-    bool done = attach_rundown_done(&guest->collector->attach, &lost);
     int error = collector_round(guest->collector, take, recorder);
-    guest->rundown_done = guest->rundown_done || done || error != 0;
+    guest->gone = guest->gone || error != 0;
     return error;
 }
 
@@ -364,18 +364,20 @@ static int compare_pending(const void *left, const void *right)
     return a->sequence < b->sequence ? -1 : 1;
 }
 
-// Whether all guests have told their tasks, or had the time to.
-static bool rundowns_done(const struct recorder *recorder)
+bool recorder_has_names(const struct recorder *recorder)
 {
-    if (time_now_ns() > recorder->start_ns + RUNDOWN_PATIENCE_NS) {
-        return true;
-    }
     for (size_t i = 0; i < recorder->guest_count; i++) {
-        if (!recorder->guests[i].rundown_done) {
+        if (!recorder->guests[i].gone && !recorder->guests[i].collector->rundown_done) {
             return false;
         }
     }
     return true;
+}
+
+// Whether all guests have told their tasks, or had the time to.
+static bool rundowns_done(const struct recorder *recorder)
+{
+    return time_now_ns() > recorder->open_ns + RUNDOWN_PATIENCE_NS || recorder_has_names(recorder);
 }
 
 // Hands all pending records to the writer, in order and with a mark behind them.
@@ -413,7 +415,8 @@ int recorder_flush(struct recorder *recorder)
 int recorder_close(struct recorder *recorder, char *const *command)
 {
     int error = write_pending(recorder);
-    struct data_tail tail = {command, recorder->first_ns, recorder->last_ns};
+    struct data_tail tail = {
+        .command = command, .first_ns = recorder->first_ns, .last_ns = recorder->last_ns};
     int finish_error = data_writer_finish(recorder->writer, &tail);
     buffer_free(&recorder->records);
     free(recorder->pending);

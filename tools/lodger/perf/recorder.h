@@ -30,6 +30,9 @@ struct recorder_guest_result {
 // One round of collector `index`. Returns 0 or its error.
 [[nodiscard]] int recorder_collect(struct recorder *recorder, size_t index);
 
+// Whether all guests have told which tasks they have. Until then names are missing.
+bool recorder_has_names(const struct recorder *recorder);
+
 // Writes what all collectors have brought in this round. Returns 0 or the error of writing.
 [[nodiscard]] int recorder_flush(struct recorder *recorder);
 

@@ -202,10 +202,17 @@ void tracepoints_add_tracing_data(
     static const uint8_t little_endian_long_64[] = {0, 8};
     buffer_add(section, little_endian_long_64, sizeof(little_endian_long_64));
     add_u32(section, 4096); // page size
+    // How a page of ftrace's own buffer looks. There is none here, but perf wants to read it.
+    static const char header_page[] = "\tfield: u64 timestamp;\toffset:0;\tsize:8;\tsigned:0;\n"
+                                      "\tfield: local_t commit;\toffset:8;\tsize:8;\tsigned:1;\n"
+                                      "\tfield: char data;\toffset:16;\tsize:4080;\tsigned:0;\n";
     add_text(section, "header_page");
-    add_u64(section, 0);
+    add_u64(section, sizeof(header_page) - 1);
+    buffer_add(section, header_page, sizeof(header_page) - 1);
+    static const char header_event[] = "# compressed entry header\n";
     add_text(section, "header_event");
-    add_u64(section, 0);
+    add_u64(section, sizeof(header_event) - 1);
+    buffer_add(section, header_event, sizeof(header_event) - 1);
     add_u32(section, 0); // events of ftrace itself
     uint32_t systems = 0;
     for (size_t i = 0; i < count; i++) {

@@ -168,7 +168,7 @@ static void grows_and_finishes(void **state)
         free(text);
     }
     char *command[] = {"lodger", "perf", "record", NULL};
-    struct data_tail tail = {command, 2000000000, 2002000000};
+    struct data_tail tail = {.command = command, .first_ns = 2000000000, .last_ns = 2002000000};
     assert_int_equal(data_writer_finish(writer, &tail), 0);
     char *text = perf("report -i %s --header --stdio -F overhead,comm,dso,sym", path);
     expect_text(text, "# cmdline : lodger perf record");
@@ -211,7 +211,7 @@ static void other_records(void **state)
     data_writer_add(writer, &records);
     buffer_free(&records);
     char *command[] = {"lodger", NULL};
-    assert_int_equal(data_writer_finish(writer, &(struct data_tail){command, 0, 0}), 0);
+    assert_int_equal(data_writer_finish(writer, &(struct data_tail){.command = command}), 0);
     char *text = perf("script -i %s --show-task-events --show-mmap-events --show-switch-events "
                       "--show-lost-events -D",
         path);
@@ -248,7 +248,7 @@ static void as_a_stream(void **state)
     data_writer_add(writer, &records);
     buffer_free(&records);
     char *command[] = {"lodger", NULL};
-    int error = data_writer_finish(writer, &(struct data_tail){command, 0, 0});
+    int error = data_writer_finish(writer, &(struct data_tail){.command = command});
     dup2(saved, STDOUT_FILENO);
     close(saved);
     assert_int_equal(error, 0);
@@ -287,7 +287,7 @@ static void full_disk(void **state)
     assert_int_equal(error, -EFBIG);
     assert_in_range(published, 50, 999);
     char *command[] = {"lodger", NULL};
-    assert_int_equal(data_writer_finish(writer, &(struct data_tail){command, 0, 0}), -EFBIG);
+    assert_int_equal(data_writer_finish(writer, &(struct data_tail){.command = command}), -EFBIG);
     setrlimit(RLIMIT_FSIZE, &old);
     buffer_free(&records);
     char *text = perf("script -i %s -F event | grep -c guest-clock", path);
@@ -330,7 +330,7 @@ static void extremes(void **state)
     record_add_sample(&records, &sample);
     data_writer_add(writer, &records);
     char *command[] = {"lodger", NULL};
-    assert_int_equal(data_writer_finish(writer, &(struct data_tail){command, 0, 0}), 0);
+    assert_int_equal(data_writer_finish(writer, &(struct data_tail){.command = command}), 0);
     char *output = perf("script -i %s", path);
     expect_text(output, "guest-clock:");
     free(output);
