@@ -140,6 +140,8 @@ void job_init(void);
 struct tty *port_console(void); // the first port, or NULL
 
 // ---- termios.c ----
+// The window has this size now: if it had another, the foreground gets SIGWINCH. Task context.
+void tty_resize(struct tty *tty, const struct winsize *window);
 int64_t tty_ioctl(struct file *file, uint32_t command, uintptr_t argument);
 // The same commands on a pty's master act on its slave.
 int64_t tty_ioctl_settings(struct tty *tty, uint32_t command, uintptr_t argument);

@@ -109,6 +109,12 @@ void tty_port_service(struct tty_port *port)
         tty_wake_writers(&port->tty);
 }
 
+void tty_port_resize(struct tty_port *port, uint16_t columns, uint16_t rows)
+{
+    if (columns != 0 || rows != 0)
+        tty_resize(&port->tty, &(struct winsize){.ws_row = rows, .ws_col = columns});
+}
+
 static void port_resume(struct work *work)
 {
     port_receive(container_of(work, struct tty_port, resume));

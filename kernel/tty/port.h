@@ -22,5 +22,8 @@ struct tty_port_ops {
 // after vfs_init(). 0 or -errno.
 [[nodiscard]] int tty_port_create(
     const struct tty_port_ops *ops, void *context, struct tty_port **port);
+// The other end has another size: programs in the foreground get SIGWINCH. Nothing where both are
+// 0. Task context.
+void tty_port_resize(struct tty_port *port, uint16_t columns, uint16_t rows);
 // Something has come, or the other end has taken something. Any context but NMI, without locks.
 void tty_port_service(struct tty_port *port);

@@ -173,17 +173,22 @@ static int64_t flow_control(struct tty *tty, uintptr_t action)
     return result;
 }
 
+void tty_resize(struct tty *tty, const struct winsize *window)
+{
+    uint64_t flags = spin_lock_irqsave(&tty->lock);
+    bool changed = memcmp(&tty->window, window, sizeof(*window)) != 0;
+    tty->window = *window;
+    spin_unlock_irqrestore(&tty->lock, flags);
+    if (changed)
+        job_signal_foreground(tty, SIGWINCH);
+}
+
 static int64_t window_set(struct tty *tty, uintptr_t user)
 {
     struct winsize window;
     if (copy_from_user(&window, user, sizeof(window)) != 0)
         return -EFAULT;
-    uint64_t flags = spin_lock_irqsave(&tty->lock);
-    bool changed = memcmp(&tty->window, &window, sizeof(window)) != 0;
-    tty->window = window;
-    spin_unlock_irqrestore(&tty->lock, flags);
-    if (changed)
-        job_signal_foreground(tty, SIGWINCH);
+    tty_resize(tty, &window);
     return 0;
 }
 

@@ -169,7 +169,7 @@ char *machine_add_disk(struct machine *machine, const char *text)
 
 char *machine_add_device(struct machine *machine, const char *text)
 {
-    static const char expected[] = "net, rng, balloon, console, vsock=CID or share=FOLDER";
+    static const char expected[] = "net, rng, balloon, console, monitor, vsock=CID or share=FOLDER";
     char *reason = NULL;
     uint64_t number;
     if (strcmp(text, "net") == 0 || strncmp(text, "net,", 4) == 0) {
@@ -184,7 +184,7 @@ char *machine_add_device(struct machine *machine, const char *text)
             reason = xasprintf("%s is no folder that can be shared", text + 6);
         }
     } else if (strcmp(text, "rng") != 0 && strcmp(text, "balloon") != 0 &&
-               strcmp(text, "console") != 0) {
+               strcmp(text, "console") != 0 && strcmp(text, "monitor") != 0) {
         reason = xasprintf("--device %s: expected %s", text, expected);
     }
     if (reason == NULL) {
@@ -338,6 +338,23 @@ static void add_net(
     finish(command, "-device", &text);
 }
 
+// The monitor listens on a socket, to which the same QEMU connects the guest's port.
+static void add_monitor(const struct machine *machine, size_t i, struct strings *command)
+{
+    char *path = xasprintf("%s/monitor%zu-%p", folder_temporary(), i, (const void *)machine);
+    strings_add(command, "-chardev");
+    strings_addf(command, "socket,id=monitor%zu,path=%s,server=on,wait=off", i, path);
+    strings_add(command, "-mon");
+    strings_addf(command, "chardev=monitor%zu,mode=control", i);
+    strings_add(command, "-chardev");
+    strings_addf(command, "socket,id=port%zu,path=%s", i, path);
+    strings_add(command, "-device");
+    strings_addf(command, "virtio-serial-%s,id=serial%zu", suffix(machine), i);
+    strings_add(command, "-device");
+    strings_addf(command, "virtserialport,chardev=port%zu,bus=serial%zu.0,name=monitor", i, i);
+    free(path);
+}
+
 static void add_device(const struct machine *machine, size_t i, struct strings *command)
 {
     const char *device = machine->devices.items[i];
@@ -359,6 +376,8 @@ static void add_device(const struct machine *machine, size_t i, struct strings *
         strings_addf(command, "virtio-serial-%s,id=serial%zu", type, i);
         strings_add(command, "-device");
         strings_addf(command, "virtconsole,chardev=hvc%zu,bus=serial%zu.0", i, i);
+    } else if (strcmp(device, "monitor") == 0) {
+        add_monitor(machine, i, command);
     } else if (strncmp(device, "vsock=", 6) == 0) {
         strings_add(command, "-device");
         strings_addf(command, "vhost-vsock-%s,guest-cid=%s", type, device + 6);

@@ -15,6 +15,8 @@
 //           rng                 random numbers of the host
 //           balloon             memory that the host can ask back
 //           console             a second console (hvc0), to nowhere
+//           monitor             a port (/dev/vport*) named "monitor" that leads to the machine's
+//                               own monitor (QMP): for tests, which change the machine from inside
 //           vsock=CID           sockets to the host (vhost-vsock)
 //           share=FOLDER        a folder of the host, 9p with the tag "share"
 #pragma once
