@@ -19,6 +19,7 @@
 #include "kernel/core/counter.h"
 #include "kernel/core/rcu.h"
 #include "kernel/core/thread.h"
+#include "kernel/core/trace_points.h"
 #include "kernel/core/upcall.h"
 #include "kernel/core/user.h"
 #include "mm/area.h"
@@ -266,9 +267,12 @@ static int fault_locked(struct address_space *space, uintptr_t address, uint64_t
 
 int mm_page_fault(uintptr_t address, uint64_t error_code, struct trap_frame *frame)
 {
-    (void)frame;
     struct thread *thread = thread_current();
     struct address_space *space = thread->space;
+    if (error_code & FAULT_USER)
+        trace(page_fault_user, .address = address, .ip = frame->rip, .error_code = error_code);
+    else
+        trace(page_fault_kernel, .address = address, .ip = frame->rip, .error_code = error_code);
     if (unlikely(address >= USER_END || space == NULL || (error_code & FAULT_RESERVED)))
         return -EFAULT;
     if (unlikely(user_fault_disabled() || in_interrupt() || this_cpu(preempt_count) != 0))

@@ -30,6 +30,7 @@
 #include "kernel/base/assert.h"
 #include "kernel/core/counter.h"
 #include "kernel/core/thread.h"
+#include "kernel/core/trace_points.h"
 #include "mm/address_space.h"
 #include "mm/page_internal.h"
 #include "mm/page_table.h"
@@ -228,6 +229,7 @@ void tlb_flush_space(struct address_space *space, uintptr_t start, uintptr_t end
 {
     debug_assert(arch_irqs_enabled());
     uint64_t generation = __atomic_add_fetch(&space->tlb_generation, 1, __ATOMIC_SEQ_CST); // T2
+    trace(tlb_flush, .reason = 1, .pages = (end - start) >> PAGE_SHIFT);
     preempt_disable();
     uint32_t self = cpu_current();
     struct cpumask targets;

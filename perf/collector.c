@@ -19,6 +19,7 @@
 #include "mm/page.h"
 #include "perf/collector.h"
 #include "perf/state.h"
+#include "perf/trace.h"
 
 #include <linux/perf_event.h>
 
@@ -162,6 +163,7 @@ static void sources_stop(void)
 {
     atomic_store_relaxed(&perf_side_to_host, false);
     perf_side_update();
+    trace_collector_remove_all();
     on_all_cpus(stop_here); // also waits for writers of side-band records
     perf_config = (struct perf_config){0};
 }
@@ -226,6 +228,10 @@ static int event_take(
     case PERF_TYPE_HARDWARE:
     case PERF_TYPE_RAW:
         return -ENOENT;
+    case PERF_TYPE_TRACEPOINT:
+        status->source = PERF_EXPORT_SOURCE_SOFT;
+        status->period = 1;
+        return trace_collector_add(event->config, index, event->flags);
     default:
         return -EOPNOTSUPP;
     }

@@ -8,6 +8,7 @@
 #include "kernel/base/string.h"
 #include "kernel/core/counter.h"
 #include "kernel/core/random.h"
+#include "kernel/core/trace.h"
 #include "mm/page.h"
 #include "perf/collector.h"
 #include "perf/perf.h"
@@ -62,6 +63,8 @@ void perf_init(void)
     descriptor->counters = (uintptr_t)counters_start;
     descriptor->counters_end = (uintptr_t)counters_end;
     descriptor->percpu_offsets = (uintptr_t)percpu_offset;
+    descriptor->tracepoints = (uintptr_t)tracepoints_start;
+    descriptor->tracepoints_end = (uintptr_t)tracepoints_end;
     build_id_fill(descriptor);
     perf_collector_init();
     __atomic_store_n(&descriptor->magic, PERF_EXPORT_MAGIC, __ATOMIC_RELEASE);

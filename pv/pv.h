@@ -26,6 +26,7 @@
 #include "kernel/core/counter.h"
 #include "kernel/core/cpumask.h"
 #include "kernel/core/option.h"
+#include "kernel/core/trace_points.h"
 #include "pv/identity.h"
 
 struct trap_frame;
@@ -250,6 +251,7 @@ static inline uint64_t pv_clock_ns(void)
 
 static inline void pv_timer_arm(uint64_t deadline_ns)
 {
+    trace(pv_timer_arm, .deadline_ns = deadline_ns);
     (void)arch_call_table(&pv_ops.timer_arm, deadline_ns, 0, 0);
 }
 
@@ -260,11 +262,13 @@ static inline uint64_t pv_steal_ns(void)
 
 static inline void pv_send_ipi(const struct cpumask *mask, uint32_t vector)
 {
+    trace(pv_send_ipi, .vector = vector, .first_cpu = cpumask_next(mask, 0));
     (void)arch_call_table(&pv_ops.send_ipi, (uintptr_t)mask, vector, 0);
 }
 
 static inline void pv_flush_tlb_others(const struct cpumask *mask, uintptr_t start, uintptr_t end)
 {
+    trace(pv_flush_tlb_others, .start = start, .end = end);
     (void)arch_call_table(&pv_ops.flush_tlb_others, (uintptr_t)mask, start, end);
 }
 
@@ -291,11 +295,13 @@ static inline void pv_idle(void)
 
 static inline void pv_lock_wait(uint32_t *word, uint32_t value)
 {
+    trace(pv_lock_wait, .word = (uintptr_t)word, .value = value);
     (void)arch_call_table(&pv_ops.lock_wait, (uintptr_t)word, value, 0);
 }
 
 static inline void pv_lock_kick(uint32_t cpu)
 {
+    trace(pv_lock_kick, .cpu = cpu);
     (void)arch_call_table(&pv_ops.lock_kick, cpu, 0, 0);
 }
 

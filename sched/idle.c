@@ -14,6 +14,7 @@
 #include "kernel/core/option.h"
 #include "kernel/core/rcu.h"
 #include "kernel/core/time.h"
+#include "kernel/core/trace_points.h"
 #include "mm/page.h"
 #include "pv/pv.h"
 #include "sched/run_queue.h"
@@ -138,8 +139,10 @@ static void idle_halt(struct run_queue *queue)
         rcu_idle_enter();
         if (likely(!idle_is_over(
                 queue))) { // the grace period that it may have ended has made callbacks ready
+            trace(cpu_idle, .state = 1, .cpu_id = queue->cpu);
             pv_idle();
             arch_irq_disable();
+            trace(cpu_idle, .state = TRACE_IDLE_END, .cpu_id = queue->cpu);
         }
         rcu_idle_exit();
         arch_irq_enable();

@@ -57,6 +57,7 @@
 #include "kernel/core/lockdep.h"
 #include "kernel/core/rcu.h"
 #include "kernel/core/time.h"
+#include "kernel/core/trace_points.h"
 #include "mm/address_space.h"
 #include "perf/perf.h"
 #include "pv/pv.h"
@@ -75,6 +76,25 @@ static void (*sched_reaper)(struct thread *thread);
 
 COUNTER(sched, wake_list);
 COUNTER(sched, reschedule_interrupts);
+
+// ---- what tracepoints say ----------------------------------------------------------------------
+
+// As Linux counts: 0 to 98 real time, 120 + nice.
+static int32_t sched_trace_priority(const struct thread *thread)
+{
+    return sched_is_rt(thread) ? 99 - thread->sched.rt_priority : 120 + thread->sched.nice;
+}
+
+// Linux' numbers of the states a thread leaves the CPU in: 256 is "could have gone on".
+static int64_t sched_trace_state(const struct thread *thread, bool runnable)
+{
+    uint32_t state = atomic_load_relaxed(&thread->state);
+    if (runnable)
+        return 256;
+    if (state & (THREAD_UNINTERRUPTIBLE | THREAD_KILLABLE))
+        return 2;
+    return state & THREAD_STOPPED ? 4 : state & THREAD_DEAD ? 32 : 1;
+}
 
 // ---- asking a CPU to reschedule ----------------------------------------------------------------
 
@@ -173,6 +193,12 @@ static void sched_add_and_preempt(
     if (queue->current != queue->idle && (queue->cpu != cpu_current() || in_interrupt()))
         (void)run_queue_account(queue, time_monotonic_ns());
     run_queue_add(queue, thread, is_new);
+    if (is_new)
+        trace(sched_wakeup_new, .comm = trace_comm(thread), .pid = (int32_t)thread->tid,
+            .prio = sched_trace_priority(thread), .target_cpu = (int32_t)queue->cpu);
+    else
+        trace(sched_wakeup, .comm = trace_comm(thread), .pid = (int32_t)thread->tid,
+            .prio = sched_trace_priority(thread), .target_cpu = (int32_t)queue->cpu);
     if (queue->current == queue->idle || (!sync && run_queue_should_preempt(queue, thread)) ||
         unlikely(sched_is_rt(thread) && run_queue_should_preempt(queue, thread)))
         sched_resched(queue);
@@ -392,6 +418,10 @@ void sched_schedule(bool blocks, bool yields)
     queue->switches++;
     if (next != queue->idle)
         sched_tick_need(queue);
+    trace(sched_switch, .prev_comm = trace_comm(current), .prev_pid = (int32_t)current->tid,
+        .prev_prio = sched_trace_priority(current),
+        .prev_state = sched_trace_state(current, previous != NULL), .next_comm = trace_comm(next),
+        .next_pid = (int32_t)next->tid, .next_prio = sched_trace_priority(next));
     if (unlikely(perf_switch_wanted))
         perf_note_switch(current, next, previous != NULL);
     this_cpu(current_thread) = next;

@@ -27,6 +27,7 @@
 #include "kernel/core/errno.h"
 #include "kernel/core/irq.h"
 #include "kernel/core/time.h"
+#include "kernel/core/trace_points.h"
 
 #define BATCH_MAX 32 // requests that are given to a driver at a time
 
@@ -94,6 +95,50 @@ static struct block_request *take_waiting(struct block_queue *queue, uint64_t no
     return request;
 }
 
+// ---- tracepoints ----
+
+// Linux' letters: what is done, and how.
+static void trace_operation(const struct block_request *request, char letters[8])
+{
+    static const char operations[BLOCK_OPERATIONS] = {'R', 'W', 'F', 'D', 'W'};
+    size_t len = 0;
+    letters[len++] = operations[request->operation];
+    if (request->flags & BLOCK_FUA)
+        letters[len++] = 'F';
+    if (request->flags & BLOCK_SYNC)
+        letters[len++] = 'S';
+    letters[len] = '\0';
+}
+
+static void trace_issue(const struct block_request *request)
+{
+    if (trace_is_on(block_rq_issue)) {
+        const struct block_device *device = request->queue->device;
+        struct trace_record_block_rq_issue record = {.dev = device->major << 20 | device->minor,
+            .sector = request->sector,
+            .nr_sector = request->total_sectors,
+            .bytes = request->total_sectors * BLOCK_SECTOR_BYTES,
+            .comm = trace_comm(thread_current()),
+            .request = (uintptr_t)request};
+        trace_operation(request, record.rwbs);
+        trace_write(&trace_point_block_rq_issue, &record, sizeof(record));
+    }
+}
+
+static void trace_complete(const struct block_request *request)
+{
+    if (trace_is_on(block_rq_complete)) {
+        const struct block_device *device = request->queue->device;
+        struct trace_record_block_rq_complete record = {.dev = device->major << 20 | device->minor,
+            .sector = request->sector,
+            .nr_sector = request->total_sectors,
+            .error = request->error,
+            .request = (uintptr_t)request};
+        trace_operation(request, record.rwbs);
+        trace_write(&trace_point_block_rq_complete, &record, sizeof(record));
+    }
+}
+
 // One batch. How many requests the driver has taken; *refused: it is full.
 static uint32_t start_batch(struct block_queue *queue, bool *refused)
 {
@@ -106,6 +151,7 @@ static uint32_t start_batch(struct block_queue *queue, bool *refused)
         if (request == NULL)
             break;
         request->flags |= BLOCK_STARTED;
+        trace_issue(request);
         batch[count++] = request;
     }
     if (count == 0)
@@ -186,6 +232,7 @@ void block_request_complete(struct block_request *request, int error)
     assert(queue->started != 0);
     request->flags &= (uint16_t)~BLOCK_STARTED;
     request->error = error;
+    trace_complete(request);
     queue->started--;
     list_add_tail(&queue->done, &request->node);
     if (request->flags & BLOCK_SCHEDULED)

@@ -18,6 +18,7 @@
 #include "kernel/core/counter.h"
 #include "kernel/core/spinlock.h"
 #include "kernel/core/time.h"
+#include "kernel/core/trace_points.h"
 #include "pv/pv.h"
 
 struct timer_cpu {
@@ -100,6 +101,8 @@ void timer_arm(struct timer *timer, uint64_t deadline_ns)
     uint64_t flags = arch_irq_save();
     struct timer_cpu *base = timer_bring_here(timer);
     atomic_store_relaxed(&timer->queue_node.deadline_ns, deadline_ns);
+    trace(hrtimer_start, .hrtimer = (uintptr_t)timer, .function = (uintptr_t)timer->function,
+        .expires = (int64_t)deadline_ns, .softexpires = (int64_t)deadline_ns);
     bool is_first = timer_queue_insert(&base->queue, &timer->queue_node);
     if (is_first && base == percpu_of(timer_cpu, cpu_current()))
         timer_program(base);
@@ -162,6 +165,8 @@ void timer_interrupt(const struct trap_frame *frame)
         base->running = timer;
         spin_unlock_no_resched(&base->lock);
         counter_add(timer, fired, 1);
+        trace(hrtimer_expire_entry, .hrtimer = (uintptr_t)timer, .now = (int64_t)now_ns,
+            .function = (uintptr_t)timer->function);
         timer->function(timer);
         spin_lock(&base->lock);
         base->running = NULL; // I3

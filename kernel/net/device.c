@@ -17,6 +17,7 @@
 #include "kernel/core/log.h"
 #include "kernel/core/mutex.h"
 #include "kernel/core/preempt.h"
+#include "kernel/core/trace_points.h"
 #include "mm/slab.h"
 
 #include <linux/errno.h>
@@ -38,6 +39,13 @@ static uint32_t last_index;                           // under devices_lock
 void (*net_tap)(struct net_device *device, struct net_packet *packet, bool outgoing);
 
 // ---- queues -------------------------------------------------------------------------------------
+
+static struct trace_name trace_device(const struct net_device *device)
+{
+    struct trace_name name = {0};
+    strlcpy(name.text, device->name, sizeof(name.text));
+    return name;
+}
 
 // Hands over what the driver received. No lock.
 static void hand_over(struct net_device *device, struct list_node *received)
@@ -99,6 +107,8 @@ void net_device_receive(struct net_queue *queue, struct net_packet *packet)
 {
     assert_lock_held(&queue->lock);
     packet->device = queue->device;
+    trace(netif_receive_skb, .skbaddr = (uintptr_t)packet, .len = packet->len_bytes,
+        .name = trace_device(queue->device));
     queue->statistics.rx_packets++;
     queue->statistics.rx_bytes += packet->len_bytes;
     counter_add(net, received, 1);
@@ -136,6 +146,8 @@ int net_device_transmit(struct net_device *device, struct net_packet *packet)
         }
     }
     spin_unlock_irqrestore(&queue->lock, flags);
+    trace(net_dev_xmit, .skbaddr = (uintptr_t)packet, .len = len_bytes, .rc = error,
+        .name = trace_device(device));
     preempt_enable();
     if (error != 0)
         net_packet_release(packet);
@@ -298,7 +310,7 @@ struct net_device *net_device_get_by_index(uint32_t index)
     struct net_device *found = NULL;
     mutex_lock(&devices_lock);
     for (struct list_node *node = devices.next; node != &devices && found == NULL;
-        node = node->next) {
+         node = node->next) {
         struct net_device *device = container_of(node, struct net_device, node);
         if (device->index == index)
             found = device;

@@ -10,6 +10,7 @@
 #include "kernel/core/shutdown.h"
 #include "kernel/core/log.h"
 #include "kernel/core/time.h"
+#include "kernel/core/trace_points.h"
 #include "kernel/fs/vfs.h"
 #include "kernel/ipc/futex.h"
 #include "kernel/process/process.h"
@@ -360,6 +361,8 @@ void task_exit(uint32_t status)
     struct task *task = task_current();
     struct process *process = task->process;
     assert(!task->exiting);
+    trace(sched_process_exit, .comm = trace_comm(&task->thread), .pid = task->tid,
+        .prio = 120 + task->thread.sched.nice);
     if (unlikely(perf_side_wanted))
         perf_note_exit(&task->thread);
     task_release_space(task);

@@ -9,6 +9,7 @@
 #include "kernel/arch/x86/arch.h"
 #include "kernel/base/string.h"
 #include "kernel/core/time.h"
+#include "kernel/core/trace_points.h"
 #include "kernel/fs/vfs.h"
 #include "kernel/process/process.h"
 #include "mm/address_space.h"
@@ -346,6 +347,8 @@ int64_t process_clone(const struct clone_request *request)
     task_get(child); // for the task that runs; the other reference is that of the pid table
     if (vfork)
         task_get(child);
+    trace(sched_process_fork, .parent_comm = trace_comm(&parent->thread),
+        .parent_pid = parent->tid, .child_comm = trace_comm(&child->thread), .child_pid = tid);
     if (unlikely(perf_side_wanted))
         perf_note_fork(&child->thread, &parent->thread);
     sched_start(&child->thread);

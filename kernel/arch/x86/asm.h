@@ -49,6 +49,16 @@
     .popsection
 .endm
 
+// static_branch.h: jumps to `target` while the key at `key` is on.
+.macro STATIC_BRANCH key, target
+991:
+    .byte 0x0f, 0x1f, 0x44, 0x00, 0x00
+    .pushsection .static_branches, "a", @progbits
+    .balign 8
+    .quad 991b, \target, \key
+    .popsection
+.endm
+
 // Three bytes of no operation that smap_patch() replaces by CLAC or STAC where the processor has
 // SMAP.
 .macro CLAC

@@ -19,6 +19,7 @@
 #include "kernel/core/preempt.h"
 #include "kernel/core/rcu.h"
 #include "kernel/core/spinlock.h"
+#include "kernel/core/trace_points.h"
 #include "pv/pv.h"
 
 #include <linux/errno.h>
@@ -66,7 +67,9 @@ void irq_dispatch(struct trap_frame *frame, uint32_t vector)
     // same vector may become pending again meanwhile, and comes when interrupts are on.
     if (likely(!is_level && vector != VECTOR_SPURIOUS))
         pv_end_of_interrupt();
+    trace(irq_handler_entry, .irq = (int32_t)vector);
     handler_run(frame, vector);
+    trace(irq_handler_exit, .irq = (int32_t)vector, .ret = 1);
     if (unlikely(is_level))
         pv_end_of_interrupt();
     this_cpu(preempt_count) -= PREEMPT_IRQ_ONE;

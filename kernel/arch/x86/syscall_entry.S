@@ -33,6 +33,7 @@ FUNCTION syscall_entry
     pushq %rax                   // system call number
     PUSH_REGISTERS
     sti
+    STATIC_BRANCH syscall_trace_key, 4f
     cmpq $SYSCALL_TABLE_SIZE, %rax
     jae 3f
     movq %r10, %rcx              // fourth argument
@@ -62,6 +63,29 @@ FUNCTION syscall_entry
 3:  movq %rax, %rdi
     call syscall_unimplemented
     jmp 1b
+
+    // The same while system calls are traced.
+4:  movq %rsp, %rdi
+    call syscall_trace_enter
+    movq FRAME_SYSCALL(%rsp), %rax
+    movq FRAME_RDI(%rsp), %rdi
+    movq FRAME_RSI(%rsp), %rsi
+    movq FRAME_RDX(%rsp), %rdx
+    movq FRAME_R10(%rsp), %rcx
+    movq FRAME_R8(%rsp), %r8
+    movq FRAME_R9(%rsp), %r9
+    cmpq $SYSCALL_TABLE_SIZE, %rax
+    jae 6f
+    movq syscall_table(, %rax, 8), %rax
+    call *%rax
+5:  movq %rsp, %rdi
+    movq %rax, %rsi
+    call syscall_trace_exit      // returns the second argument
+    jmp 1b
+
+6:  movq %rax, %rdi
+    call syscall_unimplemented
+    jmp 5b
 END_FUNCTION syscall_entry
 
 // SYSCALL from compatibility mode, which no program can enter: there is no such code segment.

@@ -10,6 +10,7 @@
 #include "kernel/arch/x86/nmi.h"
 #include "kernel/arch/x86/paging.h"
 #include "kernel/arch/x86/segments.h"
+#include "kernel/arch/x86/static_branch.h"
 #include "kernel/arch/x86/user_access.h"
 #include "kernel/base/string.h"
 #include "kernel/core/counter.h"
@@ -316,6 +317,11 @@ static void exception_kernel(struct trap_frame *frame, uint64_t vector)
     if ((vector == TRAP_PROTECTION || vector == TRAP_FPU || vector == TRAP_SIMD) &&
         exception_recover(frame))
         return;
+    uintptr_t next = vector == TRAP_BREAKPOINT ? arch_static_branch_trap(frame->rip) : 0;
+    if (next != 0) {
+        frame->rip = next;
+        return;
+    }
     if (vector == TRAP_INVALID_OPCODE && sanitizer_check(frame->rip) != NULL)
         panic_with_frame(frame, "undefined behaviour: %s", sanitizer_check(frame->rip));
     const char *name = trap_names[vector] != NULL ? trap_names[vector] : "exception";
