@@ -26,6 +26,7 @@
 #include "kernel/tty/tty.h"
 #include "mm/address_space.h"
 #include "mm/page.h"
+#include "perf/event/open.h"
 #include "perf/perf.h"
 #include "pv/pv.h"
 #include "sched/sched.h"
@@ -56,6 +57,7 @@ static void start_programs(void *argument)
     epoll_init();
     block_file_init();
     ram_disk_init();
+    perf_event_register();
     if (syscall_proc_register() != 0)
         panic("no memory for the files of /proc");
     pv_start_front_ends();

@@ -25,10 +25,15 @@ void perf_start(void);
 void perf_poll_slow(void);
 extern struct perf_export_descriptor perf_export_descriptor;
 extern uint32_t perf_seen_generation, perf_seen_rundown; // atomic; perf/collector.c
+// Events of programs; atomic. And what wakes those who wait for their records.
+extern uint32_t perf_events_count;
+void perf_event_wake_queued(void);
 
 static inline void perf_poll(void)
 {
     const struct perf_export_request *request = &perf_export_descriptor.request;
+    if (unlikely(__atomic_load_n(&perf_events_count, __ATOMIC_RELAXED) != 0))
+        perf_event_wake_queued();
     if (unlikely(__atomic_load_n(&request->generation, __ATOMIC_RELAXED) != perf_seen_generation ||
                  __atomic_load_n(&request->rundown, __ATOMIC_RELAXED) != perf_seen_rundown ||
                  __atomic_load_n(&request->clock, __ATOMIC_RELAXED) !=
@@ -65,6 +70,26 @@ void perf_note_exit(const struct thread *thread);
 void perf_note_switch(const struct thread *previous, const struct thread *next, bool preempted);
 // Does perf_note_switch() want to be called? The scheduler's test.
 extern bool perf_switch_wanted;
+
+// ---- events of programs (perf/event/), bound at link time ---------------------------------------
+
+struct trace_point;
+
+// That changed between none and some. Defined in side.c.
+void perf_events_changed(void);
+// What the running CPU counts changes with a context switch. As perf_note_switch().
+void perf_event_switch(const struct thread *previous, const struct thread *next);
+// A tracepoint was passed; `frame` has its place. Interrupts off.
+void perf_event_point(
+    struct trace_point *point, const void *record, uint32_t size, const struct trap_frame *frame);
+void perf_event_note_comm(const struct thread *thread, bool exec);
+void perf_event_note_mapping(const struct thread *thread, const struct perf_mapping *mapping);
+void perf_event_note_fork(const struct thread *child, const struct thread *parent);
+void perf_event_note_exit(const struct thread *thread);
+// A task begins (before it can run), ends, or runs a new program. Task context, may sleep.
+[[nodiscard]] int perf_event_fork(struct thread *child, struct thread *parent); // -ENOMEM
+void perf_event_exit(struct thread *thread);
+void perf_event_exec(struct thread *thread);
 
 // Calls the function for each task that lives, from a kernel thread: it notes its name and its
 // mappings (perf_note_*() with PERF_EXPORT_FLAG_RUNDOWN) and answers how many tasks could not be

@@ -20,9 +20,15 @@ COUNTER(perf, side_lost);
 void perf_side_update(void)
 {
     bool to_host = atomic_load_relaxed(&perf_side_to_host);
-    atomic_store_relaxed(&perf_side_wanted, to_host);
+    bool events = atomic_load_relaxed(&perf_events_count) != 0;
+    atomic_store_relaxed(&perf_side_wanted, to_host || events);
     // The timers of idle CPUs start again at a switch.
-    atomic_store_relaxed(&perf_switch_wanted, to_host);
+    atomic_store_relaxed(&perf_switch_wanted, to_host || events);
+}
+
+void perf_events_changed(void)
+{
+    perf_side_update();
 }
 
 static struct perf_who who_of(const struct thread *thread)
@@ -54,6 +60,8 @@ static void side_commit(uint32_t size)
 
 bool perf_note_comm(const struct thread *thread, uint8_t flags)
 {
+    if (!(flags & PERF_EXPORT_FLAG_RUNDOWN))
+        perf_event_note_comm(thread, (flags & PERF_EXPORT_FLAG_EXEC) != 0);
     uint64_t interrupts = arch_irq_save();
     struct perf_who who = who_of(thread);
     uint8_t *at = side_reserve(PERF_ENCODED_COMM, who.tsc);
@@ -79,6 +87,8 @@ bool perf_note_mapping(
     if (mapping->build_id != NULL)
         memcpy(fields.build_id, mapping->build_id, mapping->build_id_len);
     size_t name_len = strlen(mapping->name);
+    if (!(flags & PERF_EXPORT_FLAG_RUNDOWN))
+        perf_event_note_mapping(thread, mapping);
     uint64_t interrupts = arch_irq_save();
     struct perf_who who = who_of(thread);
     uint8_t *at = side_reserve(perf_encoded_mmap_bytes(name_len), who.tsc);
@@ -101,11 +111,13 @@ static void note_life(const struct thread *thread, enum perf_export_record_type 
 
 void perf_note_fork(const struct thread *child, const struct thread *parent)
 {
+    perf_event_note_fork(child, parent);
     note_life(child, PERF_EXPORT_FORK, parent->pid, parent->tid);
 }
 
 void perf_note_exit(const struct thread *thread)
 {
+    perf_event_note_exit(thread);
     note_life(thread, PERF_EXPORT_EXIT, 0, 0);
 }
 
@@ -113,6 +125,7 @@ void perf_note_switch(const struct thread *previous, const struct thread *next, 
 {
     assert_irqs_off();
     struct perf_cpu *cpu = this_cpu_ptr(perf_cpu);
+    perf_event_switch(previous, next);
     if (unlikely(cpu->timer_runs && !timer_is_queued(&cpu->timer)) &&
         !(next->flags & THREAD_FLAG_IDLE))
         timer_arm(&cpu->timer, time_monotonic_ns() + perf_config.period_ns);

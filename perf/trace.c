@@ -4,6 +4,7 @@
 // A record goes into the side ring of the CPU where it happens, as a SAMPLE with raw data, with the
 // kernel's call chain if the event asks for it.
 #include "kernel/arch/x86/arch.h"
+#include "kernel/arch/x86/segments.h"
 #include "kernel/base/assert.h"
 #include "kernel/core/counter.h"
 #include "kernel/core/errno.h"
@@ -89,8 +90,17 @@ __noinline void trace_write(struct trace_point *point, void *record, uint32_t si
     uint64_t flags = arch_irq_save();
     common_fill(record, point, arch_irq_flags_on(flags));
     uint32_t event = atomic_load_relaxed(&point->collector_event);
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
     if (event != 0)
-        collector_write(event - 1, record, size, (uintptr_t)__builtin_frame_address(0));
+        collector_write(event - 1, record, size, here);
+    if (atomic_load_relaxed(&perf_events_count) != 0) {
+        struct trap_frame frame = {.rip = ((const uintptr_t *)here)[1],
+            .rbp = ((const uintptr_t *)here)[0],
+            .rsp = here,
+            .cs = KERNEL_CS,
+            .rflags = flags};
+        perf_event_point(point, record, size, &frame);
+    }
     arch_irq_restore(flags);
 }
 

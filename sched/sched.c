@@ -245,6 +245,9 @@ static void sched_activate(struct thread *thread, bool sync)
         return;
     }
     thread->sched.queue_state = SCHED_QUEUE_TRANSIT;
+    trace(sched_migrate_task, .comm = trace_comm(thread), .pid = (int32_t)thread->tid,
+        .prio = sched_trace_priority(thread), .orig_cpu = (int32_t)queue->cpu,
+        .dest_cpu = (int32_t)target);
     atomic_store_relaxed(&thread->cpu, target);
     spin_unlock_no_resched(&queue->lock);
     sched_place(thread, sync && target == cpu_current(), false);

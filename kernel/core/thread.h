@@ -15,6 +15,7 @@
 #include "kernel/core/percpu.h"
 
 struct address_space;
+struct perf_context;
 
 // States are bits, so that a waker can name several.
 enum thread_state : uint32_t {
@@ -108,6 +109,8 @@ struct thread {
     // Numbers of its process and task, 0 for kernel threads: for those who know no tasks (perf/).
     // Written by process/ under task_list_lock, read at any time.
     uint32_t pid, tid;
+    // Events of perf_event_open(2) that count for it; NULL: none. perf/event/context.c
+    struct perf_context *perf_context;
     char name[THREAD_NAME_BYTES];
 };
 

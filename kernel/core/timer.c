@@ -99,10 +99,10 @@ void timer_arm(struct timer *timer, uint64_t deadline_ns)
     if (deadline_ns == UINT64_MAX)
         deadline_ns--;
     uint64_t flags = arch_irq_save();
-    struct timer_cpu *base = timer_bring_here(timer);
-    atomic_store_relaxed(&timer->queue_node.deadline_ns, deadline_ns);
     trace(hrtimer_start, .hrtimer = (uintptr_t)timer, .function = (uintptr_t)timer->function,
         .expires = (int64_t)deadline_ns, .softexpires = (int64_t)deadline_ns);
+    struct timer_cpu *base = timer_bring_here(timer);
+    atomic_store_relaxed(&timer->queue_node.deadline_ns, deadline_ns);
     bool is_first = timer_queue_insert(&base->queue, &timer->queue_node);
     if (is_first && base == percpu_of(timer_cpu, cpu_current()))
         timer_program(base);

@@ -35,13 +35,11 @@ char *proc_copy_written(struct io_iter *from, size_t *len, int *error);
 
 // ---- trees of text files (proc_tree.c): /proc and /sys ----
 extern struct superblock *proc_superblock; // NULL before proc_init()
-struct superblock *proc_tree_create(const struct filesystem_type *type, uint64_t magic);
 // A link with fixed text, or (ops) one whose text is made.
 [[nodiscard]] int proc_tree_link(
     struct dentry *directory, const char *name, const char *target, const struct inode_ops *ops);
 void proc_tree_publish(
     struct superblock *superblock); // becomes proc_superblock, with all files registered before
-[[nodiscard]] int proc_tree_register(struct superblock *superblock, const struct proc_file *file);
 void proc_tree_remove(struct superblock *superblock, const char *path);
 extern const struct inode_ops proc_directory_inode_ops, proc_file_inode_ops;
 extern const struct file_ops proc_directory_ops;

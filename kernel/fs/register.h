@@ -53,3 +53,10 @@ void sysfs_remove(const char *path);
 // until then.
 struct tty;
 extern uint32_t (*proc_tty_device)(const struct tty *tty);
+
+// A file system of such files of its own; `type` is its type, whose mount operation gives the same
+// superblock to each mount. NULL: no memory. proc_tree_register(): -EEXIST, -ENOMEM.
+struct superblock;
+struct filesystem_type;
+struct superblock *proc_tree_create(const struct filesystem_type *type, uint64_t magic);
+[[nodiscard]] int proc_tree_register(struct superblock *superblock, const struct proc_file *file);

@@ -14,6 +14,7 @@
 #include "kernel/process/vdso.h"
 #include "kernel/fs/vfs.h"
 #include "mm/address_space.h"
+#include "perf/perf.h"
 #include "mm/slab.h"
 #include "sched/sched.h"
 #include <linux/fcntl.h>
@@ -285,6 +286,7 @@ static void commit(struct exec_program *program, const struct exec_arguments *ar
     uintptr_t rsp;
     if (elf_clear_tails(program) != 0 || elf_fill_stack(program, arguments, secure, &rsp) != 0)
         process_exit_group(SIGKILL);
+    perf_event_exec(&task->thread);
     profile_exec();
     struct trap_frame *frame = arch_thread_user_frame(&task->thread);
     arch_frame_start(frame, elf_entry(program), rsp);

@@ -367,6 +367,7 @@ void task_exit(uint32_t status)
         perf_note_exit(&task->thread);
     task_release_space(task);
     begin_exit(task, status);
+    perf_event_exit(&task->thread);
     release_tables(task);
     bool last = leave_process(task);
     if (last && process == process_init)

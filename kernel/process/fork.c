@@ -246,6 +246,8 @@ static int prepare_child(const struct clone_request *request, struct task **resu
     sched_thread_init(&child->thread, &parent->thread);
     task_copy(child, parent, request);
     int error = child->process == NULL ? -ENOMEM : tables_copy(child, parent, request->flags);
+    if (error == 0)
+        error = perf_event_fork(&child->thread, &parent->thread);
     if (error == 0) {
         child->cred = credentials_get(parent->cred);
         frame_copy(child, parent, request);
@@ -290,6 +292,7 @@ static int pidfd_prepare(
 // The child was never linked.
 static void child_discard(struct task *child)
 {
+    perf_event_exit(&child->thread);
     tables_release(child);
     credentials_put(child->cred);
     process_put(child->process);
