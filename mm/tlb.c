@@ -22,6 +22,8 @@
 //   T4  A CPU that uses a space lazily holds a reference to the struct, and with it to the
 //   top-level table, which has no user
 //       entries any more once the last user has gone.
+//
+// mm/model/tlb.pml checks T1 to T3 as a Spin model.
 
 #include "mm/tlb.h"
 

@@ -33,6 +33,8 @@
 //       release; callbacks are run after an acquiring load.
 //   I5  `unanswered` holds one more for the asker while it asks, so that the end can't come before
 //       all are asked.
+//
+// kernel/core/model/rcu.pml checks them as a Spin model.
 #include "kernel/core/rcu.h"
 
 #include "kernel/arch/x86/arch.h"
