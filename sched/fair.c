@@ -293,7 +293,7 @@ bool fair_is_valid(const struct fair_queue *queue)
         queue->tree.first != rbtree_first(&queue->tree.tree))
         return false;
     for (struct rbtree_node *node = rbtree_first(&queue->tree.tree); node != NULL;
-        node = rbtree_next(node)) {
+         node = rbtree_next(node)) {
         weight += entity_of(node)->weight;
         weighted += (int64_t)entity_of(node)->weight * fair_key(queue, entity_of(node));
         count++;

@@ -31,8 +31,7 @@ COUNTER(sched, kept_squeezed); // woken threads that wait here because processor
 COUNTER(sched, stolen);
 COUNTER(sched, balanced);
 
-// First CPU of both masks from `from` on, around; CPU_MAX: none.
-static __noinline uint32_t cpumask_first_common(
+__noinline uint32_t cpumask_first_common(
     const struct cpumask *a, const struct cpumask *b, uint32_t from)
 {
     struct cpumask common;
@@ -65,9 +64,8 @@ static bool cpu_is_squeezed(uint32_t cpu)
     return unlikely(until_ns != 0) && time_monotonic_ns() < until_ns;
 }
 
-// An idle CPU where the thread may run, from `from` on; one that is not away if there is. CPU_MAX:
-// none.
-static uint32_t idle_cpu_for(const struct thread *thread, uint32_t from)
+// One that is not away if there is.
+uint32_t sched_idle_cpu_for(const struct thread *thread, uint32_t from)
 {
     uint32_t first = cpumask_first_common(&sched_idle_mask, &thread->affinity, from);
     uint32_t cpu = first;
@@ -88,6 +86,8 @@ uint32_t sched_choose_cpu(const struct thread *thread, uint32_t previous_cpu, bo
     bool here_allowed = cpumask_test(&thread->affinity, here);
     if (sync && here_allowed && run_queue_of(here)->running <= 1)
         return here;
+    if (unlikely(!sched_is_fair(thread)))
+        return sched_choose_urgent(thread, previous_cpu);
     if (cpu_is_squeezed(here) && here_allowed && run_queue_of(here)->running <= 1) {
         counter_add(sched, kept_squeezed, 1);
         return here;
@@ -97,7 +97,7 @@ uint32_t sched_choose_cpu(const struct thread *thread, uint32_t previous_cpu, bo
     bool previous_away = cpu_is_away(previous_cpu);
     if (previous_allowed && !previous_away && cpu_is_idle(previous_cpu))
         return previous_cpu;
-    uint32_t idle = idle_cpu_for(thread, previous_cpu);
+    uint32_t idle = sched_idle_cpu_for(thread, previous_cpu);
     if (idle < CPU_MAX)
         return idle;
     if (previous_allowed && !(previous_away && here_allowed))
@@ -120,18 +120,13 @@ void sched_mark_overload(struct run_queue *queue)
     cpumask_set_atomic(&sched_overloaded, queue->cpu);
 }
 
-// A waiting thread of the locked queue that may run on `cpu`: the one that will run there last.
+// A waiting thread of the locked queue that may run on `cpu`: the most urgent, or of
+// the fair class the one that will run there last.
 static struct thread *steal_candidate(struct run_queue *victim, uint32_t cpu)
 {
-    if (victim->rt.count > 1) {
-        for (uint32_t priority = 1; priority < RT_PRIORITIES; priority++) {
-            struct thread *thread;
-            list_for_each_entry (thread, &victim->rt.lists[priority], sched.list) {
-                if (thread != victim->current && cpumask_test(&thread->affinity, cpu))
-                    return thread;
-            }
-        }
-    }
+    struct thread *urgent = sched_urgent_candidate(victim, cpu);
+    if (unlikely(urgent != NULL))
+        return urgent;
     struct sched_entity *entity = fair_next_latest(&victim->fair, NULL);
     for (int i = 0; entity != NULL && i < STEAL_CANDIDATES; i++) {
         struct thread *thread = container_of(entity, struct thread, sched);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-// A run queue: the classes put together. Highest FIFO/RR priority first, then the fair class, then
-// idle.
+// A run queue: the classes put together. The earliest deadline first, then the highest FIFO/RR
+// priority, then the fair class, then idle.
 //
-// The running thread of the fair class is outside its tree (fair.h); that of FIFO/RR stays in its
-// list. Both count as `running`.
+// The running thread of the fair class is outside its tree (fair.h); that of the other classes
+// stays in its tree or list. All count as `running`. A deadline thread that is throttled is on the
+// queue (SCHED_QUEUE_ON), but does not count; it may still be current, until its CPU switches.
 #include "sched/run_queue.h"
 
 #include "kernel/base/assert.h"
@@ -24,6 +25,8 @@ void run_queue_init(struct run_queue *queue, uint32_t cpu, struct thread *idle)
         list_init(&queue->rt.lists[priority]);
     list_init(&queue->dead);
     sched_tick_init(queue);
+    run_queue_deadline_init(queue);
+    queue->urgency = SCHED_NOT_URGENT;
 }
 
 #define SQUEEZED_NS     UINT64_C(100000)   // stolen in one go: another vCPU had the processor
@@ -60,12 +63,18 @@ void run_queue_add(struct run_queue *queue, struct thread *thread, bool is_new)
     debug_assert(thread->cpu == queue->cpu);
     debug_assert(thread->sched.queue_state != SCHED_QUEUE_ON);
     thread->sched.queue_state = SCHED_QUEUE_ON;
-    if (unlikely(sched_is_rt(thread))) {
+    if (sched_is_fair(thread)) {
+        fair_enqueue(&queue->fair, &thread->sched, is_new);
+    } else if (sched_is_deadline(thread)) {
+        deadline_enqueue(&queue->dl, &thread->sched.dl);
+        if (thread->sched.dl.throttled) {
+            sched_resched(queue); // so that the CPU arms its timer
+            return;
+        }
+    } else {
         if (thread->sched.slice_ns == 0)
             thread->sched.slice_ns = SCHED_RR_SLICE_NS;
         rt_add(&queue->rt, thread, false);
-    } else {
-        fair_enqueue(&queue->fair, &thread->sched, is_new);
     }
     atomic_store_relaxed(&queue->running, queue->running + 1);
 }
@@ -75,10 +84,16 @@ void run_queue_remove(struct run_queue *queue, struct thread *thread)
     assert_lock_held(&queue->lock);
     debug_assert(thread->sched.queue_state == SCHED_QUEUE_ON);
     thread->sched.queue_state = SCHED_QUEUE_NONE;
-    if (unlikely(sched_is_rt(thread)))
-        rt_remove(&queue->rt, thread);
-    else
+    if (sched_is_fair(thread)) {
         fair_dequeue(&queue->fair, &thread->sched);
+    } else if (sched_is_deadline(thread)) {
+        bool throttled = thread->sched.dl.throttled;
+        deadline_dequeue(&queue->dl, &thread->sched.dl);
+        if (throttled)
+            return;
+    } else {
+        rt_remove(&queue->rt, thread);
+    }
     atomic_store_relaxed(&queue->running, queue->running - 1);
 }
 
@@ -146,25 +161,43 @@ bool run_queue_account(struct run_queue *queue, uint64_t now_ns)
         &current->sched.sum_exec_ns, current->sched.sum_exec_ns + (uint64_t)delta_ns);
     if (current == queue->idle)
         return false;
-    if (unlikely(sched_is_rt(current)))
-        return rt_account(queue, current, (uint64_t)delta_ns);
+    if (!sched_is_fair(current))
+        return sched_is_rt(current) ? rt_account(queue, current, (uint64_t)delta_ns)
+                                    : run_queue_deadline_account(queue, (uint64_t)delta_ns);
     bool used_up = fair_account(&queue->fair, (uint64_t)delta_ns);
     // RT threads that have had their share run again when the period is over.
     return (used_up && queue->running > 1) || unlikely(queue->rt.count != 0 && rt_may_run(queue));
 }
 
+// The most urgent thread of the deadline class and FIFO/RR that may run; NULL: none.
+static __noinline struct thread *run_queue_pick_urgent(
+    struct run_queue *queue, struct thread *previous, bool yields)
+{
+    if (yields && previous != NULL && sched_is_deadline(previous))
+        run_queue_deadline_yield(queue, previous);
+    struct deadline_entity *first = deadline_first(&queue->dl);
+    if (first != NULL)
+        return container_of(first, struct thread, sched.dl);
+    if (queue->rt.count == 0 || !rt_may_run(queue))
+        return NULL;
+    struct list_node *list = &queue->rt.lists[rt_highest(&queue->rt)];
+    if (yields && previous != NULL && list->next == &previous->sched.list)
+        list_move_tail(list, &previous->sched.list);
+    return container_of(list->next, struct thread, sched.list);
+}
+
 struct thread *run_queue_pick(struct run_queue *queue, struct thread *previous, bool yields)
 {
     struct fair_queue *fair = &queue->fair;
-    bool previous_is_fair = previous != NULL && previous != queue->idle && !sched_is_rt(previous);
+    bool previous_is_fair = previous != NULL && previous != queue->idle && sched_is_fair(previous);
     assert_lock_held(&queue->lock);
-    if (unlikely(queue->rt.count != 0 && rt_may_run(queue))) {
-        struct list_node *list = &queue->rt.lists[rt_highest(&queue->rt)];
-        if (yields && previous != NULL && list->next == &previous->sched.list)
-            list_move_tail(list, &previous->sched.list);
-        if (previous_is_fair)
-            fair_put_current(fair);
-        return container_of(list->next, struct thread, sched.list);
+    if (unlikely((queue->rt.count | queue->dl.ready_count) != 0)) {
+        struct thread *urgent = run_queue_pick_urgent(queue, previous, yields);
+        if (urgent != NULL) {
+            if (previous_is_fair)
+                fair_put_current(fair);
+            return urgent;
+        }
     }
     if (fair->count == 0)
         return previous_is_fair ? previous : queue->idle;
@@ -177,32 +210,25 @@ struct thread *run_queue_pick(struct run_queue *queue, struct thread *previous, 
     return container_of(next, struct thread, sched);
 }
 
+uint64_t sched_urgency(const struct thread *thread)
+{
+    if (sched_is_fair(thread))
+        return SCHED_NOT_URGENT;
+    if (sched_is_rt(thread))
+        return SCHED_URGENCY_RT(thread->sched.rt_priority);
+    return thread->sched.dl.throttled ? SCHED_NOT_URGENT : deadline_effective_ns(&thread->sched.dl);
+}
+
 bool run_queue_should_preempt(const struct run_queue *queue, const struct thread *woken)
 {
     const struct thread *current = queue->current;
+    if (unlikely(!sched_is_fair(woken)))
+        return sched_urgency(woken) < sched_urgency(current) &&
+               (sched_is_deadline(woken) || current == queue->idle || rt_may_run(queue));
     if (current == queue->idle)
         return true;
-    if (unlikely(sched_is_rt(woken)))
-        return woken->sched.rt_priority > current->sched.rt_priority && rt_may_run(queue);
-    if (unlikely(sched_is_rt(current)) || woken->sched.policy == SCHED_BATCH ||
+    if (unlikely(!sched_is_fair(current)) || woken->sched.policy == SCHED_BATCH ||
         woken->sched.policy == SCHED_IDLE)
         return false;
     return fair_should_preempt(&queue->fair, &woken->sched);
-}
-
-void run_queue_set_class(
-    struct run_queue *queue, struct thread *thread, uint8_t policy, uint8_t rt_priority)
-{
-    bool queued = thread->sched.queue_state == SCHED_QUEUE_ON;
-    bool is_current = queue->current == thread;
-    if (queued)
-        run_queue_remove(queue, thread);
-    thread->sched.policy = policy;
-    thread->sched.rt_priority = rt_priority;
-    thread->sched.slice_ns = rt_priority != 0 ? SCHED_RR_SLICE_NS : FAIR_SLICE_NS;
-    if (!queued)
-        return;
-    run_queue_add(queue, thread, false);
-    if (is_current && rt_priority == 0)
-        fair_set_current(&queue->fair, &thread->sched);
 }

@@ -6,7 +6,9 @@
 #include "kernel/core/spinlock.h"
 #include "kernel/core/thread.h"
 #include "kernel/core/timer.h"
+#include "sched/deadline.h"
 #include "sched/fair.h"
+#include "sched/sched.h"
 
 // sched_entity.queue_state; changes only under the lock of the run queue that thread->cpu names.
 enum sched_queue_state : uint8_t {
@@ -37,9 +39,11 @@ struct run_queue {
     uint32_t cpu;
     struct thread *current; // under lock
     struct thread *idle;    // fixed
-    uint32_t running; // threads queued, current included, idle not; under lock, read as a hint
+    // Threads queued, current included, idle and the throttled not; under lock, read as a hint.
+    uint32_t running;
     struct fair_queue fair;   // under lock
     struct rt_queue rt;       // under lock
+    struct deadline_queue dl; // under lock
     uint64_t clock_ns;        // when it was last looked at the clock; under lock
     uint64_t stolen_seen_ns;  // stolen time that was taken off what threads ran; under lock
     struct thread *migrating; // switched away from, to be carried to another CPU; under lock
@@ -50,6 +54,8 @@ struct run_queue {
     uint32_t tick_backoff;  // log2 of the sampling period in ticks; under lock
     uint32_t balance_ticks; // own CPU
     struct timer tick;
+    struct timer
+        dl_timer; // the end of the running budget or the next replenishment; deadline_run.c
     uint64_t random_state; // own CPU
 
     // Statistics: written by the own CPU, read by all.
@@ -61,7 +67,8 @@ struct run_queue {
 
     // Written by other CPUs.
     __cache_aligned struct thread *wake_list; // S4: a stack of threads to be woken here; atomic
-    uint32_t idle_state;                      // enum sched_idle_state; atomic
+    uint64_t urgency;     // of current (sched_urgency()); atomic, written by its CPU, a hint
+    uint32_t idle_state;  // enum sched_idle_state; atomic
     uint32_t tick_wanted; // another CPU queued something: a tick is needed; atomic
     bool overloaded;      // our bit in sched_overloaded is set; a hint
 };
@@ -73,18 +80,28 @@ PERCPU_DECLARE(struct run_queue, run_queue);
 #define SCHED_BACKOFF_MAX   6 // ... to 256 ms
 #define SCHED_RR_SLICE_NS   UINT64_C(100000000)
 
-extern bool sched_several_cpus;         // more than one CPU was ever on-line
-extern struct cpumask sched_idle_mask;  // CPUs that idle; atomic, a hint
-extern struct cpumask sched_overloaded; // CPUs where threads wait for a CPU; atomic, a hint
+extern bool sched_several_cpus;             // more than one CPU was ever on-line
+extern struct cpumask sched_idle_mask;      // CPUs that idle; atomic, a hint
+extern struct cpumask sched_urgent;         // CPUs that run an urgent thread; atomic, a hint
+extern struct cpumask sched_urgent_waiting; // where urgent threads wait; atomic, a hint
+extern struct cpumask sched_overloaded;     // CPUs where threads wait for a CPU; atomic, a hint
 
 static inline struct run_queue *run_queue_of(uint32_t cpu)
 {
     return percpu_of(run_queue, cpu);
 }
 
+static inline bool sched_is_fair(const struct thread *thread)
+{
+    return likely(thread->sched.class == SCHED_CLASS_FAIR);
+}
 static inline bool sched_is_rt(const struct thread *thread)
 {
-    return thread->sched.rt_priority != 0;
+    return thread->sched.class == SCHED_CLASS_RT;
+}
+static inline bool sched_is_deadline(const struct thread *thread)
+{
+    return thread->sched.class == SCHED_CLASS_DEADLINE;
 }
 
 // Locks the queue that thread->cpu names. Interrupts off.
@@ -103,8 +120,6 @@ bool run_queue_account(struct run_queue *queue, uint64_t now_ns);
 struct thread *run_queue_pick(struct run_queue *queue, struct thread *previous, bool yields);
 // Should `woken`, just added, run instead of current?
 bool run_queue_should_preempt(const struct run_queue *queue, const struct thread *woken);
-void run_queue_set_class(
-    struct run_queue *queue, struct thread *thread, uint8_t policy, uint8_t rt_priority);
 
 // ---- sched.c -----------------------------------------------------------------------------------
 void sched_resched(struct run_queue *queue);   // its CPU shall call the scheduler
@@ -113,12 +128,42 @@ void sched_schedule(bool blocks, bool yields); // interrupts off, preemption on
 void sched_place(struct thread *thread, bool sync, bool is_new);
 
 // ---- placement.c -------------------------------------------------------------------------------
+// An online CPU of both masks, from `from` on; CPU_MAX: none.
+uint32_t cpumask_first_common(const struct cpumask *a, const struct cpumask *b, uint32_t from);
+// An idle CPU where the thread may run, from `from` on; CPU_MAX: none.
+uint32_t sched_idle_cpu_for(const struct thread *thread, uint32_t from);
 uint32_t sched_choose_cpu(const struct thread *thread, uint32_t previous_cpu, bool sync);
 // Brings a waiting thread from another CPU here. Own queue locked, nothing runnable on it. True if
 // there is one now.
 bool sched_steal(struct run_queue *queue);
 void sched_balance(struct run_queue *queue); // from the tick, nothing locked
 void sched_mark_overload(struct run_queue *queue);
+
+// ---- urgent.c: FIFO, RR and deadline threads on several CPUs
+// --------------------------------------
+uint32_t sched_choose_urgent(const struct thread *thread, uint32_t previous_cpu);
+// The most urgent thread that waits on the locked queue and may run on `cpu`, or NULL.
+struct thread *sched_urgent_candidate(struct run_queue *queue, uint32_t cpu);
+void sched_mark_urgent(struct run_queue *queue); // an urgent thread has to wait there; under lock
+// The queue, locked, is about to switch to `next`, which is urgent, or what ran until now was.
+// Sends `previous` (current if it stays runnable, else NULL) elsewhere or brings a waiting urgent
+// thread here. Returns who is next.
+struct thread *sched_urgent_switch(
+    struct run_queue *queue, struct thread *previous, struct thread *next);
+
+// ---- deadline_run.c: the deadline class on a run queue; under the queue's lock
+// -----------------------
+void run_queue_deadline_init(struct run_queue *queue);
+// Current, a deadline thread, ran for delta_ns. True: another thread should run.
+bool run_queue_deadline_account(struct run_queue *queue, uint64_t delta_ns);
+void run_queue_deadline_yield(struct run_queue *queue, struct thread *current);
+// Before the thread, which becomes runnable, is added to a queue (no lock is needed).
+void sched_deadline_wake(struct thread *thread);
+// Arms the timer for what comes next. Own CPU, after each change of current or of the queue.
+void run_queue_deadline_arm(struct run_queue *queue);
+
+// ---- policy.c ----------------------------------------------------------------------------------
+void sched_release_bandwidth(struct thread *thread); // of a dead thread; no lock is held
 
 // ---- tick.c ------------------------------------------------------------------------------------
 void sched_tick_need(struct run_queue

@@ -82,6 +82,8 @@ COUNTER(sched, reschedule_interrupts);
 // As Linux counts: 0 to 98 real time, 120 + nice.
 static int32_t sched_trace_priority(const struct thread *thread)
 {
+    if (sched_is_deadline(thread))
+        return -1;
     return sched_is_rt(thread) ? 99 - thread->sched.rt_priority : 120 + thread->sched.nice;
 }
 
@@ -199,9 +201,11 @@ static void sched_add_and_preempt(
     else
         trace(sched_wakeup, .comm = trace_comm(thread), .pid = (int32_t)thread->tid,
             .prio = sched_trace_priority(thread), .target_cpu = (int32_t)queue->cpu);
-    if (queue->current == queue->idle || (!sync && run_queue_should_preempt(queue, thread)) ||
-        unlikely(sched_is_rt(thread) && run_queue_should_preempt(queue, thread)))
+    if (queue->current == queue->idle ||
+        ((!sync || !sched_is_fair(thread)) && run_queue_should_preempt(queue, thread)))
         sched_resched(queue);
+    else if (!sched_is_fair(thread))
+        sched_mark_urgent(queue);
     if (queue->running > 1) {
         sched_tick_need(queue);
         if (!sync)
@@ -238,6 +242,8 @@ static void sched_activate(struct thread *thread, bool sync)
         spin_unlock_no_resched(&queue->lock); // S1: it did not get to sleep; or S3
         return;
     }
+    if (!sched_is_fair(thread) && sched_is_deadline(thread))
+        sched_deadline_wake(thread);
     uint32_t target = sched_choose_cpu(thread, queue->cpu, sync);
     if (likely(target == queue->cpu)) {
         sched_add_and_preempt(queue, thread, sync && target == cpu_current(), false);
@@ -410,7 +416,11 @@ void sched_schedule(bool blocks, bool yields)
     struct thread *next = run_queue_pick(queue, previous, yields);
     if (next == queue->idle && sched_steal(queue))
         next = run_queue_pick(queue, NULL, false);
+    if (unlikely(queue->urgency != SCHED_NOT_URGENT) || !sched_is_fair(next))
+        next = sched_urgent_switch(queue, previous, next);
     if (next == current) {
+        if (unlikely(queue->dl.throttled_count != 0) || !sched_is_fair(next))
+            run_queue_deadline_arm(queue);
         spin_unlock_no_resched(&queue->lock);
         return;
     }
@@ -427,6 +437,8 @@ void sched_schedule(bool blocks, bool yields)
         .next_pid = (int32_t)next->tid, .next_prio = sched_trace_priority(next));
     if (unlikely(perf_switch_wanted))
         perf_note_switch(current, next, previous != NULL);
+    if (unlikely(queue->dl.throttled_count != 0) || !sched_is_fair(next))
+        run_queue_deadline_arm(queue);
     this_cpu(current_thread) = next;
     mm_switch(current, next);
     sched_finish(arch_switch(current, next));
@@ -454,7 +466,8 @@ void preempt_enable_slow(void)
 void sched_yield(void)
 {
     arch_irq_disable();
-    if (run_queue_of(cpu_current())->running > 1 || this_cpu_read(need_resched))
+    if (run_queue_of(cpu_current())->running > 1 || this_cpu_read(need_resched) ||
+        !sched_is_fair(thread_current()))
         sched_schedule(false, true);
     arch_irq_enable();
 }
@@ -547,18 +560,28 @@ void sched_interrupt_exit(bool to_user, bool interrupts_were_on)
 
 // ---- life and death ----------------------------------------------------------------------------
 
+bool sched_may_fork(const struct thread *thread)
+{
+    return thread->sched.own_policy != SCHED_DEADLINE || thread->sched.reset_on_fork;
+}
+
 void sched_thread_init(struct thread *thread, const struct thread *parent)
 {
     thread->state = THREAD_RUNNING;
     thread->sched = (struct sched_entity){.policy = SCHED_NORMAL, .slice_ns = FAIR_SLICE_NS};
-    if (parent != NULL && !parent->sched.reset_on_fork) {
-        thread->sched.policy = thread->sched.own_policy = parent->sched.own_policy;
-        thread->sched.rt_priority = thread->sched.own_rt_priority = parent->sched.own_rt_priority;
-        thread->sched.nice = parent->sched.nice;
-        if (sched_is_rt(thread))
+    const struct sched_entity *old = parent != NULL ? &parent->sched : NULL;
+    if (old != NULL && old->own_policy == SCHED_DEADLINE) {
+        thread->sched.nice = 0; // its bandwidth is its own
+    } else if (old != NULL && !old->reset_on_fork) {
+        thread->sched.policy = thread->sched.own_policy = old->own_policy;
+        thread->sched.rt_priority = thread->sched.own_rt_priority = old->own_rt_priority;
+        thread->sched.nice = old->nice;
+        if (old->own_rt_priority != 0) {
+            thread->sched.class = SCHED_CLASS_RT;
             thread->sched.slice_ns = SCHED_RR_SLICE_NS;
-    } else if (parent != NULL) {
-        thread->sched.nice = MAX(parent->sched.nice, (int8_t)0);
+        }
+    } else if (old != NULL) {
+        thread->sched.nice = old->own_rt_priority != 0 ? 0 : MAX(old->nice, (int8_t)0);
     }
     thread->sched.weight = fair_weight(thread->sched.nice);
     if (parent != NULL) {
@@ -575,6 +598,8 @@ void sched_exit(void)
     arch_irq_disable();
     lockdep_assert_none_held();
     atomic_store(&thread_current()->state, (uint32_t)THREAD_DEAD);
+    if (unlikely(thread_current()->sched.own_policy == SCHED_DEADLINE))
+        sched_release_bandwidth(thread_current());
     sched_schedule(true, false);
     assert_unreachable();
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The scheduler: per-CPU run queues with a fair class (eligible earliest virtual deadline), FIFO/RR
-// above it, idle below it.
+// above it, earliest deadline first with constant-bandwidth servers above that, idle below all.
 #pragma once
 
 #include "kernel/core/thread.h"
@@ -10,7 +10,7 @@ void sched_init(void); // boot CPU: makes the running context the idle thread's
 void sched_cpu_init(uint32_t cpu, struct thread *idle); // secondary CPUs, before they are started
 struct thread *sched_idle_thread(uint32_t cpu);
 // A new thread, state RUNNING but on no queue: fields set from `parent` (NULL: defaults; nice,
-// policy and affinity are inherited).
+// policy, unless it is SCHED_DEADLINE, and affinity are inherited).
 void sched_thread_init(struct thread *thread, const struct thread *parent);
 void sched_start(struct thread *thread); // first wake-up: chooses a CPU and queues it
 [[noreturn]] void sched_exit(
@@ -23,20 +23,40 @@ void sched_start(struct thread *thread); // first wake-up: chooses a CPU and que
 void sched_thread_set_reaper(void (*reap)(struct thread *thread));
 
 [[nodiscard]] int sched_set_nice(struct thread *thread, int nice);
-[[nodiscard]] int sched_set_policy(struct thread *thread, uint32_t policy, uint32_t rt_priority);
-// Priority inheritance: while somebody of this FIFO/RR priority (0: nobody) waits for the thread,
-// it runs at least at that. Any context but NMI; the caller keeps the thread from being freed.
-void sched_inherit(struct thread *thread, uint8_t rt_priority);
-[[nodiscard]] int sched_set_affinity(
-    struct thread *thread, const struct cpumask *mask); // -EINVAL: no online CPU
+
+// How urgent a thread is that is not of the fair class; less is more urgent. Deadline threads:
+// their absolute deadline; above that FIFO and RR by priority.
+#define SCHED_NOT_URGENT           UINT64_MAX
+#define SCHED_URGENCY_RT_BASE      (UINT64_C(1) << 63)
+#define SCHED_URGENCY_RT(priority) (SCHED_URGENCY_RT_BASE + 100 - (priority))
+// Racy unless the thread is the running one or cannot run. Any context.
+uint64_t sched_urgency(const struct thread *thread);
+// Priority inheritance: while somebody of this urgency (SCHED_NOT_URGENT: nobody) waits for the
+// thread, it runs at least at that. Any context but NMI; the caller keeps the thread from being
+// freed.
+void sched_inherit(struct thread *thread, uint64_t urgency);
+// -EINVAL: no online CPU; -EBUSY: a deadline thread has to be able to run on all.
+[[nodiscard]] int sched_set_affinity(struct thread *thread, const struct cpumask *mask);
 void sched_get_affinity(struct thread *thread, struct cpumask *mask);
 
 struct sched_parameters {
     uint32_t policy;      // SCHED_*
     uint32_t rt_priority; // 1..99 for FIFO and RR, else 0
     int nice;
-    bool reset_on_fork; // children start with the default policy
+    bool reset_on_fork;                          // children start with the default policy
+    bool overrun_signal;                         // SIGXCPU when a budget is used up
+    uint64_t runtime_ns, deadline_ns, period_ns; // SCHED_DEADLINE, else 0
 };
+bool sched_parameters_valid(const struct sched_parameters *parameters);
+// Sets the policy and what belongs to it, not nice and reset_on_fork. -EINVAL: not valid. For
+// SCHED_DEADLINE: -EPERM: the thread may not run on all CPUs; -EBUSY: the bandwidth is not to be
+// had. Task context.
+[[nodiscard]] int sched_set_policy(
+    struct thread *thread, const struct sched_parameters *parameters);
+bool sched_may_fork(
+    const struct thread *thread); // a deadline thread may not, but for reset_on_fork
+// For the way back to user mode: has the running thread to get SIGXCPU for a budget?
+bool sched_take_overrun(void);
 void sched_parameters_read(struct thread *thread, struct sched_parameters *parameters);
 void sched_set_reset_on_fork(struct thread *thread, bool reset);
 uint64_t sched_thread_cpu_ns(const struct thread *thread); // CPU time incl. the current stretch

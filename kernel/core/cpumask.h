@@ -63,6 +63,16 @@ static inline uint32_t cpumask_next(const struct cpumask *mask, uint32_t from)
     return CPU_MAX;
 }
 
+// Is each CPU of `part` in `whole`?
+static inline bool cpumask_covers(const struct cpumask *whole, const struct cpumask *part)
+{
+    uint64_t missing = 0;
+    for (int i = 0; i < CPUMASK_WORDS; i++)
+        missing |= __atomic_load_n(&part->words[i], __ATOMIC_RELAXED) &
+                   ~__atomic_load_n(&whole->words[i], __ATOMIC_RELAXED);
+    return missing == 0;
+}
+
 static inline uint32_t cpumask_count(const struct cpumask *mask)
 {
     uint32_t count = 0;

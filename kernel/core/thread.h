@@ -39,6 +39,20 @@ enum thread_state : uint32_t {
 
 #define THREAD_NAME_BYTES 16
 
+// How a thread is scheduled: those of a later class run first.
+enum sched_class : uint8_t { SCHED_CLASS_FAIR, SCHED_CLASS_RT, SCHED_CLASS_DEADLINE };
+
+// A constant-bandwidth server (sched/deadline.h); rq lock.
+struct deadline_entity {
+    struct rbtree_node node;                     // place among the ready or the throttled
+    uint64_t runtime_ns, deadline_ns, period_ns; // what was reserved; runtime 0: nothing
+    int64_t budget_ns;                           // left until `until_ns`; negative: to be paid back
+    uint64_t until_ns;                           // absolute deadline; 0: no period has begun
+    uint64_t boosted_until_ns; // earliest deadline of those that wait for the thread; 0: none
+    uint64_t effective_ns;     // the deadline that it is queued with
+    bool throttled;            // queued, and waits for its next period
+};
+
 // Scheduling class data; only sched/ reads or writes it. "rq lock": the lock of the run queue that
 // thread->cpu names; its holder may also change thread->cpu.
 struct sched_entity {
@@ -55,14 +69,18 @@ struct sched_entity {
     uint32_t weight;         // by nice; rq lock
     uint8_t policy;          // SCHED_* of linux/sched.h; rq lock
     uint8_t rt_priority;     // 1..99 for FIFO and RR; rq lock
-    // What the two above are made of (policy.c): the thread's own, and the priority that it has
+    enum sched_class class;  // by the policy; rq lock
+    // What the three above are made of (policy.c): the thread's own, and the priority that it has
     // because somebody waits for it; 0: none. rq lock
     uint8_t own_policy, own_rt_priority, inherited_rt_priority;
-    int8_t nice;             // -20..19; rq lock
-    uint8_t queue_state;     // SCHED_QUEUE_*; rq lock
-    bool on_cpu;             // from being picked until its context is saved; a hint without rq lock
-    bool reset_on_fork;      // children start with default policy and nice
-    uint32_t wake_pending;   // 1: is on some CPU's wake list; atomic
+    int8_t nice;           // -20..19; rq lock
+    uint8_t queue_state;   // SCHED_QUEUE_*; rq lock
+    bool on_cpu;           // from being picked until its context is saved; a hint without rq lock
+    bool reset_on_fork;    // children start with default policy and nice
+    bool deadline_overrun; // SIGXCPU is due for it; atomic
+    bool deadline_signal;  // and wanted (SCHED_FLAG_DL_OVERRUN); rq lock
+    struct deadline_entity dl;
+    uint32_t wake_pending;    // 1: is on some CPU's wake list; atomic
     struct thread *wake_next; // link of that list
     uint64_t switches_voluntary;
     uint64_t switches_involuntary;

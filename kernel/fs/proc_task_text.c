@@ -10,6 +10,7 @@
 #include "kernel/process/task.h"
 #include "mm/address_space.h"
 #include "sched/sched.h"
+#include <linux/sched.h>
 
 #define CLOCK_TICKS_NS (NS_PER_SECOND / 100) // USER_HZ
 
@@ -117,6 +118,14 @@ static bool inode_is_thread(const struct inode *inode, struct task *task)
     return task != task->process->leader;
 }
 
+// proc(5), /proc/pid/stat (18).
+static long shown_priority(const struct sched_parameters *sched)
+{
+    if (sched->policy == SCHED_DEADLINE)
+        return -101;
+    return sched->rt_priority != 0 ? -1 - (long)sched->rt_priority : 20 + sched->nice;
+}
+
 int proc_show_stat(struct proc_buffer *buffer, struct inode *inode)
 {
     struct task *task = proc_inode_task(inode);
@@ -142,9 +151,8 @@ int proc_show_stat(struct proc_buffer *buffer, struct inode *inode)
         (unsigned long)(view.system_ns / CLOCK_TICKS_NS),
         (long)(process->children_usage.user_ns / CLOCK_TICKS_NS),
         (long)(process->children_usage.system_ns / CLOCK_TICKS_NS));
-    proc_printf(buffer, "%ld %ld %u 0 %lu %lu %lu %lu ",
-        (long)(sched.rt_priority ? -1 - (long)sched.rt_priority : 20 + sched.nice),
-        (long)sched.nice, view.thread_count, (unsigned long)(task->start_ns / CLOCK_TICKS_NS),
+    proc_printf(buffer, "%ld %ld %u 0 %lu %lu %lu %lu ", shown_priority(&sched), (long)sched.nice,
+        view.thread_count, (unsigned long)(task->start_ns / CLOCK_TICKS_NS),
         (unsigned long)(space ? space->mapped_pages * PAGE_SIZE : 0),
         (unsigned long)(space ? space_resident(space) : 0), ~0ul);
     bool layout = space != NULL && may_see;

@@ -18,9 +18,10 @@
 //   P1  A state has waiters, or its owner has just been granted it by one that died and is about to
 //   write the word (`handing`). Otherwise it is freed.
 //   P2  A state's owner has not gone through futex_pi_exit(); so it exists.
-//   P3  The waiters of a state are in order of priority, then of arrival; a task waits for one at
+//   P3  The waiters of a state are in order of urgency, then of arrival; a task waits for one at
 //   most.
-//   P4  What a task inherits is the highest priority of the first waiters of the states it owns.
+//   P4  What a task inherits is the urgency of the most urgent of the first waiters of the states
+//       it owns.
 #include "kernel/base/assert.h"
 #include "kernel/base/hash.h"
 #include "kernel/core/user.h"
@@ -48,9 +49,9 @@ struct futex_pi_waiter {
     struct list_node node;
     struct futex_pi_state *state;
     struct task *task;
-    uint8_t priority;
-    bool owner_died; // the grant came from an owner that has not unlocked it
-    bool granted;    // atomic; set under pi_lock
+    uint64_t urgency; // sched_urgency() of the task
+    bool owner_died;  // the grant came from an owner that has not unlocked it
+    bool granted;     // atomic; set under pi_lock
 };
 
 static struct spinlock pi_lock = SPINLOCK_INIT("futex_pi");
@@ -94,11 +95,11 @@ static struct futex_pi_waiter *first_waiter(struct futex_pi_state *state)
 
 static void waiter_insert(struct futex_pi_state *state, struct futex_pi_waiter *waiter)
 {
-    waiter->priority = waiter->task->thread.sched.rt_priority;
+    waiter->urgency = sched_urgency(&waiter->task->thread);
     struct list_node *before = &state->waiters;
     struct futex_pi_waiter *other;
     list_for_each_entry (other, &state->waiters, node) {
-        if (other->priority < waiter->priority) {
+        if (other->urgency > waiter->urgency) {
             before = &other->node;
             break;
         }
@@ -110,17 +111,17 @@ static void waiter_insert(struct futex_pi_state *state, struct futex_pi_waiter *
 static void propagate(struct task *task)
 {
     for (unsigned depth = 0; task != NULL && depth < CHAIN_LIMIT; depth++) {
-        uint8_t inherited = 0;
+        uint64_t inherited = SCHED_NOT_URGENT;
         struct futex_pi_state *state;
         list_prepare(&task->futex_pi.owned);
         list_for_each_entry (state, &task->futex_pi.owned, owned_node) {
             struct futex_pi_waiter *first = first_waiter(state);
             if (first != NULL)
-                inherited = MAX(inherited, first->priority);
+                inherited = MIN(inherited, first->urgency);
         }
         sched_inherit(&task->thread, inherited);
         struct futex_pi_waiter *waiter = task->futex_pi.blocked_on;
-        if (waiter == NULL || waiter->priority == task->thread.sched.rt_priority)
+        if (waiter == NULL || waiter->urgency == sched_urgency(&task->thread))
             return;
         list_remove(&waiter->node);
         waiter_insert(waiter->state, waiter);
@@ -198,7 +199,7 @@ void futex_pi_exit(struct task *task)
         if (first_waiter(state) != NULL)
             state_grant(state, true);
     }
-    sched_inherit(&task->thread, 0);
+    sched_inherit(&task->thread, SCHED_NOT_URGENT);
     spin_unlock(&pi_lock);
 }
 

@@ -325,6 +325,8 @@ int64_t process_clone(const struct clone_request *request)
     struct task *child;
     struct completion vfork_done;
     int error = flags_check(request);
+    if (error == 0 && !sched_may_fork(&parent->thread))
+        error = -EAGAIN; // sched(7): the bandwidth cannot be had twice
     if (error == 0)
         error = count_check(parent->cred);
     if (error == 0 && unlikely(thread_signal_pending(&parent->thread)))

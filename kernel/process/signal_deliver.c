@@ -4,6 +4,7 @@
 #include "kernel/arch/x86/arch.h"
 #include "kernel/core/upcall.h"
 #include "kernel/process/process.h"
+#include "sched/sched.h"
 #include <asm/unistd_64.h>
 
 #define SYSCALL_INSTRUCTION_BYTES 2
@@ -247,6 +248,11 @@ static void run_handler(struct trap_frame *frame, int signal, const siginfo_t *i
 void process_user_return(struct trap_frame *frame)
 {
     struct task *task = task_current();
+    if (unlikely(atomic_load_relaxed(&task->thread.work) & THREAD_WORK_RESUME)) {
+        thread_work_clear(&task->thread, THREAD_WORK_RESUME);
+        if (sched_take_overrun())
+            (void)signal_send_process(task->process, SIGXCPU, NULL);
+    }
     if ((atomic_load_relaxed(&task->thread.work) & SIGNAL_WORK_BITS) == 0)
         return;
     __attribute__((uninitialized)) siginfo_t info; // its first SIGNAL_INFO_BYTES are used

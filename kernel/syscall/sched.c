@@ -2,8 +2,8 @@
 // System calls of scheduling: policies and parameters, affinity, nice values, getcpu.
 //
 // A call first finds out what it would set and whether the caller may (sched(7), "Privileges and
-// resource limits"), then sets it. SCHED_DEADLINE does not exist here: it is refused like any
-// unknown policy.
+// resource limits"), then sets it. SCHED_FLAG_RECLAIM (bandwidth that others leave) does not exist
+// here: it is refused like any unknown flag.
 #include "kernel/syscall/syscall.h"
 
 #include "kernel/base/string.h"
@@ -63,6 +63,8 @@ struct sched_request {
     bool set_nice;
     bool reset_on_fork;
     bool keep_parameters;
+    bool overrun_signal;
+    uint64_t runtime_ns, deadline_ns, period_ns;
 };
 
 static bool policy_is_rt(uint32_t policy)
@@ -85,8 +87,13 @@ static int sched_request_complete(struct sched_request *request, const struct sc
     if (request->keep_parameters) {
         request->rt_priority = old->rt_priority;
         request->set_nice = false;
+        request->overrun_signal = old->overrun_signal;
+        request->runtime_ns = old->runtime_ns;
+        request->deadline_ns = old->deadline_ns;
+        request->period_ns = old->period_ns;
     }
-    if (!policy_is_rt(request->policy) && !policy_is_fair(request->policy))
+    if (!policy_is_rt(request->policy) && !policy_is_fair(request->policy) &&
+        request->policy != SCHED_DEADLINE)
         return -EINVAL;
     if (request->rt_priority > RT_PRIORITY_MAX ||
         policy_is_rt(request->policy) != (request->rt_priority != 0))
@@ -101,6 +108,8 @@ static int sched_request_permitted(
         return 0;
     if (policy_is_fair(request->policy) && request->set_nice && request->nice < old->nice &&
         !sched_may_be_nice(task, request->nice))
+        return -EPERM;
+    if (request->policy == SCHED_DEADLINE)
         return -EPERM;
     if (policy_is_rt(request->policy)) {
         uint64_t limit = task_limit(task, RLIMIT_RTPRIO);
@@ -125,10 +134,18 @@ static int64_t sched_request_apply(int32_t tid, struct sched_request request)
         return -ESRCH;
     sched_parameters_read(&task->thread, &old);
     int error = sched_request_complete(&request, &old);
+    const struct sched_parameters wanted = {.policy = request.policy,
+        .rt_priority = request.rt_priority,
+        .overrun_signal = request.overrun_signal,
+        .runtime_ns = request.runtime_ns,
+        .deadline_ns = request.deadline_ns,
+        .period_ns = request.period_ns};
+    if (error == 0 && !sched_parameters_valid(&wanted))
+        error = -EINVAL;
     if (error == 0)
         error = sched_request_permitted(&request, &old, task);
     if (error == 0)
-        error = sched_set_policy(&task->thread, request.policy, request.rt_priority);
+        error = sched_set_policy(&task->thread, &wanted);
     if (error == 0 && request.set_nice && policy_is_fair(request.policy))
         error = sched_set_nice(&task->thread, request.nice);
     if (error == 0)
@@ -264,7 +281,7 @@ too_big:
 SYSCALL3(sched_setattr, int32_t, tid, uintptr_t, user, uint32_t, flags)
 {
     const uint64_t known_flags =
-        SCHED_FLAG_RESET_ON_FORK | SCHED_FLAG_KEEP_POLICY | SCHED_FLAG_KEEP_PARAMS;
+        SCHED_FLAG_RESET_ON_FORK | SCHED_FLAG_DL_OVERRUN | SCHED_FLAG_KEEP_ALL;
     struct sched_attr attr;
     if (user == 0 || tid < 0 || flags != 0)
         return -EINVAL;
@@ -280,6 +297,10 @@ SYSCALL3(sched_setattr, int32_t, tid, uintptr_t, user, uint32_t, flags)
         .set_nice = true,
         .reset_on_fork = (attr.sched_flags & SCHED_FLAG_RESET_ON_FORK) != 0,
         .keep_parameters = (attr.sched_flags & SCHED_FLAG_KEEP_PARAMS) != 0,
+        .overrun_signal = (attr.sched_flags & SCHED_FLAG_DL_OVERRUN) != 0,
+        .runtime_ns = attr.sched_runtime,
+        .deadline_ns = attr.sched_deadline,
+        .period_ns = attr.sched_period,
     };
     return sched_request_apply(tid, request);
 }
@@ -295,9 +316,13 @@ SYSCALL4(sched_getattr, int32_t, tid, uintptr_t, user, uint32_t, size, uint32_t,
     struct sched_attr attr = {
         .size = MIN(size, (uint32_t)sizeof(attr)),
         .sched_policy = parameters.policy,
-        .sched_flags = parameters.reset_on_fork ? SCHED_FLAG_RESET_ON_FORK : 0,
+        .sched_flags = (parameters.reset_on_fork ? SCHED_FLAG_RESET_ON_FORK : 0) |
+                       (parameters.overrun_signal ? SCHED_FLAG_DL_OVERRUN : 0),
         .sched_priority = parameters.rt_priority,
-        .sched_nice = policy_is_rt(parameters.policy) ? 0 : parameters.nice,
+        .sched_nice = policy_is_fair(parameters.policy) ? parameters.nice : 0,
+        .sched_runtime = parameters.runtime_ns,
+        .sched_deadline = parameters.deadline_ns,
+        .sched_period = parameters.period_ns,
     };
     return copy_to_user(user, &attr, attr.size);
 }
