@@ -13,6 +13,8 @@
 #include "kernel/core/time.h"
 #include "kernel/core/timer.h"
 #include "kernel/core/work.h"
+#include "kernel/fs/9p/9p.h"
+#include "kernel/fs/ext4/ext4.h"
 #include "kernel/fs/vfs.h"
 #include "kernel/ipc/epoll.h"
 #include "kernel/ipc/pipe.h"
@@ -53,9 +55,11 @@ static void start_programs(void *argument)
     work_start();
     perf_start();
     vfs_init();
+    p9_init();
     pipe_init();
     epoll_init();
     block_file_init();
+    ext4_init();
     ram_disk_init();
     perf_event_register();
     if (syscall_proc_register() != 0)

@@ -21,8 +21,9 @@ struct vm_area_ops {
     // Identity for /proc/PID/maps.
     void (*identity)(
         struct vm_area *area, uint32_t *dev_major, uint32_t *dev_minor, uint64_t *inode);
-    // Called before a shared area's page is made writable (file times). May be NULL.
-    void (*page_mkwrite)(struct vm_area *area, struct page *page);
+    // Called before a shared area's page is made writable (file times, a place on the disk). May be
+    // NULL. 0 or -errno: SIGBUS.
+    int (*page_mkwrite)(struct vm_area *area, struct page *page);
 };
 
 struct vm_area {
@@ -88,6 +89,13 @@ struct address_space {
     uint64_t
         resident_peak; // pages, as of the last time some were removed; see address_space_resident_peak()
     uint64_t table_pages;
+    bool huge_disabled; // PR_SET_THP_DISABLE; atomic
+    // Of collapse.c, under its list's lock; the cursor belongs to its thread.
+    bool collapse_registered;
+    uint32_t collapse_looks;
+    uint64_t collapse_due_ns;
+    uintptr_t collapse_cursor;
+    struct list_node collapse_node;
     bool may_share_tables; // fork has shared some, once; set under lock for writing
     uint64_t limit_as_bytes, limit_data_bytes, limit_stack_bytes,
         limit_memlock_bytes; // copies of the rlimits; UINT64_MAX: none
@@ -172,6 +180,13 @@ struct vm_word_key {
 };
 [[nodiscard]] int vm_word_key(
     struct address_space *space, uintptr_t address, bool shared, struct vm_word_key *key);
+
+// What is resident of an area, in pages; space->lock held in any way. A snapshot; huge pages count
+// as anonymous ones, too.
+struct vm_area_usage {
+    uint64_t anonymous, file, huge, exclusive;
+};
+void vm_area_usage_read(struct vm_area *area, struct vm_area_usage *usage);
 
 struct vm_area *vm_area_find(
     struct address_space *space, uintptr_t address); // first area with end > address; under lock

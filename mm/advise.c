@@ -5,6 +5,8 @@
 #include "kernel/base/string.h"
 #include "kernel/core/user.h"
 #include "mm/area.h"
+#include "mm/collapse.h"
+#include "mm/huge.h"
 #include "mm/page_cache.h"
 #include "mm/page_internal.h"
 #include "mm/page_table.h"
@@ -34,13 +36,18 @@ static int discard_pages(struct vm_area *area, uintptr_t start, uintptr_t end)
     if (area->flags & (VM_LOCKED | VM_FIXED_PAGES))
         return -EINVAL;
     int error = shared_table_own_edges(area->space, start, end);
-    if (error != 0)
-        return error;
-    struct tlb_gather gather;
-    tlb_gather_begin(&gather, area->space);
-    zap_range(&gather, start, end, ZAP_UNMAP);
-    tlb_gather_finish(&gather);
-    return 0;
+    while (error == 0 && start < end) {
+        error = huge_split_at(area->space, start);
+        if (error == 0)
+            error = huge_split_at(area->space, end);
+        if (error != 0)
+            break;
+        struct tlb_gather gather;
+        tlb_gather_begin(&gather, area->space);
+        start = zap_range(&gather, start, end, ZAP_UNMAP); // not all: a huge page has come
+        tlb_gather_finish(&gather);
+    }
+    return error;
 }
 
 // MADV_REMOVE: the pages leave the object itself.
@@ -105,6 +112,7 @@ static bool advice_is_known(int advice)
     case MADV_PAGEOUT:
     case MADV_MERGEABLE:
     case MADV_UNMERGEABLE:
+    case MADV_COLLAPSE:
         return true;
     default:
         return advice_changes_flags(advice);
@@ -177,6 +185,8 @@ int vm_advise(struct address_space *space, uintptr_t address, size_t len_bytes, 
         error = fault_in_range(space, address, end, advice == MADV_POPULATE_WRITE, true);
         return error == -ENXIO || error == -EIO ? -EFAULT : error;
     }
+    if (advice == MADV_COLLAPSE)
+        return collapse_range(space, address, end);
     if (advice_changes_flags(advice)) {
         rwlock_write_lock(&space->lock);
         error = advise_locked(space, address, end, advice);
@@ -322,7 +332,7 @@ static bool incore_fill(struct address_space *space, uintptr_t start, size_t cou
             return false;
         spin_lock(&space->table_lock);
         const uint64_t *entry = page_table_find(space, address);
-        bool present = entry != NULL && pte_is_page(*entry);
+        bool present = (entry != NULL && pte_is_page(*entry)) || huge_is_mapped(space, address);
         spin_unlock(&space->table_lock);
         if (!present && area->cache != NULL) {
             struct page *page = page_cache_lookup(

@@ -17,6 +17,7 @@
 //       cache_index change under cache->lock as well, because truncation reads them there.
 
 #include "mm/area.h"
+#include "mm/huge.h"
 
 #include "kernel/base/assert.h"
 #include "kernel/core/user.h"
@@ -192,6 +193,9 @@ int area_split(struct address_space *space, struct vm_area *area, uintptr_t addr
     debug_assert(address < area->end);
     if (space->area_count >= VM_AREAS_MAX)
         return -ENOMEM;
+    int error = huge_split_at(space, address);
+    if (error != 0)
+        return error;
     struct vm_area *upper = area_alloc();
     if (upper == NULL)
         return -ENOMEM;
@@ -339,7 +343,8 @@ int area_unmap_range(struct address_space *space, uintptr_t start, uintptr_t end
     struct tlb_gather gather;
     tlb_gather_begin(&gather, space);
     for (area = removed; area != NULL; area = (struct vm_area *)area->node.left) {
-        zap_range(&gather, area->start, area->end, ZAP_UNMAP);
+        uintptr_t stopped = zap_range(&gather, area->start, area->end, ZAP_UNMAP);
+        assert(stopped == area->end); // U3 of huge.c
         page_table_trim(space, &gather, area->start, area->end);
     }
     tlb_gather_finish(&gather);

@@ -42,8 +42,10 @@ enum zap_kind {
     ZAP_TRUNCATE,  // all of areas with a cache, whose pages are in no shared table (H6)
     ZAP_FILE_ONLY, // the same, but private copies stay
 };
-// Removes the pages of [start, end), which lies in one area or not. L2 of page_table.h.
-void zap_range(struct tlb_gather *gather, uintptr_t start, uintptr_t end, enum zap_kind kind);
+// Removes the pages of [start, end), which lies in one area or not. L2 of page_table.h. Returns
+// where it stopped: before `end` if a huge page there reaches beyond the range (it appeared after
+// huge_split_at(); only where space->lock is held for reading).
+uintptr_t zap_range(struct tlb_gather *gather, uintptr_t start, uintptr_t end, enum zap_kind kind);
 
 // ---- space.c ----
 

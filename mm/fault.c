@@ -24,6 +24,7 @@
 #include "kernel/core/user.h"
 #include "mm/area.h"
 #include "mm/fault.h"
+#include "mm/huge.h"
 #include "mm/page_internal.h"
 #include "mm/page_table.h"
 #include <linux/errno.h>
@@ -107,13 +108,6 @@ static int map_new_anonymous(struct address_space *space, struct vm_area *area, 
     return 0;
 }
 
-// Is the page ours alone, so that a write needs no copy? Under the table's lock.
-static bool page_is_exclusive(uint64_t value)
-{
-    return (value & PTE_ANONYMOUS) &&
-           __atomic_load_n(&pte_page(value)->refcount, __ATOMIC_ACQUIRE) == 1;
-}
-
 static void page_fill_from(struct page *page, uint64_t value)
 {
     if ((value & PTE_BORROWED) && pte_page(value) == fault_zero_page)
@@ -129,7 +123,7 @@ static int copy_on_write(
     struct spinlock *lock = page_table_lock_of(entry);
     struct page *page = NULL;
     uint64_t value = __atomic_load_n(entry, __ATOMIC_RELAXED);
-    if (!page_is_exclusive(value)) {
+    if (!anonymous_is_exclusive(value)) {
         page = page_alloc(0, PAGE_ALLOC_USER);
         if (page == NULL)
             return -ENOMEM;
@@ -140,7 +134,7 @@ static int copy_on_write(
     value = *entry;
     bool still = (value & (PTE_PRESENT | PTE_WRITE)) == PTE_PRESENT;
     bool copied = false;
-    if (still && page_is_exclusive(value)) {
+    if (still && anonymous_is_exclusive(value)) {
         __atomic_fetch_or(entry, PTE_WRITE | PTE_DIRTY | PTE_ACCESSED, __ATOMIC_RELAXED);
         counter_add(fault, reused, 1);
     } else if (still && page != NULL) {
@@ -170,9 +164,12 @@ static int copy_on_write(
 
 int fault_in_page(struct address_space *space, struct vm_area *area, uintptr_t address, bool write)
 {
-    uint64_t *entry = page_table_make(space, address);
-    if (unlikely(entry == NULL))
-        return -ENOMEM;
+    uint64_t *entry = page_table_find_own(space, address);
+    if (unlikely(entry == NULL)) {
+        int result = huge_fault(space, area, address, write, &entry);
+        if (entry == NULL)
+            return result;
+    }
     uint64_t value = __atomic_load_n(entry, __ATOMIC_RELAXED);
     if (value == 0) {
         if (area->cache != NULL)

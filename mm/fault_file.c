@@ -146,6 +146,14 @@ static int map_copy(
     return 0;
 }
 
+// Tells the owner that the page is going to be written to. -ENXIO: it must not be.
+static int make_writable(struct vm_area *area, struct page *page)
+{
+    if (area->ops == NULL || area->ops->page_mkwrite == NULL)
+        return 0;
+    return area->ops->page_mkwrite(area, page) == 0 ? 0 : -ENXIO;
+}
+
 int fault_file(struct address_space *space, struct vm_area *area, uintptr_t address,
     uint64_t *entry, bool write)
 {
@@ -160,8 +168,11 @@ int fault_file(struct address_space *space, struct vm_area *area, uintptr_t addr
     }
     if (!write)
         return map_page(space, area, address, entry, page, false);
-    if (area->ops != NULL && area->ops->page_mkwrite != NULL)
-        area->ops->page_mkwrite(area, page);
+    error = make_writable(area, page);
+    if (error != 0) {
+        page_put(page);
+        return error;
+    }
     // Marked behind the mapping: a page_cache_sync() in between would write the page and leave it
     // writable but clean.
     page_get(page);
@@ -186,8 +197,11 @@ int fault_shared_write(struct vm_area *area, uintptr_t address, uint64_t *entry)
     spin_unlock(lock);
     if (page == NULL)
         return 0;
-    if (area->ops != NULL && area->ops->page_mkwrite != NULL)
-        area->ops->page_mkwrite(area, page);
+    int error = make_writable(area, page);
+    if (error != 0) {
+        page_put(page);
+        return error;
+    }
     spin_lock(lock);
     if ((*entry & PTE_PRESENT) && pte_page(*entry) == page)
         __atomic_fetch_or(entry, PTE_WRITE | PTE_DIRTY | PTE_ACCESSED, __ATOMIC_RELAXED);

@@ -116,6 +116,8 @@ static uint64_t zone_floor(const struct zone *zone, uint32_t flags)
 {
     if (flags & PAGE_ALLOC_ATOMIC)
         return 0;
+    if (flags & PAGE_ALLOC_SPARE)
+        return zone->reserve_pages * 2 + zone->total_pages / 32;
     return flags & PAGE_ALLOC_USER ? zone->reserve_pages * 3 / 2 : zone->reserve_pages;
 }
 
@@ -335,6 +337,8 @@ struct page *page_alloc(unsigned order, uint32_t flags)
     else
         page = zone_alloc(order, flags);
     if (unlikely(page == NULL)) {
+        if (flags & PAGE_ALLOC_SPARE)
+            return NULL;
         page = page_alloc_slow(order, flags);
         if (page == NULL)
             return NULL;
@@ -370,6 +374,10 @@ void page_free(struct page *page, unsigned order)
 
 void page_put_last(struct page *page)
 {
+    if (unlikely(page->order == PAGE_ORDER_PART)) {
+        page_put(huge_head(page)); // U2 of huge.c
+        return;
+    }
     page_free(page, page->order);
 }
 
@@ -392,7 +400,7 @@ void page_put_many(struct page **pages, size_t count)
             if (__atomic_sub_fetch(&page->refcount, 1, __ATOMIC_ACQ_REL) != 0)
                 continue;
             if (unlikely(page->order != 0)) {
-                zone_free(page, page->order);
+                page_put_last(page);
                 continue;
             }
             if (unlikely(list->count >= percpu_pages_limit))
@@ -426,6 +434,7 @@ void page_statistics_read(struct page_statistics *statistics)
         sum.shared += usage->shared;
         sum.dirty += usage->dirty;
         sum.mapped += usage->mapped;
+        sum.huge += usage->huge;
         free += percpu_of(page_list, cpu)->count;
     }
     for (unsigned i = 0; i < ZONE_COUNT; i++) {
@@ -443,6 +452,7 @@ void page_statistics_read(struct page_statistics *statistics)
         .shared_pages = (uint64_t)MAX(sum.shared, (int64_t)0),
         .dirty_pages = (uint64_t)MAX(sum.dirty, (int64_t)0),
         .mapped_pages = (uint64_t)MAX(sum.mapped, (int64_t)0),
+        .huge_pages = (uint64_t)MAX(sum.huge, (int64_t)0),
         .reserve_pages = reserve,
     };
 }

@@ -7,7 +7,8 @@
 #include "kernel/base/types.h"
 #include "kernel/core/spinlock.h"
 
-#define PAGE_ORDER_MAX 10 // largest block: 4 MiB
+#define PAGE_ORDER_MAX  10   // largest block: 4 MiB
+#define PAGE_ORDER_PART 0xff // a page in the middle of a huge page, with references of its own
 
 struct page_cache;
 
@@ -17,13 +18,16 @@ struct page {
     uint32_t refcount; // users (mappings, caches, pins); 0: free or slab-internal; atomic
     uint32_t
         used_entries; // page-table page: entries in use; under its lock (level 1) or the space's table_lock
-    uint8_t order;              // of the block that starts here
+    uint8_t order;    // of the block that starts here, or PAGE_ORDER_PART
     uint8_t node;               // NUMA node
     uint16_t anonymous_entries; // page-table page of level 1: those of private pages; same lock
     union {
         struct {                      // page cache and anonymous pages
             struct page_cache *cache; // NULL: anonymous
-            uint64_t index;           // page number within the cache
+            union {
+                uint64_t index;         // page number within the cache
+                uint64_t huge_mappings; // head of a huge page: U1 of huge.c; atomic
+            };
         };
         struct { // slab
             void *slab_cache;
@@ -97,6 +101,7 @@ bool pfn_is_ram(uint64_t pfn); // does the frame have an initialised struct page
 #define PAGE_ALLOC_USER                                                                            \
     BIT(2) // for a program: leaves the reserve alone, may trigger the OOM killer
 #define PAGE_ALLOC_DMA32 BIT(3) // below 4 GiB
+#define PAGE_ALLOC_SPARE BIT(4) // only if there is plenty: nothing is reclaimed, nobody killed
 
 // A block of 2^order pages, its head's refcount 1, content undefined without ZERO. NULL when there
 // is none. Any context but NMI with ATOMIC; otherwise task context with interrupts on (may sleep
@@ -126,7 +131,8 @@ static inline void page_free_kernel(void *address, unsigned order)
 
 struct page_statistics {
     uint64_t total_pages, free_pages, cache_pages, anonymous_pages, slab_pages, page_table_pages,
-        kernel_stack_pages, shared_pages, reserve_pages, dirty_pages, mapped_pages;
+        kernel_stack_pages, shared_pages, reserve_pages, dirty_pages, mapped_pages,
+        huge_pages; // anonymous ones, in small pages
 };
 void page_statistics_read(struct page_statistics *statistics);
 

@@ -193,7 +193,7 @@ static void area_zap_all(struct vm_area *area, uintptr_t start, uintptr_t end)
     struct tlb_gather gather;
     tlb_gather_begin(&gather, area->space);
     spin_lock(&area->space->table_lock); // L2: no table goes away
-    zap_range(&gather, start, end, ZAP_TRUNCATE);
+    (void)zap_range(&gather, start, end, ZAP_TRUNCATE); // no huge pages there
     tlb_gather_finish(&gather);
     spin_unlock(&area->space->table_lock);
 }
@@ -203,7 +203,7 @@ static void area_zap_file(struct vm_area *area, uintptr_t start, uintptr_t end)
     struct tlb_gather gather;
     tlb_gather_begin(&gather, area->space);
     spin_lock(&area->space->table_lock);
-    zap_range(&gather, start, end, ZAP_FILE_ONLY);
+    (void)zap_range(&gather, start, end, ZAP_FILE_ONLY);
     tlb_gather_finish(&gather);
     spin_unlock(&area->space->table_lock);
 }

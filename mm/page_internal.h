@@ -7,7 +7,7 @@
 
 // Pages in use by kind: per-CPU sums, so a CPU's own value may be negative.
 struct page_usage {
-    int64_t cache, anonymous, slab, table, stack, shared, dirty, mapped;
+    int64_t cache, anonymous, slab, table, stack, shared, dirty, mapped, huge;
 };
 PERCPU_DECLARE(struct page_usage, page_usage);
 
@@ -21,6 +21,14 @@ PERCPU_DECLARE(struct page_usage, page_usage);
 // Gives at least `pages` clean unmapped page-cache pages back, if there are that many; returns how
 // many. May sleep.
 uint64_t page_cache_reclaim(uint64_t pages);
+
+// A huge page is a block of this order; its first struct page is its head (huge.c).
+#define HUGE_ORDER 9
+#define HUGE_PAGES (UINT64_C(1) << HUGE_ORDER)
+static inline struct page *huge_head(struct page *page)
+{
+    return pfn_to_page(page_to_pfn(page) & ~(HUGE_PAGES - 1));
+}
 
 // Pages [0, count) each lose a reference; those that lose their last are freed, in one batch.
 void page_put_many(struct page **pages, size_t count);

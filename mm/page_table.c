@@ -5,6 +5,7 @@
 
 #include "kernel/arch/x86/arch.h"
 #include "kernel/base/assert.h"
+#include "mm/huge.h"
 #include "mm/page_internal.h"
 #include "mm/shared_table.h"
 #include "mm/tlb.h"
@@ -75,7 +76,33 @@ uint64_t *page_table_find(struct address_space *space, uintptr_t address)
     for (unsigned level = 4; level > 1; level--) {
         uint64_t entry =
             __atomic_load_n(&table[PAGE_LEVEL_INDEX(address, level)], __ATOMIC_ACQUIRE);
+        if ((entry & (PTE_PRESENT | PTE_LARGE)) != PTE_PRESENT)
+            return NULL;
+        table = next_table(entry);
+    }
+    return &table[PAGE_LEVEL_INDEX(address, 1)];
+}
+
+uint64_t *page_table_find_upper(struct address_space *space, uintptr_t address)
+{
+    uint64_t *table = space->page_table;
+    for (unsigned level = 4; level > 2; level--) {
+        uint64_t entry =
+            __atomic_load_n(&table[PAGE_LEVEL_INDEX(address, level)], __ATOMIC_ACQUIRE);
         if (!(entry & PTE_PRESENT))
+            return NULL;
+        table = next_table(entry);
+    }
+    return &table[PAGE_LEVEL_INDEX(address, 2)];
+}
+
+uint64_t *page_table_find_own(struct address_space *space, uintptr_t address)
+{
+    uint64_t *table = space->page_table;
+    for (unsigned level = 4; level > 1; level--) {
+        uint64_t entry =
+            __atomic_load_n(&table[PAGE_LEVEL_INDEX(address, level)], __ATOMIC_ACQUIRE);
+        if (unlikely((entry & (PTE_PRESENT | PTE_LARGE | PTE_TABLE_SHARED)) != PTE_PRESENT))
             return NULL;
         table = next_table(entry);
     }
@@ -106,6 +133,15 @@ static bool table_add(struct address_space *space, uint64_t *entry)
     return true;
 }
 
+// Makes the entry, which held `value`, lead to a table that is the space's own. False: no memory.
+static bool make_way(
+    struct address_space *space, uint64_t *entry, uint64_t value, uintptr_t address)
+{
+    if (pte_is_huge(value))
+        return huge_split(space, entry, address);
+    return value & PTE_PRESENT ? shared_table_own(space, entry, address) : table_add(space, entry);
+}
+
 // Entry of `last_level`, with the tables above it made and owned.
 static inline uint64_t *make_level(
     struct address_space *space, uintptr_t address, unsigned last_level)
@@ -114,10 +150,8 @@ static inline uint64_t *make_level(
     for (unsigned level = 4; level > last_level; level--) {
         uint64_t *entry = &table[PAGE_LEVEL_INDEX(address, level)];
         uint64_t value = __atomic_load_n(entry, __ATOMIC_ACQUIRE);
-        if (unlikely((value & (PTE_PRESENT | PTE_TABLE_SHARED)) != PTE_PRESENT)) {
-            bool made = value & PTE_PRESENT ? shared_table_own(space, entry, address)
-                                            : table_add(space, entry);
-            if (!made)
+        if (unlikely((value & (PTE_PRESENT | PTE_TABLE_SHARED | PTE_LARGE)) != PTE_PRESENT)) {
+            if (!make_way(space, entry, value, address))
                 return NULL;
             level++; // look again: it can be gone, or shared, no more
             continue;
@@ -148,10 +182,12 @@ static unsigned next_used(const uint64_t *table, unsigned index, unsigned end_in
 static void place_set(
     struct page_table_place *place, uint64_t *upper, uint64_t value, uintptr_t address)
 {
+    bool huge = pte_is_huge(value);
     *place = (struct page_table_place){
-        .entry = next_table(value) + PAGE_LEVEL_INDEX(address, 1),
+        .entry = huge ? NULL : next_table(value) + PAGE_LEVEL_INDEX(address, 1),
         .upper = upper,
-        .shared = (value & PTE_TABLE_SHARED) != 0,
+        .shared = !huge && (value & PTE_TABLE_SHARED) != 0,
+        .huge = huge,
         .next = ALIGN_DOWN(address, PAGE_TABLE_BYTES) + PAGE_TABLE_BYTES,
     };
 }
@@ -175,7 +211,7 @@ static uintptr_t next_in_table(uint64_t *table, unsigned level, uintptr_t addres
         uint64_t value = __atomic_load_n(&table[found], __ATOMIC_ACQUIRE);
         uint64_t *lower = next_table(value);
         if (level == 2) {
-            // A shared table can be taken out of this space meanwhile.
+            // A shared table or a huge page can be taken out of this space meanwhile.
             if (unlikely(value == 0)) {
                 index = found + 1;
                 address = base + covers * index;
@@ -185,7 +221,7 @@ static uintptr_t next_in_table(uint64_t *table, unsigned level, uintptr_t addres
             return address;
         }
         address = next_in_table(lower, level - 1, address, end, place);
-        if (place->entry != NULL)
+        if (place->upper != NULL)
             return address;
         index = found + 1;
         address = base + covers * index;
@@ -205,11 +241,11 @@ uintptr_t page_table_next(
             return address;
         }
     }
-    place->entry = NULL;
+    place->upper = NULL;
     if (address >= end)
         return end;
     address = next_in_table(space->page_table, PAGE_TABLE_LEVELS, address, end, place);
-    return place->entry != NULL ? address : end;
+    return place->upper != NULL ? address : end;
 }
 
 // Takes the tables below `table` (of `level`) out that are empty and cover a part of [start, end).
@@ -222,6 +258,10 @@ static void trim_table(struct address_space *space, struct tlb_gather *gather, u
     unsigned index = PAGE_LEVEL_INDEX(start, level), last = PAGE_LEVEL_INDEX(end - 1, level);
     struct page *own = virt_to_page(table);
     while ((index = next_used(table, index, last + 1)) <= last && own->used_entries != 0) {
+        if (level == 2 && pte_is_huge(table[index])) {
+            index++; // not ours: it lies beyond the range
+            continue;
+        }
         struct page *lower = virt_to_page(next_table(table[index]));
         uintptr_t entry_start = base + covers * index;
         if (level > 2)

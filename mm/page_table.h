@@ -19,6 +19,7 @@
 //   those with PTE_ANONYMOUS; same lock as the entries. Only a table with none is freed, so a freed
 //   table is all zero and serves as a new one without being cleared.
 //   L4  A table of level 1 that other spaces share does not change (H1 to H5 of shared_table.c).
+//   L5  An entry of level 2 can map a huge page instead (PTE_LARGE): U1 to U6 of huge.c.
 #pragma once
 
 #include "kernel/arch/x86/paging.h"
@@ -75,26 +76,39 @@ void page_table_free(struct page *table); // all zero again
 // The level 1 entry for the address, or NULL if there is no table. L2, and H5 of shared_table.c:
 // with space->table_lock held, or space->lock for writing.
 uint64_t *page_table_find(struct address_space *space, uintptr_t address);
-// The same, with tables made as needed, in a table that no other space shares; NULL: no memory.
-// space->lock held, may sleep.
+// The level 2 entry for the address, or NULL if there is no table of that level.
+uint64_t *page_table_find_upper(struct address_space *space, uintptr_t address);
+// The level 1 entry, if it lies in a table that no other space shares; else NULL. space->lock held.
+uint64_t *page_table_find_own(struct address_space *space, uintptr_t address);
+// The same, with tables made as needed, shared ones made own, and huge pages split; NULL: no
+// memory. space->lock held, may sleep.
 uint64_t *page_table_make(struct address_space *space, uintptr_t address);
 // The level 2 entry for the address, made as needed. Otherwise as page_table_make().
 uint64_t *page_table_make_upper(struct address_space *space, uintptr_t address);
 // What a level 2 entry that leads to the table is.
 uint64_t page_table_upper_entry(const struct page *table);
 
-// Where a level 1 entry lies.
+// Where a level 1 entry, or a huge page, lies.
 struct page_table_place {
-    uint64_t *entry; // may be followed if !shared, or under H5
+    uint64_t *entry; // may be followed if !shared, or under H5; NULL for a huge page
     uint64_t *upper; // level 2
     bool shared;     // what `upper` said when it was read
-    uintptr_t next;  // first address beyond the table
+    bool huge;       // the same: it maps a huge page
+    uintptr_t next;  // first address beyond the table or huge page
 };
-// First address at or after `address` and below `end` that a level 1 table covers, with its place;
-// `end` if there is none. L2. *place is that of the call before, or all zero: the next table is
-// found at once if it is the neighbour.
+// First address at or after `address` and below `end` that a level 1 table or a huge page covers,
+// with its place; `end` if there is none. L2. *place is that of the call before, or all zero: the
+// next table is found at once if it is the neighbour.
 uintptr_t page_table_next(
     struct address_space *space, uintptr_t address, uintptr_t end, struct page_table_place *place);
+// The entry of a page (level 1 or 2) for new flags of its area, under the entry's lock; and does it
+// allow less than `old`? In protect.c.
+uint64_t pte_protected(uint64_t value, uint32_t vm_flags);
+static inline bool pte_is_restricted(uint64_t old, uint64_t changed)
+{
+    return (old & ~changed & (PTE_PRESENT | PTE_WRITE)) || (~old & changed & PTE_NX);
+}
+
 // Takes empty tables that cover [start, end) out; they go to gather->tables. space->lock held for
 // writing.
 struct tlb_gather;

@@ -9,6 +9,7 @@
 #include "kernel/core/user.h"
 #include "mm/area.h"
 #include "mm/fault.h"
+#include "mm/huge.h"
 #include "mm/page_cache.h"
 #include "mm/page_internal.h"
 #include "mm/page_table.h"
@@ -21,11 +22,13 @@ static struct page *get_mapped(
 {
     // Under space->lock for reading alone only an own table may be looked into (H5 of
     // shared_table.c).
-    uint64_t *entry = page_table_make(space, address);
     *borrowed_entry = 0;
-    if (entry == NULL)
+    uint64_t *entry = page_table_find_own(space, address);
+    struct page *page = entry == NULL ? huge_pin(space, address, write) : NULL;
+    if (page != NULL || (entry == NULL && huge_is_mapped(space, address)))
+        return page;
+    if (entry == NULL && (entry = page_table_make(space, address)) == NULL)
         return NULL;
-    struct page *page = NULL;
     struct spinlock *lock = page_table_lock_of(entry);
     spin_lock(lock);
     uint64_t value = *entry;

@@ -6,6 +6,7 @@
 // anyway.
 
 #include "mm/area.h"
+#include "mm/huge.h"
 
 #include "kernel/base/assert.h"
 #include "kernel/core/user.h"
@@ -14,17 +15,16 @@
 #include "mm/shared_table.h"
 #include <linux/errno.h>
 
-// The entry of a page for new flags of its area; never gains PTE_WRITE, but for private pages that
-// had it.
-static uint64_t entry_for(uint64_t value, uint32_t flags)
+// Never gains PTE_WRITE, but for private pages that had it.
+uint64_t pte_protected(uint64_t value, uint32_t flags)
 {
-    uint64_t kept = value & (PTE_ADDRESS | PTE_DIRTY | PTE_ACCESSED | PTE_BORROWED | PTE_ANONYMOUS);
+    uint64_t kept =
+        value & (PTE_ADDRESS | PTE_DIRTY | PTE_ACCESSED | PTE_BORROWED | PTE_ANONYMOUS | PTE_LARGE);
     uint64_t rights = pte_flags_of(flags, false) & ~PTE_ACCESSED;
     if ((value & PTE_WRITE) && (flags & VM_WRITE))
         rights |= PTE_WRITE;
     // A private page that is only ours may be written at once: saves the fault after a toggle.
-    if ((flags & (VM_WRITE | VM_SHARED)) == VM_WRITE && (value & PTE_ANONYMOUS) &&
-        __atomic_load_n(&pte_page(value)->refcount, __ATOMIC_RELAXED) == 1)
+    if ((flags & (VM_WRITE | VM_SHARED)) == VM_WRITE && anonymous_is_exclusive(value))
         rights |= PTE_WRITE | PTE_DIRTY;
     return kept | rights;
 }
@@ -40,15 +40,14 @@ static void protect_table(
         if (value == 0)
             continue;
         left--;
-        uint64_t changed = entry_for(value, flags);
+        uint64_t changed = pte_protected(value, flags);
         if (changed == value)
             continue;
         // Bits that the processor sets between the load and the exchange: dirty and accessed, which
         // nobody relies on for private memory; shared memory is marked dirty when it is made
         // writable.
         uint64_t old = __atomic_exchange_n(entry, changed, __ATOMIC_SEQ_CST);
-        bool restricted = (old & ~changed & (PTE_PRESENT | PTE_WRITE)) || (~old & changed & PTE_NX);
-        if ((old & PTE_PRESENT) && restricted)
+        if ((old & PTE_PRESENT) && pte_is_restricted(old, changed))
             tlb_gather_address(gather, address);
     }
     spin_unlock(&table->table_lock);
@@ -63,7 +62,10 @@ static void protect_pages(
     for (uintptr_t address = start;
         (address = page_table_next(space, address, end, &place)) < end;) {
         uintptr_t table_end = MIN(place.next, end);
-        protect_table(&gather, place.entry, address, table_end, flags);
+        if (place.huge)
+            huge_protect(&gather, place.upper, address, flags);
+        else
+            protect_table(&gather, place.entry, address, table_end, flags);
         address = table_end;
     }
     tlb_gather_finish(&gather);

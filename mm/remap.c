@@ -2,6 +2,7 @@
 // mremap: an area grows, shrinks or moves with its pages.
 
 #include "mm/area.h"
+#include "mm/huge.h"
 
 #include "kernel/base/assert.h"
 #include "kernel/core/user.h"
@@ -67,6 +68,22 @@ static void move_entry(struct tlb_gather *gather, uint64_t *from, uint64_t *to, 
     spin_unlock(page_table_lock_of(from));
 }
 
+// A huge page goes over whole, if it can; else it is split, and place->upper becomes NULL: its
+// pages go one by one.
+static int move_huge(struct tlb_gather *gather, struct page_table_place *place, uintptr_t address,
+    uintptr_t to, uintptr_t end)
+{
+    int error = -EEXIST;
+    if (IS_ALIGNED(address, HUGE_BYTES) && IS_ALIGNED(to, HUGE_BYTES) && end >= place->next)
+        error = huge_move(gather, place->upper, address, to);
+    if (error != -EEXIST)
+        return error;
+    if (!huge_split(gather->space, place->upper, address))
+        return -ENOMEM;
+    place->upper = NULL;
+    return 0;
+}
+
 static int move_pages(struct address_space *space, uintptr_t old, uintptr_t new, size_t len)
 {
     uintptr_t end = old + len;
@@ -76,17 +93,23 @@ static int move_pages(struct address_space *space, uintptr_t old, uintptr_t new,
     struct tlb_gather gather;
     tlb_gather_begin(&gather, space);
     struct page_table_place place = {0};
-    for (uintptr_t address = old;
-        error == 0 && (address = page_table_next(space, address, end, &place)) < end;
-        address += PAGE_SIZE) {
-        uint64_t *from = place.entry;
-        if (*from == 0)
+    uintptr_t address = old;
+    while (error == 0 && (address = page_table_next(space, address, end, &place)) < end) {
+        uintptr_t target = new + (address - old);
+        if (place.huge) {
+            error = move_huge(&gather, &place, address, target, end);
+            if (place.upper != NULL)
+                address = place.next;
             continue;
-        uint64_t *to = page_table_make(space, new + (address - old));
-        if (to == NULL)
-            error = -ENOMEM;
-        else
-            move_entry(&gather, from, to, address);
+        }
+        if (*place.entry != 0) {
+            uint64_t *to = page_table_make(space, target);
+            if (to == NULL)
+                error = -ENOMEM;
+            else
+                move_entry(&gather, place.entry, to, address);
+        }
+        address += PAGE_SIZE;
     }
     tlb_gather_finish(&gather);
     return error;

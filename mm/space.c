@@ -14,7 +14,9 @@
 #include "kernel/base/string.h"
 #include "kernel/core/log.h"
 #include "kernel/core/user.h"
+#include "mm/collapse.h"
 #include "mm/fault.h"
+#include "mm/huge.h"
 #include "mm/memory.h"
 #include "mm/page_cache.h"
 #include "mm/page_internal.h"
@@ -51,6 +53,7 @@ struct address_space *address_space_create(void)
     space->refcount = 1;
     space->id = __atomic_fetch_add(&next_id, 1, __ATOMIC_RELAXED);
     space->mmap_base = USER_END;
+    list_init(&space->collapse_node);
     space->limit_as_bytes = UINT64_MAX;
     space->limit_data_bytes = UINT64_MAX;
     space->limit_stack_bytes = UINT64_MAX;
@@ -79,6 +82,7 @@ void address_space_put(struct address_space *space)
 {
     if (__atomic_sub_fetch(&space->users, 1, __ATOMIC_ACQ_REL) != 0)
         return;
+    collapse_forget(space);
     rwlock_write_lock(&space->lock);
     int error = area_unmap_range(space, 0, USER_END);
     assert(error == 0); // nothing has to be split
@@ -131,7 +135,11 @@ static int share_private_pages(struct address_space *parent, struct address_spac
         (address = page_table_next(parent, address, area->end, &place)) < area->end;) {
         uintptr_t end = MIN(ALIGN_DOWN(address, PAGE_TABLE_BYTES) + PAGE_TABLE_BYTES, area->end);
         uint64_t *from = place.entry;
-        if (shared_table_is_worth(area, address, &place)) {
+        if (place.huge) {
+            int error = huge_share(parent, child, place.upper, address, restricted);
+            if (error != 0)
+                return error;
+        } else if (shared_table_is_worth(area, address, &place)) {
             int error = shared_table_join(parent, child, address, &place, restricted);
             if (error != 0)
                 return error;
@@ -202,6 +210,7 @@ static void copy_marks(struct address_space *to, const struct address_space *fro
     to->limit_data_bytes = from->limit_data_bytes;
     to->limit_stack_bytes = from->limit_stack_bytes;
     to->limit_memlock_bytes = from->limit_memlock_bytes;
+    to->huge_disabled = from->huge_disabled;
 }
 
 struct address_space *address_space_fork(struct address_space *parent)

@@ -34,6 +34,7 @@
 #include "kernel/core/thread.h"
 #include "kernel/core/trace_points.h"
 #include "mm/address_space.h"
+#include "mm/huge.h"
 #include "mm/page_internal.h"
 #include "mm/page_table.h"
 #include "mm/shared_table.h"
@@ -292,6 +293,7 @@ void tlb_gather_begin(struct tlb_gather *gather, struct address_space *space)
     gather->pages = gather->inline_pages;
     gather->batch = NULL;
     gather->shared_count = 0;
+    gather->huge_count = 0;
     list_init(&gather->tables);
 }
 
@@ -313,6 +315,8 @@ void tlb_gather_flush(struct tlb_gather *gather)
         page_table_free(table);
     while (gather->shared_count != 0)
         shared_table_put(gather->shared_tables[--gather->shared_count]);
+    while (gather->huge_count != 0)
+        huge_page_unmap(gather->huge[--gather->huge_count]);
     gather->start = UINTPTR_MAX;
     gather->end = 0;
     gather->tables_freed = false;

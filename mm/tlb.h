@@ -27,6 +27,7 @@ void tlb_flush_kernel(uintptr_t start, uintptr_t end);
 // after the flush.
 #define TLB_GATHER_INLINE 32
 #define TLB_GATHER_SHARED 8
+#define TLB_GATHER_HUGE   8
 struct tlb_gather {
     struct address_space *space;
     uintptr_t start, end; // what has to be flushed; empty: start > end
@@ -37,6 +38,8 @@ struct tlb_gather {
     struct list_node tables; // page-table pages, all zero
     uint32_t shared_count;
     struct page *shared_tables[TLB_GATHER_SHARED]; // tables that lose a user; see shared_table.c
+    uint32_t huge_count;
+    struct page *huge[TLB_GATHER_HUGE]; // blocks that lose a mapping; see huge.c
     struct page *inline_pages[TLB_GATHER_INLINE];
 };
 void tlb_gather_begin(struct tlb_gather *gather, struct address_space *space);

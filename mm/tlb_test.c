@@ -13,6 +13,7 @@
 #include "kernel/core/thread.h"
 #include "mm/address_space.h"
 #include "mm/host/host_mm.h"
+#include "mm/huge.h"
 #include "mm/page_internal.h"
 #include "mm/shared_table.h"
 #include "mm/page_table.h"
@@ -119,6 +120,11 @@ void page_put_many(struct page **pages, size_t count)
 void shared_table_put(struct page *table)
 {
     assert_non_null(table);
+}
+
+void huge_page_unmap(struct page *head)
+{
+    assert_non_null(head);
 }
 
 void page_table_free(struct page *table)

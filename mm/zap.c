@@ -5,6 +5,7 @@
 
 #include "kernel/base/assert.h"
 #include "mm/fault.h"
+#include "mm/huge.h"
 #include "mm/page_table.h"
 #include "mm/shared_table.h"
 
@@ -68,14 +69,26 @@ static bool zap_shared(struct tlb_gather *gather, uintptr_t address,
     return true;
 }
 
-void zap_range(struct tlb_gather *gather, uintptr_t start, uintptr_t end, enum zap_kind kind)
+uintptr_t zap_range(struct tlb_gather *gather, uintptr_t start, uintptr_t end, enum zap_kind kind)
 {
     struct address_space *space = gather->space;
     struct zap_count count = {0};
     struct page_table_place place = {0};
+    uintptr_t stopped_at = end;
     for (uintptr_t address = start;
         (address = page_table_next(space, address, end, &place)) < end;) {
         uintptr_t table_end = MIN(place.next, end);
+        if (unlikely(place.huge)) {
+            if (!IS_ALIGNED(address, HUGE_BYTES) || table_end != place.next) {
+                stopped_at = address;
+                break;
+            }
+            if (gather->huge_count == TLB_GATHER_HUGE)
+                tlb_gather_flush(gather);
+            count.anonymous += huge_zap(gather, place.upper, address);
+            address = table_end;
+            continue;
+        }
         if (unlikely(place.shared)) {
             if (kind != ZAP_UNMAP || zap_shared(gather, address, &place, &count))
                 address = table_end;
@@ -93,4 +106,5 @@ void zap_range(struct tlb_gather *gather, uintptr_t start, uintptr_t end, enum z
         fault_count_anonymous(space, -count.anonymous);
     if (count.file != 0)
         fault_count_file(space, -count.file);
+    return stopped_at;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The table of virtio drivers.
 
+#include "virtio/9p/9p.h"
 #include "virtio/block/block.h"
 #include "virtio/console/console.h"
 #include "virtio/entropy/entropy.h"
@@ -10,6 +11,7 @@
 void virtio_init(void)
 {
     static const struct virtio_driver *const drivers[] = {
+        &virtio_9p_driver,
         &virtio_block_driver,
         &virtio_console_driver,
         &virtio_entropy_driver,

@@ -442,22 +442,24 @@ static void dentry_exchange_begin(struct dentry *dentry, uint32_t subclass)
 {
     spin_lock_nested(&dentry->lock, subclass);
     seqcount_write_begin(&dentry->sequence);
-    rbtree_remove(&dentry->parent->children, &dentry->sibling, NULL);
+    if (dentry->flags & DENTRY_PERSISTENT)
+        rbtree_remove(&dentry->parent->children, &dentry->sibling, NULL);
     dentry_hash_remove(dentry);
 }
 
 static void dentry_exchange_end(struct dentry *dentry)
 {
     dentry_hash_add(dentry);
-    dentry_children_insert(dentry->parent, dentry);
+    if (dentry->flags & DENTRY_PERSISTENT)
+        dentry_children_insert(dentry->parent, dentry);
     seqcount_write_end(&dentry->sequence);
     spin_unlock(&dentry->lock);
 }
 
 int dentry_exchange(struct dentry *a, struct dentry *b)
 {
-    assert(a->flags & DENTRY_PERSISTENT);
-    assert(b->flags & DENTRY_PERSISTENT);
+    assert(a->flags & DENTRY_HASHED);
+    assert(b->flags & DENTRY_HASHED);
     // Copies of both names: either may lie inside its dentry.
     char *a_long = long_name_create(b->name_len);
     char *b_long = long_name_create(a->name_len);

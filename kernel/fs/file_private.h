@@ -7,7 +7,6 @@
 
 void file_init(void);
 uint64_t file_open_count(void);
-[[nodiscard]] int file_write_limit(struct file *file, struct io_iter *from, uint64_t offset);
 
 // inotify: tells who watches the inode or the directory of `dentry`. Cheap when nobody does.
 void notify_dentry(struct dentry *dentry, uint32_t mask);

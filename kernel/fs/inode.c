@@ -181,12 +181,19 @@ bool inode_owner_or_capable(const struct inode *inode)
 
 // ---- times and links ----
 
+static inline void inode_note_change(struct inode *inode)
+{
+    if (unlikely(inode->flags & INODE_NOTES_CHANGES))
+        inode->ops->changed(inode);
+}
+
 void inode_touch_modified(struct inode *inode)
 {
     int64_t now = time_realtime_ns();
     spin_lock(&inode->attribute_lock);
     inode->mtime_ns = inode->ctime_ns = now;
     spin_unlock(&inode->attribute_lock);
+    inode_note_change(inode);
 }
 
 void inode_touch_changed(struct inode *inode)
@@ -195,6 +202,7 @@ void inode_touch_changed(struct inode *inode)
     spin_lock(&inode->attribute_lock);
     inode->ctime_ns = now;
     spin_unlock(&inode->attribute_lock);
+    inode_note_change(inode);
 }
 
 void inode_touch_accessed(struct inode *inode, const struct mount *mount)
@@ -213,6 +221,7 @@ void inode_touch_accessed(struct inode *inode, const struct mount *mount)
         now - inode->atime_ns < (int64_t)(86400 * NS_PER_SECOND))
         return;
     __atomic_store_n(&inode->atime_ns, now, __ATOMIC_RELAXED);
+    inode_note_change(inode);
 }
 
 void inode_nlink_add(struct inode *inode, int32_t delta)
@@ -236,6 +245,7 @@ void inode_remove_privileges(struct inode *inode)
     spin_lock(&inode->attribute_lock);
     inode->mode &= ~remove;
     spin_unlock(&inode->attribute_lock);
+    inode_note_change(inode);
 }
 
 // ---- writers against execution ----

@@ -87,13 +87,20 @@ struct inode_ops {
     int (*open)(
         struct inode *inode, struct file *file); // after file->ops was set from inode->file_ops
     void (*evict)(struct inode *inode);          // last reference: frees what the file system has
+    // Attributes have changed (times, mode, owner) by what the VFS does by itself. Must not sleep.
+    // Called for inodes with INODE_NOTES_CHANGES only.
+    void (*changed)(struct inode *inode);
+    // A program is going to write to page `index` through a mapping: gives it a place. 0, -ENOSPC,
+    // -EIO: SIGBUS. NULL: it has one.
+    int (*page_write)(struct inode *inode, uint64_t index);
 };
 
-#define INODE_DEAD     BIT(0) // a removed directory: nothing may be created in it; under lock
-#define INODE_NO_ATIME BIT(1)
-#define INODE_APPEND   BIT(2)
-#define INODE_LINKABLE BIT(4) // O_TMPFILE: may get a name although it has none
-#define INODE_PSEUDO   BIT(3) // not on a superblock's tree: anonymous
+#define INODE_DEAD          BIT(0) // a removed directory: nothing may be created in it; under lock
+#define INODE_NO_ATIME      BIT(1)
+#define INODE_APPEND        BIT(2)
+#define INODE_LINKABLE      BIT(4) // O_TMPFILE: may get a name although it has none
+#define INODE_NOTES_CHANGES BIT(5) // ops->changed wants to know; fixed
+#define INODE_PSEUDO        BIT(3) // not on a superblock's tree: anonymous
 
 struct inode {
     // What path walks and stat read comes first. Written under attribute_lock; single words read
@@ -134,6 +141,7 @@ struct inode {
 
 struct statfs_info {
     uint64_t type, block_size, blocks, blocks_free, files, files_free;
+    uint64_t blocks_reserved; // of the free ones: for root
 };
 
 // What mount(2) asks of a file system. The texts are the caller's, for the length of the call.
@@ -155,7 +163,10 @@ struct filesystem_type {
 
 struct superblock_ops {
     void (*statfs)(struct superblock *superblock, struct statfs_info *info);
-    int (*remount)(struct superblock *superblock, const char *options);
+    int (*remount)(struct superblock *superblock, const struct mount_request *request);
+    // Everything that was changed before is durable when it returns; content of files has been
+    // written. 0 or -errno. NULL: nothing to do.
+    int (*sync)(struct superblock *superblock);
     // Options for /proc/mounts, each with a leading comma.
     void (*show_options)(struct superblock *superblock, char *buffer, size_t size);
     // Makes a node for the kernel itself where programs may not (/proc). NULL: inode_ops.create
@@ -190,6 +201,8 @@ struct superblock {
 struct superblock *superblock_create(
     const struct filesystem_type *type, const struct superblock_ops *ops, uint64_t magic);
 void superblock_get(struct superblock *superblock);
+// False: the last reference is gone already.
+bool superblock_get_unless_dead(struct superblock *superblock);
 void superblock_put(struct superblock *superblock);
 // The next superblock with a reference, whose predecessor's is dropped; NULL: the first, and at the
 // end.

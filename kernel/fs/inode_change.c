@@ -74,6 +74,8 @@ static void inode_change_apply(struct inode *inode, const struct inode_change *c
         inode->mtime_ns = now;
     inode->ctime_ns = now;
     spin_unlock(&inode->attribute_lock);
+    if (inode->flags & INODE_NOTES_CHANGES)
+        inode->ops->changed(inode);
 }
 
 int inode_change(struct inode *inode, struct inode_change *change)

@@ -68,10 +68,15 @@ static void file_area_identity(
     vfs_identity(area->backing, dev_major, dev_minor, inode);
 }
 
-static void file_area_mkwrite(struct vm_area *area, struct page *page)
+static int file_area_mkwrite(struct vm_area *area, struct page *page)
 {
-    struct file *file = area->backing;
-    inode_touch_modified(file->inode);
+    struct inode *inode = ((struct file *)area->backing)->inode;
+    int error = 0;
+    if (inode->ops != NULL && inode->ops->page_write != NULL)
+        error = inode->ops->page_write(inode, page->index);
+    if (error == 0)
+        inode_touch_modified(inode);
+    return error;
 }
 
 static const struct vm_area_ops file_area_ops = {

@@ -100,7 +100,8 @@ int mount_remount(
         if (read_only && __atomic_load_n(&mount->writers, __ATOMIC_SEQ_CST) != 0)
             error = -EBUSY;
         if (error == 0 && superblock->ops != NULL && superblock->ops->remount != NULL)
-            error = superblock->ops->remount(superblock, options);
+            error = superblock->ops->remount(
+                superblock, &(struct mount_request){mount->source, options, read_only});
         if (error == 0)
             superblock->flags = read_only ? superblock->flags | SUPERBLOCK_READ_ONLY
                                           : superblock->flags & ~(uint32_t)SUPERBLOCK_READ_ONLY;
@@ -184,7 +185,7 @@ static void mount_pivot_tasks(const struct path *old_root, const struct path *ne
         pid = process->pid;
         struct task *task;
         for (int32_t tid = 0; (task = process_thread_next_get(process, tid)) != NULL;
-            task_put(task)) {
+             task_put(task)) {
             tid = task->tid;
             spin_lock(&task->alloc_lock);
             struct fs_context *fs = task->fs;

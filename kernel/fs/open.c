@@ -337,6 +337,13 @@ int vfs_open_exec(int dirfd, const char *path, int flags, struct file **result)
         file->path = place;
         file->inode = inode;
         file->ops = inode->file_ops;
+        if (inode->ops->open != NULL)
+            error = inode->ops->open(inode, file);
+        if (error != 0) {
+            file->ops = NULL; // nothing to release
+            file_put(file);
+            return error;
+        }
         file_notify(file, IN_OPEN);
         *result = file;
         return 0; // the path's references are the file's now

@@ -95,3 +95,4 @@ void proc_cpu_register(void);    // proc_cpu.c
 void proc_sys_register(void);    // proc_sys.c
 void proc_init(void);
 void sysfs_init(void);
+void sysfs_memory_init(void);

@@ -111,5 +111,6 @@ void sysfs_init(void)
         int error = proc_tree_register(sysfs, &files[i]);
         assert(error == 0);
     }
+    sysfs_memory_init();
     filesystem_register(&type);
 }

@@ -59,6 +59,7 @@ static int show_meminfo(struct proc_buffer *buffer, void *context)
         {"PageTables", pages.page_table_pages},
         {"CommitLimit", pages.total_pages / 2},
         {"Committed_AS", pages.anonymous_pages + pages.shared_pages},
+        {"AnonHugePages", pages.huge_pages},
     };
     for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
         size_t before = buffer->len;

@@ -108,12 +108,33 @@ static void memory_show_area(
     proc_printf(buffer, "\n");
 }
 
-static void memory_show_usage(struct proc_buffer *buffer, const struct vm_area *area)
+// Pages that others have, too, count as shared; what part of them is ours (Pss) nobody knows here,
+// so they count whole.
+static void memory_show_usage(struct proc_buffer *buffer, struct vm_area *area)
 {
-    unsigned long kilo = (area->end - area->start) / 1024;
-    proc_printf(buffer,
-        "Size:           %8lu kB\nKernelPageSize:        4 kB\nMMUPageSize:           4 kB\n",
-        kilo);
+    const unsigned long kilo = PAGE_SIZE / 1024;
+    struct vm_area_usage usage;
+    vm_area_usage_read(area, &usage);
+    unsigned long resident = (usage.anonymous + usage.file) * kilo;
+    const struct {
+        const char *name;
+        unsigned long kilobytes;
+    } lines[] = {
+        {"Size:", (area->end - area->start) / 1024},
+        {"KernelPageSize:", kilo},
+        {"MMUPageSize:", kilo},
+        {"Rss:", resident},
+        {"Pss:", resident},
+        {"Shared_Clean:", usage.file * kilo},
+        {"Shared_Dirty:", (usage.anonymous - usage.exclusive) * kilo},
+        {"Private_Clean:", 0},
+        {"Private_Dirty:", usage.exclusive * kilo},
+        {"Anonymous:", usage.anonymous * kilo},
+        {"AnonHugePages:", usage.huge * kilo},
+        {"Locked:", area->flags & VM_LOCKED ? resident : 0},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
+        proc_printf(buffer, "%-15s %8lu kB\n", lines[i].name, lines[i].kilobytes);
 }
 
 static int memory_show_areas(struct proc_buffer *buffer, struct inode *inode, bool usage)
@@ -160,9 +181,18 @@ int proc_show_smaps_rollup(struct proc_buffer *buffer, struct inode *inode)
     unsigned long file = (unsigned long)MAX(space->resident_file, INT64_C(0)) * (PAGE_SIZE / 1024);
     proc_printf(buffer, "%08lx-%08lx ---p 00000000 00:00 0                          [rollup]\n",
         0ul, space->stack_top);
+    unsigned long huge = 0;
+    rwlock_read_lock(&space->lock);
+    for (struct vm_area *area = vm_area_first(space); area != NULL; area = vm_area_next(area)) {
+        struct vm_area_usage usage;
+        vm_area_usage_read(area, &usage);
+        huge += usage.huge * (PAGE_SIZE / 1024);
+    }
+    rwlock_read_unlock(&space->lock);
     proc_printf(buffer,
-        "Rss:            %8lu kB\nPss:            %8lu kB\nAnonymous:      %8lu kB\n",
-        anonymous + file, anonymous + file, anonymous);
+        "Rss:            %8lu kB\nPss:            %8lu kB\nAnonymous:      %8lu kB\n"
+        "AnonHugePages:  %8lu kB\n",
+        anonymous + file, anonymous + file, anonymous, huge);
     address_space_put(space);
     return 0;
 }

@@ -101,6 +101,15 @@ struct superblock *superblock_next_get(struct superblock *superblock)
     return entry ? &entry->superblock : NULL;
 }
 
+bool superblock_get_unless_dead(struct superblock *superblock)
+{
+    spin_lock(&list_lock);
+    const bool alive = superblock->refcount != 0;
+    superblock->refcount += alive;
+    spin_unlock(&list_lock);
+    return alive;
+}
+
 void superblock_get(struct superblock *superblock)
 {
     spin_lock(&list_lock);

@@ -277,11 +277,11 @@ static int tmpfs_parse_options(struct tmpfs *tmpfs, const char *options)
     return 0;
 }
 
-static int tmpfs_remount(struct superblock *superblock, const char *options)
+static int tmpfs_remount(struct superblock *superblock, const struct mount_request *request)
 {
     struct tmpfs *tmpfs = superblock->private_data;
     struct tmpfs wanted = *tmpfs;
-    int error = tmpfs_parse_options(&wanted, options);
+    int error = tmpfs_parse_options(&wanted, request->options);
     if (error != 0)
         return error;
     spin_lock(&tmpfs->lock);

@@ -107,6 +107,9 @@ static int build_space(struct exec_program *program, const struct exec_arguments
         return -ENOMEM;
     struct process *process = process_current();
     struct address_space *space = program->space;
+    const struct address_space *old = thread_current()->space;
+    if (old != NULL) // as on Linux, the program's successor does not ask either
+        space->huge_disabled = old->huge_disabled;
     space->limit_as_bytes = process->limits[RLIMIT_AS].rlim_cur;
     space->limit_data_bytes = process->limits[RLIMIT_DATA].rlim_cur;
     space->limit_memlock_bytes = process->limits[RLIMIT_MEMLOCK].rlim_cur;

@@ -69,6 +69,8 @@ static int map_flags(struct vm_map_request *request, int prot, int flags)
         request->flags |= VM_LOCKED;
     if (flags & MAP_NORESERVE)
         request->flags |= VM_NORESERVE;
+    if (flags & MAP_STACK)
+        request->flags |= VM_NOHUGE; // a thread's stack: a few pages of 8 MiB are used
     request->fixed_noreplace = (flags & MAP_FIXED_NOREPLACE) != 0;
     request->fixed = (flags & MAP_FIXED) && !request->fixed_noreplace;
     request->low_2g = (flags & MAP_32BIT) != 0;

@@ -131,6 +131,18 @@ static int64_t capabilities(int option, uintptr_t a2, uintptr_t a3, uintptr_t a4
 
 // ---- the rest ----------------------------------------------------------------------------------
 
+// Whether the program's memory may be in huge pages.
+static int64_t huge_pages(int option, uintptr_t a2, uintptr_t a3, uintptr_t a4, uintptr_t a5)
+{
+    struct address_space *space = thread_current()->space;
+    if (a3 != 0 || a4 != 0 || a5 != 0 || (option == PR_GET_THP_DISABLE && a2 != 0))
+        return -EINVAL;
+    if (option == PR_GET_THP_DISABLE)
+        return __atomic_load_n(&space->huge_disabled, __ATOMIC_RELAXED);
+    __atomic_store_n(&space->huge_disabled, a2 != 0, __ATOMIC_RELAXED);
+    return 0;
+}
+
 static int64_t process_options(int option, uintptr_t a2, uintptr_t a3, uintptr_t a4, uintptr_t a5)
 {
     struct process *process = process_current();
@@ -204,7 +216,8 @@ SYSCALL5(prctl, int, option, uintptr_t, a2, uintptr_t, a3, uintptr_t, a4, uintpt
     case PR_GET_SECCOMP:
         return 0; // not filtered
     case PR_GET_THP_DISABLE:
-        return a2 != 0 || a3 != 0 || a4 != 0 || a5 != 0 ? -EINVAL : 0;
+    case PR_SET_THP_DISABLE:
+        return huge_pages(option, a2, a3, a4, a5);
     default:
         return -EINVAL; // also as the answer of a kernel without that feature (PR_SET_VMA,
                         // PR_SET_MM, ...)

@@ -270,7 +270,7 @@ static int64_t statfs_to_user(const struct path *path, uintptr_t user)
         .f_bsize = (long)info.block_size,
         .f_blocks = (long)info.blocks,
         .f_bfree = (long)info.blocks_free,
-        .f_bavail = (long)info.blocks_free,
+        .f_bavail = (long)(info.blocks_free - MIN(info.blocks_free, info.blocks_reserved)),
         .f_files = (long)info.files,
         .f_ffree = (long)info.files_free,
         .f_fsid = {.val = {(int)superblock->device.minor, 0}},

@@ -266,9 +266,20 @@ SYSCALL1(fdatasync, int, fd)
     return do_fsync(fd, true);
 }
 
+// What the file system keeps beside the content of files. 0 or -errno.
+static int sync_superblock(struct superblock *superblock)
+{
+    if (superblock->ops == NULL || superblock->ops->sync == NULL)
+        return 0;
+    return superblock->ops->sync(superblock);
+}
+
 SYSCALL0(sync)
 {
     page_cache_write_all();
+    for (struct superblock *superblock = superblock_next_get(NULL); superblock != NULL;
+         superblock = superblock_next_get(superblock))
+        (void)sync_superblock(superblock); // sync(2) tells nothing
     return 0;
 }
 
@@ -278,8 +289,13 @@ SYSCALL1(syncfs, int, fd)
     struct file *file = file_fd_get(fd, &borrowed);
     if (file == NULL)
         return -EBADF;
+    int64_t result = 0;
+    if (file->inode != NULL && file->inode->superblock != NULL) {
+        page_cache_write_all();
+        result = sync_superblock(file->inode->superblock);
+    }
     file_fd_put(file, borrowed);
-    return 0;
+    return result;
 }
 
 // Checks of calls that only give hints: a file with pages, else `error`.

@@ -383,10 +383,17 @@ static void add_device(const struct machine *machine, size_t i, struct strings *
         strings_addf(command, "vhost-vsock-%s,guest-cid=%s", type, device + 6);
     } else {
         char *folder = option_file(device + 6);
+        size_t number = 0;
+        for (size_t before = 0; before < i; before++) {
+            number += strncmp(machine->devices.items[before], "share=", 6) == 0;
+        }
+        char *tag = number == 0 ? xstrdup("share") : xasprintf("share%zu", number);
         strings_add(command, "-fsdev");
-        strings_addf(command, "local,id=share%zu,path=%s,security_model=none", i, folder);
+        strings_addf(
+            command, "local,id=%s,path=%s,security_model=none,multidevs=remap", tag, folder);
         strings_add(command, "-device");
-        strings_addf(command, "virtio-9p-%s,fsdev=share%zu,mount_tag=share", type, i);
+        strings_addf(command, "virtio-9p-%s,fsdev=%s,mount_tag=%s", type, tag, tag);
+        free(tag);
         free(folder);
     }
 }

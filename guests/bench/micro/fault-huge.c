@@ -55,5 +55,6 @@ BENCHMARK = {
     .omits = "QEMU counts each repetition of a REP string instruction; the CPU model of the "
              "counted runs has no ERMS, so that kernels clear by wider steps.",
     .count = 16384,
+    .memory = "1G",
     .run = run,
 };

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernel/block/block.h"
+#include "kernel/block/file/direct_io.h"
 #include "kernel/fs/file.h"
 #include "mm/page_cache.h"
 
@@ -29,9 +30,7 @@ static inline struct block_file *block_file_of(const struct file *file)
 [[nodiscard]] int block_file_check(const struct block_file *file);
 [[nodiscard]] int block_file_sync(struct block_file *file); // pages, then the device's cache
 
-// direct.c
-int64_t block_direct_transfer(
-    struct block_file *file, struct io_iter *iter, uint64_t offset, bool write);
+// direct.c; block_direct_transfer() is in direct_io.h
 int64_t block_direct_submit(struct file *file, struct file_io *io);
 // ioctl.c
 int64_t block_file_ioctl(struct file *file, uint32_t command, uintptr_t argument);
