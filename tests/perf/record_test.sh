@@ -15,7 +15,7 @@ trap 'for pid in "${guests[@]}"; do kill "$pid" 2>/dev/null; done; wait; rm -rf 
 
 # start NAME CPUS PROGRAM [OPTIONS]: a guest that runs it on all CPUs, in the background.
 start() {
-    "$lodger" run --name "$1" --cpus "$2" --memory 64M --timeout 240 "${@:4}" -- "$3" "$2" >"$work/$1.out" 2>&1 </dev/null &
+    "$lodger" run --name "$1" --cpus "$2" --memory 64M --timeout 380 "${@:4}" -- "$3" "$2" >"$work/$1.out" 2>&1 </dev/null &
     guests+=($!)
     for _ in $(seq 400); do
         "$lodger" perf attach --json "$1" >"$work/attach" 2>/dev/null && return

@@ -66,17 +66,44 @@ static bool is_kernel(const struct script_frame *frame)
            strcmp(frame->dso, "elf") == 0;
 }
 
-// The majority vote of Boyer and Moore: right if one caller has more than half.
-static void vote_caller(struct analyze_function *function, const char *caller)
+bool analyze_is_lock(const char *function)
 {
-    if (function->caller_samples == 0) {
-        free(function->caller);
-        function->caller = xstrdup(caller);
-        function->caller_samples = 1;
-    } else if (strcmp(function->caller, caller) == 0) {
-        function->caller_samples++;
+    static const char *const parts[] = {"spin_lock", "spin_wait", "mutex_lock", "mutex_unlock_slow",
+        "rwlock_", "lock_slow", "lock_wait"};
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        if (strstr(function, parts[i]) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// The majority vote of Boyer and Moore: right if one name has more than half.
+static void vote(char **name, uint64_t *votes, const char *candidate)
+{
+    if (*votes == 0) {
+        free(*name);
+        *name = xstrdup(candidate);
+        *votes = 1;
+    } else if (strcmp(*name, candidate) == 0) {
+        ++*votes;
     } else {
-        function->caller_samples--;
+        --*votes;
+    }
+}
+
+// Counts a sample within a lock, for the function that uses the outermost of them.
+static void take_lock(struct analyze_data *data, const struct script_sample *sample)
+{
+    for (unsigned i = sample->frame_count; i > 0; i--) {
+        const struct script_frame *frame = &sample->frames[i - 1];
+        if (is_kernel(frame) && analyze_is_lock(frame->symbol)) {
+            data->lock_samples++;
+            if (i < sample->frame_count) {
+                vote(&data->lock_user, &data->lock_votes, sample->frames[i].symbol);
+            }
+            return;
+        }
     }
 }
 
@@ -165,6 +192,7 @@ static void take(void *context, const struct script_sample *sample)
         return;
     }
     data->samples++;
+    take_lock(data, sample);
     if (sample->cpu < 256) {
         data->cpu_samples[sample->cpu]++;
         data->cpu_count = sample->cpu + 1 > data->cpu_count ? sample->cpu + 1 : data->cpu_count;
@@ -176,7 +204,7 @@ static void take(void *context, const struct script_sample *sample)
         function->chain += function->last != data->samples ? 1 : 0;
         function->last = data->samples;
         if (i == 0 && sample->frame_count > 1) {
-            vote_caller(function, sample->frames[1].symbol);
+            vote(&function->caller, &function->caller_samples, sample->frames[1].symbol);
         }
     }
 }

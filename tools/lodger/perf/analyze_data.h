@@ -34,6 +34,9 @@ struct analyze_data {
     uint64_t samples, first_ns, last_ns;
     struct analyze_function *functions;
     size_t function_count;
+    uint64_t lock_samples; // with waiting for a lock, or passing it on, in the chain
+    char *lock_user;       // the function that most of these have taken it for, or NULL
+    uint64_t lock_votes;
     uint64_t cpu_samples[256];
     unsigned cpu_count;
     // From FILE.counters; count 0: there is none.
@@ -44,6 +47,10 @@ struct analyze_data {
     unsigned steal_cpus;
     struct analyze_latency run_queue, disk; // from tracepoints, if they were recorded
 };
+
+// Whether a function of the kernel waits for a lock or passes one on, by the names that this kernel
+// has for it.
+bool analyze_is_lock(const char *function);
 
 // Reads a recording and the counters beside it. Dies if the recording cannot be read.
 void analyze_read(struct analyze_data *data, const char *path);

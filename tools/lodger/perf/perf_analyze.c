@@ -97,44 +97,22 @@ static void judge_steal(struct findings *findings, const struct analyze_data *da
     }
 }
 
-// Waiting for a lock, by the names that this kernel has for it.
-static bool is_lock_wait(const char *name)
-{
-    static const char *const parts[] = {
-        "spin_lock", "spin_wait", "mutex_lock", "mutex_spin", "rwlock_", "lock_slow", "lock_wait"};
-    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-        if (strstr(name, parts[i]) != NULL) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void judge_locks(struct findings *findings, const struct analyze_data *data)
 {
-    uint64_t waiting = 0;
-    const struct analyze_function *worst = NULL;
-    for (size_t i = 0; i < data->function_count; i++) {
-        const struct analyze_function *function = &data->functions[i];
-        if (function->kernel && is_lock_wait(function->name)) {
-            waiting += function->self;
-            worst = worst == NULL || function->self > worst->self ? function : worst;
-        }
-    }
-    double share = data->samples > 0 ? (double)waiting / (double)data->samples : 0;
-    double contended = analyze_rate(data, "lock.spin_contended");
-    double sleeps = analyze_rate(data, "lock.mutex_sleeps");
-    if (share > LOCK_SHARE || contended > CONTENDED_RATE || sleeps > CONTENDED_RATE) {
-        struct finding *finding = add(findings, "lock", share + contended / 1e6,
-            "Locks of the kernel are contended: %.0f %% of the samples are in waiting for one.",
+    double share = data->samples > 0 ? (double)data->lock_samples / (double)data->samples : 0;
+    double spins = analyze_rate(data, "lock.spin_contended");
+    double sleeps =
+        analyze_rate(data, "lock.mutex_sleeps") + analyze_rate(data, "lock.rwlock_sleeps");
+    if (share > LOCK_SHARE || spins > CONTENDED_RATE || sleeps > CONTENDED_RATE) {
+        struct finding *finding = add(findings, "lock", share + spins / 1e6,
+            "Locks of the kernel are contended: %.0f %% of the samples are in waiting for one or "
+            "in passing it on.",
             share * 100);
-        finding->evidence =
-            xasprintf("%.0f contended spin locks and %.0f mutex sleeps a second%s%s%s%s", contended,
-                sleeps, worst != NULL ? "; most in " : "", worst != NULL ? worst->name : "",
-                worst != NULL && worst->caller != NULL ? ", called mostly by " : "",
-                worst != NULL && worst->caller != NULL ? worst->caller : "");
-        finding->next =
-            xstrdup("perf report --no-children -S FUNCTION -g caller shows who takes it");
+        finding->evidence = xasprintf("%.0f contended spin locks and %.0f sleeps for a lock a "
+                                      "second%s%s",
+            spins, sleeps, data->lock_user != NULL ? "; mostly for " : "",
+            data->lock_user != NULL ? data->lock_user : "");
+        finding->next = xstrdup("perf report --no-children -g caller shows who takes it");
     }
 }
 
@@ -177,17 +155,15 @@ static void judge_disk(struct findings *findings, const struct analyze_data *dat
     double completed = analyze_rate(data, "block.completed");
     double slept = analyze_rate(data, "block.slept_waits");
     double polled = analyze_rate(data, "block.polled_waits");
-    if (completed > 10 && slept + polled > 0.9 * completed) {
-        double busy = 0;
-        for (unsigned i = 0; i < data->cpu_count; i++) {
-            busy += (double)data->cpu_samples[i];
-        }
+    double submitted = analyze_rate(data, "block.submitted");
+    double batches = analyze_rate(data, "block.batches");
+    if (completed > 10 && batches > 0.9 * submitted && slept + polled > 0.5 * completed) {
         struct finding *finding = add(findings, "queue-depth", 0.2,
             "Programs wait for the disk one request at a time: its queue holds about one.");
         finding->evidence =
-            xasprintf("%.0f requests completed a second, %.0f of them with a program "
-                      "asleep or polling for it; %.0f samples in all",
-                completed, slept + polled, busy);
+            xasprintf("%.0f requests completed a second, %.0f of them with a program asleep or "
+                      "polling for it; %.2f requests a batch",
+                completed, slept + polled, submitted / batches);
         finding->next = xstrdup("several requests under way (read-ahead, io_uring, threads)");
     }
     uint64_t p99_ns = analyze_quantile(&data->disk, 0.99);
@@ -258,7 +234,7 @@ static void judge_hot(struct findings *findings, const struct analyze_data *data
         const struct analyze_function *function = &data->functions[i];
         double share = data->samples > 100 ? (double)function->self / (double)data->samples : 0;
         bool known = strcmp(function->name, "[unknown]") != 0;
-        if (share > HOT_SHARE && known && !is_lock_wait(function->name)) {
+        if (share > HOT_SHARE && known && !analyze_is_lock(function->name)) {
             struct finding *finding =
                 add(findings, "hot", share / 2, "%.0f %% of the samples are in %s%s.", share * 100,
                     function->name, function->kernel ? " (kernel)" : "");

@@ -58,9 +58,7 @@ static void parse(struct top *top, int argc, char **argv)
     top->delay_ns = 2 * SECOND;
     int code;
     while ((code = getopt_long(argc, argv, PERF_OPTIONS_SHORT "d:h", options, NULL)) != -1) {
-        // --duration and -d share a letter in getopt's answer; only the first has a long name
-        // here.
-        if (code == 'D') {
+        if (code == 'd') {
             top->delay_ns = perf_parse_seconds("--delay", optarg);
         } else if (code == 's') {
             top->stdio = true;

@@ -127,6 +127,11 @@ static void read_frame(struct script_state *state, char *line)
         symbol_end--;
     }
     *symbol_end = '\0';
+    // Link-time optimisation makes names unique with a suffix that says nothing.
+    char *suffix = strstr(at, ".llvm.");
+    if (suffix != NULL) {
+        *suffix = '\0';
+    }
     dso++;
     char *slash = strrchr(dso, '/');
     struct script_frame *frame = &sample->frames[sample->frame_count++];
