@@ -33,7 +33,7 @@
 #include "kernel/core/counter.h"
 #include "kernel/core/errno.h"
 
-#define HOME_BATCH 128
+#define HOME_BATCH 64
 
 COUNTER(ext4, commits);
 COUNTER(ext4, checkpoints);
