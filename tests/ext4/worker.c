@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Works on a file system in a guest. For tests/ext4/stress_test.sh and kill_rounds.sh.
 //
-//   worker stress PROCESSES STEPS SEED   files of a shared and of own folders are made, written (also
-//                                        through mappings), read and compared, renamed and removed
+//   worker stress PROCESSES STEPS SEED   files of a shared and of own folders are made, written
+//                                        (also by mappings), read, compared, renamed and removed
 //   worker promise PROCESSES SEED        the same for ever, but after each fsync it says what the
 //                                        disk has now: "W path bytes seed", "G path" (gone)
 //   worker verify                        compares the disk with what was said (standard input)
