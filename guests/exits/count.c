@@ -2,17 +2,19 @@
 //
 // Counts the exits in a growing file of xentrace: runs in the dom0 of the Xen lab.
 //
-//   exits_count TRACE PORT
+//   exits_count TRACE PORT TRACER ARGUMENTS
 //
-// For each line "sample" on PORT it says there how often each exit reason and each write of an MSR
-// has come so far, in the form in which KVM's trace histograms say it (tools/lodger/lab_exits.c):
+// At the first line "sample" on PORT it starts TRACER, which writes TRACE. For each such line it
+// says there how often each exit reason and each write of an MSR has come so far, in the form in
+// which KVM's trace histograms say it (tools/lodger/lab_exits.c):
 //
 //   exit_reason: N hitcount: TIMES
 //   ecx: N hitcount: TIMES
 //   =end
 //
-// The format of the records is that of <xen/trace.h>: a header word, the TSC if the header says so,
-// and up to seven words.
+// Where Xen had no room for a record, or there is no trace, it says "=lost" instead and ends. The
+// format of the records is that of <xen/trace.h>: a header word, the TSC if the header says so, and
+// up to seven words.
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -22,13 +24,15 @@
 #include <unistd.h>
 #include <xen/trace.h>
 
-#define EXTRA_MAX 7
-#define FLUSH_NS  400000000 // xentrace writes every 50 ms
-#define REASONS   0x10000
-#define MSRS      0x10000 // those of the local APIC are among the first
+#define EXTRA_MAX   7
+#define FLUSH_NS    400000000 // xentrace writes every 50 ms
+#define START_TRIES 50
+#define REASONS     0x10000
+#define MSRS        0x10000 // those of the local APIC are among the first
 
 static uint64_t reasons[REASONS];
 static uint64_t msrs[MSRS];
+static bool lost;
 
 static uint32_t header_event(uint32_t header)
 {
@@ -47,6 +51,7 @@ static int header_has_time(uint32_t header)
 
 static void record_use(uint32_t event, const uint32_t *extra, uint32_t count)
 {
+    lost = lost || event == TRC_LOST_RECORDS;
     if (count == 0) {
         return;
     }
@@ -95,15 +100,33 @@ static void answer(FILE *port)
     fflush(port);
 }
 
+// Starts the tracer, and waits until its file is there.
+static FILE *trace_start(const char *path, char **tracer)
+{
+    struct timespec flush = {0, FLUSH_NS};
+    if (vfork() == 0) {
+        execvp(tracer[0], tracer);
+        _exit(127);
+    }
+    for (int i = 0; i < START_TRIES; i++) {
+        FILE *trace = fopen(path, "rb");
+        nanosleep(&flush, NULL);
+        if (trace != NULL) {
+            return trace;
+        }
+    }
+    return NULL;
+}
+
 int main(int argc, char **argv)
 {
     char line[64];
     struct timespec flush = {0, FLUSH_NS};
-    int port_fd = argc == 3 ? open(argv[2], O_RDWR) : -1; // it can be opened once
+    int port_fd = argc >= 4 ? open(argv[2], O_RDWR) : -1; // it can be opened once
     FILE *from = port_fd >= 0 ? fdopen(port_fd, "r") : NULL;
     FILE *to = port_fd >= 0 ? fdopen(dup(port_fd), "w") : NULL;
     if (from == NULL || to == NULL) {
-        fputs("exits_count: usage: exits_count TRACE PORT\n", stderr);
+        fputs("exits_count: usage: exits_count TRACE PORT TRACER ARGUMENTS\n", stderr);
         return 2;
     }
     FILE *trace = NULL;
@@ -116,12 +139,15 @@ int main(int argc, char **argv)
         if (strncmp(line, "sample", 6) != 0) {
             continue;
         }
+        trace = trace != NULL ? trace : trace_start(argv[1], argv + 3);
         nanosleep(&flush, NULL);
-        if (trace == NULL) {
-            trace = fopen(argv[1], "rb");
-        }
         if (trace != NULL) {
             trace_read(trace);
+        }
+        if (trace == NULL || lost) {
+            fputs("=lost\n", to);
+            fclose(to);
+            return 1;
         }
         answer(to);
     }

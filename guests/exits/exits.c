@@ -10,6 +10,11 @@
 //
 // on the console and waits for a line from the host, which has taken its counters then. The kind
 // "nothing" shows what that exchange itself costs.
+//
+//   exits [--overcommit] [NAME...]   these kinds, or all: of those that want a CPU of the host for
+//                                    each vCPU, or (--overcommit) one for all of them
+//   exits --list                     what there is: a name a line, and "overcommit" where that is
+//                                    wanted
 #include "guests/exits/exits.h"
 
 #include <linux/membarrier.h>
@@ -295,15 +300,42 @@ static void run(const struct operation *operation)
     munmap(pages, PAGE_BYTES);
 }
 
+static void print_list(void)
+{
+    for (size_t i = 0; i < COUNT(operations); i++) {
+        printf("%s\n", operations[i].name);
+    }
+    for (size_t i = 0; i < COUNT(overcommitted); i++) {
+        printf("%s overcommit\n", overcommitted[i].name);
+    }
+}
+
+// The first kind is what the others are measured against.
+static bool is_wanted(size_t index, const char *name, int count, char **names)
+{
+    bool wanted = index == 0 || count == 0;
+    for (int i = 0; i < count && !wanted; i++) {
+        wanted = strcmp(names[i], name) == 0;
+    }
+    return wanted;
+}
+
 int main(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "--list") == 0) {
+        print_list();
+        return 0;
+    }
     bool overcommit = argc > 1 && strcmp(argv[1], "--overcommit") == 0;
     const struct operation *list = overcommit ? overcommitted : operations;
     size_t count = overcommit ? COUNT(overcommitted) : COUNT(operations);
+    int named = 1 + overcommit;
     (void)syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
     exits_pin(0);
     for (size_t i = 0; i < count; i++) {
-        run(&list[i]);
+        if (is_wanted(i, list[i].name, argc - named, argv + named)) {
+            run(&list[i]);
+        }
     }
     // The host ends the machine now. Ending by itself, it could do so before the line is out.
     tell("=exits done\n", "", 0, 0);

@@ -108,6 +108,10 @@ void bench_add_facts(
             report, side == SIDE_HERE ? "here" : "other", xstrdup(plan->kernels[side].image));
         report->titles[side] = xstrdup(plan->kernels[side].title);
     }
+    if (plan->measures[MEASURE_EXITS]) {
+        bench_report_add_fact(report, "exits",
+            xstrdup(plan->lab == BENCH_LAB_XEN ? "Xen in the lab" : "KVM in the lab"));
+    }
     bench_report_add_fact(report, "mitigations", describe_mitigations(plan));
     add_commands(plan, report);
 }

@@ -8,6 +8,7 @@
 #include "tools/lodger/bench_guest.h"
 #include "tools/lodger/description.h"
 #include "tools/lodger/lab.h"
+#include "tools/lodger/lab_xen.h"
 #include "tools/lodger/qemu.h"
 #include "tools/lodger/report.h"
 
@@ -26,7 +27,7 @@
 // its bulk copies.
 #define COUNTED_CPU_MODEL "max,-erms,-fsrm"
 // Until a guest says that it is ready; a loaded host takes its time.
-#define BOOT_TIMEOUT_NS 120000000000u
+#define BOOT_TIMEOUT_NS 300000000000u
 // A benchmark's own limit is kept by the guest; a guest that does not even do that is dead.
 #define PATIENCE_NS 30000000000u
 // All of a batch, and a counted boot.
@@ -83,20 +84,26 @@ static void prepare_machine(struct machine *machine, const struct bench_kernel *
     machine->kernel = kernel->image;
     machine->initrd = initrd;
     if (kernel->foreign) {
-        strings_add_words(&machine->append, "console=ttyS0 quiet loglevel=0 panic=-1");
+        strings_add(
+            &machine->append, wanted->lab == BENCH_LAB_XEN ? "console=hvc0" : "console=ttyS0");
+        strings_add_words(&machine->append, "quiet loglevel=0 panic=-1");
         if (!kernel->mitigations) {
             strings_add(&machine->append, "mitigations=off");
         }
     } else {
         strings_add(&machine->append, "quiet");
     }
-    if (wanted->lab) {
+    if (wanted->lab == BENCH_LAB_KVM) {
         machine->lab = lab_kvm_host();
         machine->accel = ACCEL_LAB;
         machine->type = MACHINE_Q35;
+    } else if (wanted->lab == BENCH_LAB_XEN) {
+        machine->type = MACHINE_XEN;
+        xen_count_exits(machine);
     }
     free(machine_settle(machine));
-    if (kernel->foreign && machine->accel == ACCEL_TCG && !wanted->counted) {
+    if (kernel->foreign && machine->accel == ACCEL_TCG && !wanted->counted &&
+        wanted->lab == BENCH_LAB_NONE) {
         // On a loaded host Linux fails to measure the TSC against an emulated PIT, and then hangs
         // or counts timer interrupts for a clock.
         strings_addf(&machine->append, "tsc_early_khz=%u", tsc_khz());
@@ -206,6 +213,7 @@ struct clocks {
 struct bench_session {
     const struct bench_kernel *kernel;
     struct machine machine;
+    enum bench_lab lab;
     struct qemu_run run;
     pthread_t thread;
     int input_fd; // our end
@@ -275,7 +283,7 @@ static bool session_printed(void *context, const struct buffer *console)
     struct bench_session *session = context;
     pthread_mutex_lock(&session->mutex);
     transcript_copy(&session->transcript, console);
-    if (session->machine.lab != NULL && has_new_clock(session)) {
+    if (session->lab != BENCH_LAB_NONE && has_new_clock(session)) {
         buffer_add(&session->run.to_control, "sample\n", 7);
     }
     pthread_cond_signal(&session->changed);
@@ -387,12 +395,15 @@ struct bench_session *bench_session_start(
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
         die("cannot create a socket pair: %s", strerror(errno));
     }
-    *session = (struct bench_session){.kernel = kernel, .input_fd = ends[0]};
+    *session = (struct bench_session){.kernel = kernel, .lab = machine->lab, .input_fd = ends[0]};
     pthread_mutex_init(&session->mutex, NULL);
     pthread_cond_init(&session->changed, NULL);
     prepare_machine(&session->machine, kernel, machine, initrd);
     if (machine->disk_bytes != 0) {
         add_disk(&session->machine, machine->disk_bytes, kernel->title);
+    }
+    if (machine->lab == BENCH_LAB_XEN) {
+        xen_prepare_machine(&session->machine, folder_temporary(), kernel->title);
     }
     session->run = (struct qemu_run){.machine = &session->machine,
         .mode = STREAMS_CAPTURED,
@@ -419,7 +430,7 @@ struct bench_session *bench_session_start(
         bench_session_set(session, "BENCH_PLANT", percent);
         free(percent);
     }
-    if (machine->lab || !read_clocks(session, &session->first)) {
+    if (machine->lab != BENCH_LAB_NONE || !read_clocks(session, &session->first)) {
         session->first.host_ns = 0;
     }
     return session;

@@ -59,6 +59,9 @@ void bench_outcome_merge(struct bench_outcome *outcome, struct bench_outcome *fr
 void bench_outcome_read(
     const struct bench *bench, const char *output, const char *how, struct bench_outcome *outcome);
 
+// Where a guest's exits are counted: on a real hypervisor, whose host does that (lab.h, lab_xen.h).
+enum bench_lab { BENCH_LAB_NONE, BENCH_LAB_KVM, BENCH_LAB_XEN };
+
 // The machine that a guest gets.
 struct bench_machine {
     unsigned cpus;
@@ -66,7 +69,7 @@ struct bench_machine {
     uint64_t disk_bytes;
     bool counted; // -icount, and everything repeatable
     bool quick;   // BENCH_QUICK=1
-    bool lab;     // on KVM in the lab, whose host counts exits
+    enum bench_lab lab;
 };
 
 // What the report says about a machine: its QEMU command without the files of this run.

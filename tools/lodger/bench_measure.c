@@ -2,7 +2,7 @@
 //
 // Measuring two kernels side by side.
 //
-// Exits: each kernel runs on KVM in the lab, whose host counts (tools/lodger/lab.h).
+// Exits: each kernel runs in a lab, whose host counts (tools/lodger/lab.h, lab_xen.h).
 // Counts: each kernel works off a list under -icount, once, since that is deterministic. Time: both
 // kernels are booted at once and take turns, round by round, the one that waits being halted; which
 // of them begins alternates. So whatever disturbs the machine for longer than a round disturbs
@@ -312,8 +312,8 @@ static void exits_of_bench(
 {
     double figure;
     for (unsigned i = 0;
-        i < EXITS_ROUNDS && !bench_interrupted() && exits_once(session, bench, outcome, &figure);
-        i++) {
+         i < EXITS_ROUNDS && !bench_interrupted() && exits_once(session, bench, outcome, &figure);
+         i++) {
         samples_add(&outcome->figures, figure);
     }
     if (outcome->state == BENCH_MEASURED && outcome->figures.count == 0) {
@@ -324,7 +324,7 @@ static void exits_of_bench(
 static void exits_group(struct work *work, const struct group *group)
 {
     struct bench_machine machine = machine_of(work, group);
-    machine.lab = true;
+    machine.lab = work->plan->lab;
     size_t first = work->report->count;
     char **failures = xmalloc(group->count * sizeof(char *));
     char *initrd = bench_pack("exits", group->benches, group->count, NULL, failures);
@@ -344,7 +344,8 @@ static void exits_group(struct work *work, const struct group *group)
             }
             const char *failure = bench_session_failure(session);
             if (failure != NULL && i == 0) {
-                work->failures[side] = xasprintf("in the KVM lab: %s", failure);
+                work->failures[side] = xasprintf(
+                    "in the %s lab: %s", machine.lab == BENCH_LAB_XEN ? "Xen" : "KVM", failure);
             } else {
                 exits_of_bench(
                     session, group->benches[i], &work->report->results[first + i].sides[side]);

@@ -13,6 +13,7 @@ struct bench_plan {
     const struct bench **benches;
     size_t bench_count;
     bool measures[MEASURE_COUNT];
+    enum bench_lab lab;                  // where exits are measured: not BENCH_LAB_NONE
     unsigned scaling[BENCH_SCALING_MAX]; // numbers of vCPUs for curves
     size_t scaling_count;                // 0: no curves
     unsigned pairs;                      // of micro benchmarks

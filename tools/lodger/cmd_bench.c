@@ -30,9 +30,9 @@ static const char help[] =
     "NAME: a benchmark, or `micro`, `macro` for all of that kind. Without one: all of them.\n"
     "\n"
     "What is measured:\n"
-    "  --measure LIST   of `counts` (guest instructions, exact), `time`, `exits` (needs KVM), "
-    "with\n"
-    "                   commas; default counts,time\n"
+    "  --measure LIST   of `counts` (guest instructions, exact), `time`, `exits` (to the\n"
+    "                   hypervisor, in its lab), with commas; default counts,time\n"
+    "  --hypervisor H   kvm (default) or xen: where exits are measured\n"
     "  --scaling[=LIST] curves over so many vCPUs; default 1,2,4,8,16,32,64\n"
     "  --quick          under two minutes: few rounds, and unless they are named no macro\n"
     "                   benchmarks and none for several CPUs\n"
@@ -189,6 +189,7 @@ enum {
     OPTION_HELP,
     OPTION_HISTORY,
     OPTION_HTML,
+    OPTION_HYPERVISOR,
     OPTION_JSON,
     OPTION_LIST,
     OPTION_MEASURE,
@@ -207,8 +208,10 @@ static const struct option known_options[] = {{"against", required_argument, NUL
     {"csv", optional_argument, NULL, OPTION_CSV},
     {"explain", required_argument, NULL, OPTION_EXPLAIN}, {"help", no_argument, NULL, OPTION_HELP},
     {"history", required_argument, NULL, OPTION_HISTORY},
-    {"html", optional_argument, NULL, OPTION_HTML}, {"json", optional_argument, NULL, OPTION_JSON},
-    {"list", no_argument, NULL, OPTION_LIST}, {"measure", required_argument, NULL, OPTION_MEASURE},
+    {"html", optional_argument, NULL, OPTION_HTML},
+    {"hypervisor", required_argument, NULL, OPTION_HYPERVISOR},
+    {"json", optional_argument, NULL, OPTION_JSON}, {"list", no_argument, NULL, OPTION_LIST},
+    {"measure", required_argument, NULL, OPTION_MEASURE},
     {"mitigations", no_argument, NULL, OPTION_MITIGATIONS},
     {"no-history", no_argument, NULL, OPTION_NO_HISTORY},
     {"pairs", required_argument, NULL, OPTION_PAIRS},
@@ -253,6 +256,12 @@ static void parse_option(struct options *options, int option)
         break;
     case OPTION_HISTORY:
         options->history = optarg;
+        break;
+    case OPTION_HYPERVISOR:
+        if (strcmp(optarg, "kvm") != 0 && strcmp(optarg, "xen") != 0) {
+            die("--hypervisor %s: not kvm or xen", optarg);
+        }
+        options->plan.lab = strcmp(optarg, "xen") == 0 ? BENCH_LAB_XEN : BENCH_LAB_KVM;
         break;
     case OPTION_LIST:
         options->print_list = true;
@@ -302,6 +311,7 @@ static void parse_options(int argc, char **argv, struct options *options)
     struct bench_plan *plan = &options->plan;
     plan->measures[MEASURE_COUNTS] = true;
     plan->measures[MEASURE_TIME] = true;
+    plan->lab = BENCH_LAB_KVM;
     int option;
     while ((option = getopt_long(argc, argv, "", known_options, NULL)) != -1) {
         parse_option(options, option);

@@ -14,7 +14,7 @@ static const char help[] =
     "usage: ./lodger lab kvm|xen [OPTIONS] [GUEST]\n"
     "       ./lodger lab kvm|xen [OPTIONS] -- PROGRAM [ARGUMENTS]\n"
     "       ./lodger lab kvm|xen [--cpus N]... --tests [TEST OPTIONS]\n"
-    "       ./lodger lab kvm|xen --exits [--json]\n"
+    "       ./lodger lab kvm|xen --exits [--json] [OPERATION...]\n"
     "\n"
     "Boots a Debian host with KVM or Xen and runs a guest, a program in a guest, or the guest "
     "tests\n"
@@ -26,7 +26,7 @@ static const char help[] =
     "and\n"
     "            4), what follows are options of ./lodger test, such as --filter\n"
     "\n"
-    "  --exits   count the exits of operations, beside a Debian kernel's\n"
+    "  --exits   count the exits of operations (default: all), beside a Debian kernel's\n"
     "\n"
     "Other options are those of ./lodger run.\n";
 

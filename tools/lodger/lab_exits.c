@@ -12,6 +12,7 @@
 #include "tools/lodger/description.h"
 #include "tools/lodger/lab.h"
 #include "tools/lodger/lab_xen.h"
+#include "tools/lodger/process.h"
 #include "tools/lodger/qemu.h"
 #include "tools/lodger/test.h"
 
@@ -21,7 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SILENCE_NS     120000000000u
+#define SILENCE_NS     400000000000u // Linux boots in the Xen lab of a loaded machine
 #define REASONS_MAX    0x10000
 #define OPERATIONS_MAX 16
 #define VCPUS          4
@@ -142,10 +143,14 @@ static void sample_use(struct measurement *measurement, const struct sample *sam
 static void on_control(void *context, const struct buffer *control)
 {
     static const char end[] = "=end\n";
+    static const char lost[] = "=lost\n";
     struct measurement *measurement = context;
     const uint8_t *from = control->data + measurement->sampled_bytes;
     size_t len_bytes = control->len_bytes - measurement->sampled_bytes;
     const uint8_t *mark = memmem(from, len_bytes, end, sizeof(end) - 1);
+    if (measurement->failure == NULL && memmem(from, len_bytes, lost, sizeof(lost) - 1) != NULL) {
+        measurement->failure = xstrdup("the host has no trace, or lost a part of it");
+    }
     if (mark == NULL || measurement->pending == NULL) {
         return;
     }
@@ -183,7 +188,7 @@ static bool on_output(void *context, const struct buffer *console)
     return measurement->done || measurement->failure != NULL;
 }
 
-static char *pack_guest(bool overcommitted)
+static char *pack_guest(bool overcommitted, const struct strings *names)
 {
     char *programs = tree_path("out/host/guest");
     char *program = xasprintf("%s/exits", programs);
@@ -197,6 +202,9 @@ static char *pack_guest(bool overcommitted)
     if (overcommitted) {
         strings_add(&arguments, "--overcommit");
     }
+    for (size_t i = 0; i < names->count; i++) {
+        strings_add(&arguments, names->items[i]);
+    }
     description_add_basics(&cpio, programs, &arguments, &env, "/");
     cpio_finish(&cpio);
     char *path = xasprintf("%s/exits%d.cpio", folder_temporary(), overcommitted);
@@ -208,8 +216,8 @@ static char *pack_guest(bool overcommitted)
 }
 
 // Measures one kernel; dies if it does not get to the end.
-static void measure(
-    struct measurement *measurement, char *linux_kernel, bool overcommitted, bool xen)
+static void measure(struct measurement *measurement, char *linux_kernel, bool overcommitted,
+    bool xen, const struct strings *names)
 {
     struct machine machine;
     machine_init(&machine);
@@ -218,7 +226,7 @@ static void measure(
     machine.type = xen ? MACHINE_XEN : MACHINE_Q35;
     machine.lab = xen ? NULL : lab_kvm_host();
     machine.accel = xen ? ACCEL_TCG : ACCEL_LAB;
-    machine.initrd = pack_guest(overcommitted);
+    machine.initrd = pack_guest(overcommitted, names);
     machine.kernel = linux_kernel != NULL ? linux_kernel : tree_path("out/release/lodger.elf");
     strings_add_words(&machine.append, "loglevel=0 quiet");
     if (linux_kernel != NULL) {
@@ -226,8 +234,7 @@ static void measure(
         strings_add_words(&machine.append, "panic=-1");
     }
     if (xen) {
-        machine.xen_hooks = tree_path("tools/lab/xen/exits_hooks.sh");
-        machine.xen_counter = tree_path("out/host/guest/exits_count");
+        xen_count_exits(&machine);
         xen_prepare_machine(&machine, folder_temporary(), "exits");
     }
     *measurement = (struct measurement){};
@@ -317,15 +324,59 @@ static json_t *rows_json(const struct measurement *measurement)
     return list;
 }
 
+// Which of the two machines (all vCPUs on one CPU of the host, or not) are needed for the named
+// operations. Dies if there is no such operation.
+static void choose_machines(const struct strings *names, bool needed[2])
+{
+    char *program = tree_path("out/host/guest/exits");
+    struct process_result list;
+    process_run((char *[]){program, "--list", NULL}, NULL, 0, &list);
+    buffer_add(&list.output, "", 1);
+    char *rest = (char *)list.output.data;
+    char *line;
+    size_t found = 0;
+    needed[0] = needed[1] = names->count == 0;
+    while ((line = strsep(&rest, "\n")) != NULL) {
+        char *name = strsep(&line, " ");
+        for (size_t i = 0; i < names->count; i++) {
+            if (strcmp(names->items[i], name) == 0 && strcmp(name, "nothing") != 0) {
+                needed[line != NULL] = true;
+                found++;
+            }
+        }
+    }
+    if (found < names->count) {
+        die("lab: --exits: not all of these operations exist (%s --list)", program);
+    }
+    buffer_free(&list.output);
+    free(program);
+}
+
+static void print_titles(const char *machine)
+{
+    printf("exits per operation, %s\n%-29s%10s", machine, "", "all");
+    for (size_t i = 0; i < SHOWN_COUNT; i++) {
+        printf(" %7s", shown[i].name);
+    }
+    printf(" %7s %7s  %13s\n", "other", "eoi", "time");
+}
+
 int lab_exits(int argc, char **argv, const char *word)
 {
     bool json = argc > 1 && strcmp(argv[1], "--json") == 0;
     bool xen = strcmp(word, "xen") == 0;
-    if ((!xen && strcmp(word, "lab") != 0) || argc > (json ? 2 : 1)) {
-        die("lab: usage: ./lodger lab kvm|xen --exits [--json]");
+    struct strings names = {};
+    for (int i = 1 + json; i < argc; i++) {
+        if (argv[i][0] == '-') {
+            die("lab: usage: ./lodger lab kvm|xen --exits [--json] [OPERATION...]");
+        }
+        strings_add(&names, argv[i]);
     }
-    build("host", &(struct strings){});
+    struct strings targets = {};
+    strings_add_words(&targets, "guests:guest_programs");
+    build("host", &targets);
     build("release", &(struct strings){});
+    strings_free(&targets);
     char *reason = NULL;
     char *linux_kernel = reference_kernel(&reason);
     if (linux_kernel == NULL) {
@@ -333,11 +384,16 @@ int lab_exits(int argc, char **argv, const char *word)
     }
     static const char *const titles[] = {
         "four vCPUs on four CPUs of the host", "four vCPUs on one CPU of the host"};
+    bool needed[2];
+    choose_machines(&names, needed);
     json_t *result = json_object();
     for (int overcommitted = 0; overcommitted < 2; overcommitted++) {
         struct measurement here, on_linux;
-        measure(&here, NULL, overcommitted == 1, xen);
-        measure(&on_linux, linux_kernel, overcommitted == 1, xen);
+        if (!needed[overcommitted]) {
+            continue;
+        }
+        measure(&here, NULL, overcommitted == 1, xen, &names);
+        measure(&on_linux, linux_kernel, overcommitted == 1, xen, &names);
         if (json) {
             json_t *both = json_object();
             json_object_set_new(both, "lodger", rows_json(&here));
@@ -345,17 +401,15 @@ int lab_exits(int argc, char **argv, const char *word)
             json_object_set_new(result, titles[overcommitted], both);
             continue;
         }
-        printf("exits per operation, %s\n%-29s%10s", titles[overcommitted], "", "all");
-        for (size_t i = 0; i < SHOWN_COUNT; i++) {
-            printf(" %7s", shown[i].name);
-        }
-        printf(" %7s %7s  %13s\n", "other", "eoi", "time");
+        print_titles(titles[overcommitted]);
         print_table(&here, &on_linux);
+        fflush(stdout);
     }
     if (json) {
         json_dumpf(result, stdout, JSON_INDENT(2));
         putchar('\n');
     }
     json_decref(result);
+    strings_free(&names);
     return 0;
 }

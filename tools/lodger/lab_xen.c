@@ -184,6 +184,12 @@ static void pack_file(struct cpio *cpio, const char *path, const char *source)
     }
 }
 
+void xen_count_exits(struct machine *machine)
+{
+    machine->xen_hooks = tree_path("tools/lab/xen/exits_hooks.sh");
+    machine->xen_counter = tree_path("out/host/guest/exits_count");
+}
+
 void xen_prepare_machine(struct machine *machine, const char *folder, const char *name)
 {
     machine->xen_host = host_folder();
@@ -286,6 +292,6 @@ void xen_machine_command(
         "guest_loglvl=all tsc=stable:socket spec-ctrl=eager-fpu",
         (unsigned long long)dom0_mib, (unsigned long long)dom0_mib);
     strings_add(command, "-initrd");
-    strings_addf(command, "%s/vmlinuz console=hvc0 quiet panic=-1 tsc=reliable,%s",
+    strings_addf(command, "%s/vmlinux console=hvc0 quiet panic=-1 tsc=reliable,%s",
         machine->xen_host, machine->xen_initrd);
 }

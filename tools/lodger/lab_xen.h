@@ -16,6 +16,11 @@
 void xen_domain_config(const struct machine *machine, const char *name, const char *kernel,
     const char *initrd, bool lab, struct buffer *text);
 
+// Has the machine's dom0 count the domain's exits, as a lab's host does (lab.h): the line "sample"
+// on its stream `control` makes it say its counters. Before xen_prepare_machine(); the host's
+// guest programs have been built.
+void xen_count_exits(struct machine *machine);
+
 // Makes a MACHINE_XEN ready to run: the host, which is made of Debian packages when it is not in
 // out/cache yet, and with it the domain's files, written into `folder` with a name that begins with
 // `name`. Dies, with the reason, when there is no host.

@@ -4,7 +4,7 @@
 # Makes the host of the Xen lab out of Debian's packages:
 #
 #   FOLDER/xen           the hypervisor, uncompressed
-#   FOLDER/vmlinuz       dom0's kernel
+#   FOLDER/vmlinux       dom0's kernel, uncompressed: Xen would take five seconds to unpack it, at each boot
 #   FOLDER/initrd        dom0's initial file system: busybox, xl and the daemons, modules, dom0_init.sh as /init
 #
 #   make_host.sh FOLDER
@@ -29,6 +29,21 @@ kernel_package() {
     apt-cache depends --important linux-image-amd64 | sed -n 's/.*Depends: \(linux-image-[^ ]*\)$/\1/p' | head -n 1
 }
 
+# number FILE OFFSET BYTES: a little-endian number.
+number() {
+    od -An -v "-tu$3" -j "$(($2))" -N "$3" "$1" | tr -d ' '
+}
+
+# The ELF file in a bzImage: the header says where the compressed payload lies (Linux's Documentation/arch/x86/boot.rst:
+# setup_sects, payload_offset, payload_length). Its own length, four bytes, follows the compressed data.
+unpack_kernel() {
+    local setup start bytes
+    setup=$((($(number "$1" 0x1f1 1) + 1) * 512))
+    start=$((setup + $(number "$1" 0x248 4)))
+    bytes=$(number "$1" 0x24c 4)
+    dd if="$1" bs=64k iflag=skip_bytes,count_bytes skip="$start" count="$bytes" status=none | xz -dc --single-stream
+}
+
 fetch() {
     local kernel
     kernel=$(kernel_package)
@@ -43,7 +58,7 @@ done
 
 kernel=$(basename root/boot/vmlinuz-*)
 version=${kernel#vmlinuz-}
-cp "root/boot/$kernel" vmlinuz
+unpack_kernel "root/boot/$kernel" >vmlinux
 zcat root/boot/xen-4.17-amd64.gz >xen
 
 # The file system of dom0.
