@@ -22,7 +22,7 @@ bool ext4_extent_header_is_valid(
     const struct ext4_fs *fs, const struct ext3_extent_header *header, size_t bytes)
 {
     const size_t room = (bytes - sizeof(*header)) / sizeof(struct ext3_extent);
-    if (header->eh_magic != EXT3_EXT_MAGIC || header->eh_max > room || header->eh_max == 0 ||
+    if (header->eh_magic != EXT3_EXT_MAGIC || header->eh_max > room || header->eh_max < 4 ||
         header->eh_entries > header->eh_max || header->eh_depth > EXT4_EXTENT_DEPTH)
         return false;
     uint64_t next = 0;
