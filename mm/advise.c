@@ -42,7 +42,7 @@ static int discard_pages(struct vm_area *area, uintptr_t start, uintptr_t end)
             error = huge_split_at(area->space, end);
         if (error != 0)
             break;
-        struct tlb_gather gather;
+        TLB_GATHER(gather);
         tlb_gather_begin(&gather, area->space);
         start = zap_range(&gather, start, end, ZAP_UNMAP); // not all: a huge page has come
         tlb_gather_finish(&gather);

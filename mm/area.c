@@ -319,6 +319,8 @@ uintptr_t area_place(struct address_space *space, size_t len_bytes, bool low_2g)
 
 // ---- removing ----
 
+#define TRIM_TOGETHER_BYTES (16 * PAGE_TABLE_BYTES)
+
 int area_unmap_range(struct address_space *space, uintptr_t start, uintptr_t end)
 {
     debug_assert(rwlock_is_write_held(&space->lock));
@@ -340,12 +342,19 @@ int area_unmap_range(struct address_space *space, uintptr_t start, uintptr_t end
         area = next;
     }
     *link = NULL;
-    struct tlb_gather gather;
+    TLB_GATHER(gather);
     tlb_gather_begin(&gather, space);
-    for (area = removed; area != NULL; area = (struct vm_area *)area->node.left) {
+    uintptr_t trim_start = removed->start;
+    for (area = removed; area != NULL;) {
+        struct vm_area *next = (struct vm_area *)area->node.left;
         uintptr_t stopped = zap_range(&gather, area->start, area->end, ZAP_UNMAP);
         assert(stopped == area->end); // U3 of huge.c
-        page_table_trim(space, &gather, area->start, area->end);
+        // Areas that lie close together share tables above: those are looked through once.
+        if (next == NULL || next->start - area->end > TRIM_TOGETHER_BYTES) {
+            page_table_trim(space, &gather, trim_start, area->end);
+            trim_start = next != NULL ? next->start : 0;
+        }
+        area = next;
     }
     tlb_gather_finish(&gather);
     while ((area = removed) != NULL) {

@@ -343,16 +343,16 @@ int64_t huge_zap(struct tlb_gather *gather, uint64_t *upper, uintptr_t address)
     return (int64_t)HUGE_PAGES;
 }
 
-void huge_protect(struct tlb_gather *gather, uint64_t *upper, uintptr_t address, uint32_t vm_flags)
+void huge_protect(struct address_space *space, struct tlb_range *stale, uint64_t *upper,
+    uintptr_t address, uint32_t vm_flags)
 {
-    struct address_space *space = gather->space;
     spin_lock(&space->table_lock);
     uint64_t value = *upper;
     uint64_t changed = pte_protected(value, vm_flags);
     if (pte_is_huge(value) && changed != value) {
         uint64_t old = __atomic_exchange_n(upper, changed, __ATOMIC_SEQ_CST);
         if ((old & PTE_PRESENT) && pte_is_restricted(old, changed))
-            tlb_gather_address(gather, ALIGN_DOWN(address, HUGE_BYTES));
+            tlb_range_add(stale, ALIGN_DOWN(address, HUGE_BYTES));
     }
     spin_unlock(&space->table_lock);
 }

@@ -10,6 +10,7 @@
 #define HUGE_BYTES PAGE_TABLE_BYTES
 
 struct tlb_gather;
+struct tlb_range;
 struct vm_area;
 
 // Is it an entry of level 2 that maps a huge page?
@@ -52,7 +53,8 @@ bool huge_is_mapped(struct address_space *space, uintptr_t address);
 // HUGE_PAGES). Room in gather->huge needed.
 int64_t huge_zap(struct tlb_gather *gather, uint64_t *upper, uintptr_t address);
 // Flags of the area have changed.
-void huge_protect(struct tlb_gather *gather, uint64_t *upper, uintptr_t address, uint32_t vm_flags);
+void huge_protect(struct address_space *space, struct tlb_range *stale, uint64_t *upper,
+    uintptr_t address, uint32_t vm_flags);
 // fork: the child gets the huge page too, read-only on both sides. 0 or -ENOMEM.
 [[nodiscard]] int huge_share(struct address_space *parent, struct address_space *child,
     uint64_t *upper, uintptr_t address, bool *restricted);

@@ -217,8 +217,8 @@ static void list_drain(struct page_list *list, bool all)
         page_report_due();
 }
 
-// The common case of both is a few gs-relative accesses.
-[[gnu::noinline]] static struct page *list_alloc_refill(uint32_t flags)
+// This CPU's list is empty: fills it.
+static struct page *list_alloc_refill(uint32_t flags)
 {
     uint64_t irq_flags = arch_irq_save();
     struct page_list *list = this_cpu_ptr(page_list);
@@ -229,38 +229,27 @@ static void list_drain(struct page_list *list, bool all)
     return page;
 }
 
-static inline struct page *list_alloc(uint32_t flags)
-{
-    struct page *page = NULL;
-    uint64_t irq_flags = arch_irq_save();
-    uint32_t count = this_cpu(page_list).count;
-    if (likely(count != 0)) {
-        this_cpu(page_list).count = count - 1;
-        page = this_cpu(page_list).pages[count - 1];
-    }
-    arch_irq_restore(irq_flags);
-    return likely(page != NULL) ? page : list_alloc_refill(flags);
-}
-
-[[gnu::noinline]] static void list_free_drain(struct page *page)
+// This CPU's list is full. Interrupts off; switches them on if `irq_flags` says so.
+[[gnu::noinline]] static void list_free_drain(struct page *page, uint64_t irq_flags)
 {
     struct page_list *list = this_cpu_ptr(page_list);
     list_drain(list, false);
     list_push(list, page);
+    arch_irq_restore(irq_flags);
 }
 
 static inline void list_free(struct page *page)
 {
     uint64_t irq_flags = arch_irq_save();
     uint32_t count = this_cpu(page_list).count;
-    if (likely(count < percpu_pages_limit)) {
-        page->flags = PAGE_PERCPU;
-        page->order = 0;
-        this_cpu(page_list).pages[count] = page;
-        this_cpu(page_list).count = count + 1;
-    } else {
-        list_free_drain(page);
+    if (unlikely(count >= percpu_pages_limit)) {
+        list_free_drain(page, irq_flags);
+        return;
     }
+    page->flags = PAGE_PERCPU;
+    page->order = 0;
+    this_cpu(page_list).pages[count] = page;
+    this_cpu(page_list).count = count + 1;
     arch_irq_restore(irq_flags);
 }
 
@@ -328,34 +317,55 @@ static struct page *page_alloc_slow(unsigned order, uint32_t flags)
 
 // ---- the interface ----
 
-struct page *page_alloc(unsigned order, uint32_t flags)
+// What every page has when it is given out.
+static inline void page_given(struct page *page, unsigned order)
 {
-    assert(order <= PAGE_ORDER_MAX);
-    struct page *page;
-    if (likely(order == 0 && !(flags & PAGE_ALLOC_DMA32)))
-        page = list_alloc(flags);
-    else
-        page = zone_alloc(order, flags);
-    if (unlikely(page == NULL)) {
-        if (flags & PAGE_ALLOC_SPARE)
-            return NULL;
-        page = page_alloc_slow(order, flags);
-        if (page == NULL)
-            return NULL;
-    }
     debug_assert(page->refcount == 0);
     debug_assert((page->flags & ~PAGE_PERCPU) == 0);
     page->flags = 0;
     page->refcount = 1;
     kasan_unpoison(page_to_virt(page), PAGE_SIZE << order);
     poison_check(page, order);
-    if (flags & PAGE_ALLOC_ZERO) {
-        if (likely(order == 0))
-            arch_clear_page(page_to_virt(page));
-        else
-            arch_clear_pages(page_to_virt(page), 1ul << order);
-    }
+}
+
+[[gnu::noinline]] static struct page *page_cleared(struct page *page)
+{
+    arch_clear_page(page_to_virt(page));
     return page;
+}
+
+// All but a single page from this CPU's list.
+[[gnu::noinline]] static struct page *page_alloc_general(unsigned order, uint32_t flags)
+{
+    assert(order <= PAGE_ORDER_MAX);
+    bool single = order == 0 && !(flags & PAGE_ALLOC_DMA32);
+    struct page *page = single ? list_alloc_refill(flags) : zone_alloc(order, flags);
+    if (page == NULL && !(flags & PAGE_ALLOC_SPARE))
+        page = page_alloc_slow(order, flags);
+    if (page == NULL)
+        return NULL;
+    page_given(page, order);
+    if (flags & PAGE_ALLOC_ZERO)
+        arch_clear_pages(page_to_virt(page), 1ul << order);
+    return page;
+}
+
+// The common case of this and page_free() is a few gs-relative accesses and calls nobody.
+struct page *page_alloc(unsigned order, uint32_t flags)
+{
+    if (unlikely(order != 0 || (flags & PAGE_ALLOC_DMA32)))
+        return page_alloc_general(order, flags);
+    uint64_t irq_flags = arch_irq_save();
+    uint32_t count = this_cpu(page_list).count;
+    if (unlikely(count == 0)) {
+        arch_irq_restore(irq_flags);
+        return page_alloc_general(order, flags);
+    }
+    this_cpu(page_list).count = count - 1;
+    struct page *page = this_cpu(page_list).pages[count - 1];
+    arch_irq_restore(irq_flags);
+    page_given(page, 0);
+    return flags & PAGE_ALLOC_ZERO ? page_cleared(page) : page;
 }
 
 void page_free(struct page *page, unsigned order)

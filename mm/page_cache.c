@@ -190,7 +190,7 @@ static void areas_visit(struct page_cache *cache, uint64_t first, uint64_t last,
 
 static void area_zap_all(struct vm_area *area, uintptr_t start, uintptr_t end)
 {
-    struct tlb_gather gather;
+    TLB_GATHER(gather);
     tlb_gather_begin(&gather, area->space);
     spin_lock(&area->space->table_lock); // L2: no table goes away
     (void)zap_range(&gather, start, end, ZAP_TRUNCATE); // no huge pages there
@@ -200,7 +200,7 @@ static void area_zap_all(struct vm_area *area, uintptr_t start, uintptr_t end)
 
 static void area_zap_file(struct vm_area *area, uintptr_t start, uintptr_t end)
 {
-    struct tlb_gather gather;
+    TLB_GATHER(gather);
     tlb_gather_begin(&gather, area->space);
     spin_lock(&area->space->table_lock);
     (void)zap_range(&gather, start, end, ZAP_FILE_ONLY);

@@ -244,6 +244,13 @@ uintptr_t page_table_next(
     place->upper = NULL;
     if (address >= end)
         return end;
+    // Mostly something is there at once.
+    uint64_t *upper = page_table_find_upper(space, address);
+    uint64_t found = upper != NULL ? __atomic_load_n(upper, __ATOMIC_ACQUIRE) : 0;
+    if (likely(found != 0)) {
+        place_set(place, upper, found, address);
+        return address;
+    }
     address = next_in_table(space->page_table, PAGE_TABLE_LEVELS, address, end, place);
     return place->upper != NULL ? address : end;
 }

@@ -30,7 +30,7 @@ uint64_t pte_protected(uint64_t value, uint32_t flags)
 }
 
 static void protect_table(
-    struct tlb_gather *gather, uint64_t *entry, uintptr_t address, uintptr_t end, uint32_t flags)
+    struct tlb_range *stale, uint64_t *entry, uintptr_t address, uintptr_t end, uint32_t flags)
 {
     struct page *table = virt_to_page(entry);
     spin_lock(&table->table_lock);
@@ -48,7 +48,7 @@ static void protect_table(
         // writable.
         uint64_t old = __atomic_exchange_n(entry, changed, __ATOMIC_SEQ_CST);
         if ((old & PTE_PRESENT) && pte_is_restricted(old, changed))
-            tlb_gather_address(gather, address);
+            tlb_range_add(stale, address);
     }
     spin_unlock(&table->table_lock);
 }
@@ -56,19 +56,19 @@ static void protect_table(
 static void protect_pages(
     struct address_space *space, uintptr_t start, uintptr_t end, uint32_t flags)
 {
-    struct tlb_gather gather;
-    tlb_gather_begin(&gather, space);
+    struct tlb_range stale = TLB_RANGE_EMPTY;
     struct page_table_place place = {0};
     for (uintptr_t address = start;
         (address = page_table_next(space, address, end, &place)) < end;) {
         uintptr_t table_end = MIN(place.next, end);
         if (place.huge)
-            huge_protect(&gather, place.upper, address, flags);
+            huge_protect(space, &stale, place.upper, address, flags);
         else
-            protect_table(&gather, place.entry, address, table_end, flags);
+            protect_table(&stale, place.entry, address, table_end, flags);
         address = table_end;
     }
-    tlb_gather_finish(&gather);
+    if (stale.start < stale.end)
+        tlb_flush_space(space, stale.start, stale.end, false);
 }
 
 // Is the whole range mapped? And may every part get the access? 0, -ENOMEM, -EACCES.

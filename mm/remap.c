@@ -90,7 +90,7 @@ static int move_pages(struct address_space *space, uintptr_t old, uintptr_t new,
     int error = shared_table_own_range(space, old, end);
     if (error != 0)
         return error;
-    struct tlb_gather gather;
+    TLB_GATHER(gather);
     tlb_gather_begin(&gather, space);
     struct page_table_place place = {0};
     uintptr_t address = old;

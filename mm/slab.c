@@ -220,7 +220,7 @@ static uint64_t surplus_free(struct slab_cache *cache, struct list_node *surplus
 // ---- slow paths ----
 
 // One object, and half a magazine for this CPU on the way.
-[[gnu::noinline]] static void *magazine_refill(struct slab_cache *cache, uint32_t flags)
+static void *magazine_refill(struct slab_cache *cache, uint32_t flags)
 {
     for (;;) {
         uint64_t irq_flags = spin_lock_irqsave(&cache->lock);
@@ -264,9 +264,13 @@ static uint64_t surplus_free(struct slab_cache *cache, struct list_node *surplus
 
 // ---- the interface ----
 
-// This CPU's magazine of cache number `id` as an lvalue: gs-relative accesses, no pointer to
+// This CPU's magazine at `offset` as an lvalue: gs-relative accesses, no pointer to
 // compute. Interrupts off.
-#define own_magazine(id) (this_cpu(magazines).of[(id)])
+#ifdef LODGER_HOST
+#define own_magazine(offset) (*(struct magazine *)((char *)this_cpu_ptr(magazines) + (offset)))
+#else
+#define own_magazine(offset) (*(__seg_gs struct magazine *)((uintptr_t)&magazines + (offset)))
+#endif
 
 // The magazine is full. Interrupts off; switches them on if `irq_flags` says so.
 [[gnu::noinline]] static void slab_free_drain(
@@ -278,26 +282,33 @@ static uint64_t surplus_free(struct slab_cache *cache, struct list_node *surplus
     arch_irq_restore(irq_flags);
 }
 
-void *slab_alloc(struct slab_cache *cache, uint32_t flags)
+static inline void *object_given(struct slab_cache *cache, void *object, uint32_t flags)
 {
-    void *object = NULL;
-    uint64_t irq_flags = arch_irq_save();
-    uint32_t id = cache->id, count = own_magazine(id).count;
-    if (likely(count != 0)) {
-        own_magazine(id).count = count - 1;
-        object = own_magazine(id).objects[count - 1];
-    }
-    arch_irq_restore(irq_flags);
-    if (unlikely(object == NULL)) {
-        object = magazine_refill(cache, flags);
-        if (object == NULL)
-            return NULL;
-    }
     kasan_unpoison(object, cache->object_size);
     object_check_and_mark_used(cache, object);
-    if (flags & PAGE_ALLOC_ZERO)
-        memset(object, 0, cache->object_size);
-    return object;
+    return flags & PAGE_ALLOC_ZERO ? memset(object, 0, cache->object_size) : object;
+}
+
+// The magazine is empty.
+[[gnu::noinline]] static void *slab_alloc_refill(struct slab_cache *cache, uint32_t flags)
+{
+    void *object = magazine_refill(cache, flags);
+    return object != NULL ? object_given(cache, object, flags) : NULL;
+}
+
+void *slab_alloc(struct slab_cache *cache, uint32_t flags)
+{
+    uint64_t irq_flags = arch_irq_save();
+    uint64_t offset = cache->magazine_offset;
+    uint32_t count = own_magazine(offset).count;
+    if (unlikely(count == 0)) {
+        arch_irq_restore(irq_flags);
+        return slab_alloc_refill(cache, flags);
+    }
+    own_magazine(offset).count = count - 1;
+    void *object = own_magazine(offset).objects[count - 1];
+    arch_irq_restore(irq_flags);
+    return object_given(cache, object, flags);
 }
 
 void slab_free(struct slab_cache *cache, void *object)
@@ -308,13 +319,14 @@ void slab_free(struct slab_cache *cache, void *object)
     object_check_and_mark_free(cache, object);
     kasan_poison(object, cache->object_size);
     uint64_t irq_flags = arch_irq_save();
-    uint32_t id = cache->id, count = own_magazine(id).count;
-    if (unlikely(count >= own_magazine(id).capacity)) {
+    uint64_t offset = cache->magazine_offset;
+    uint32_t count = own_magazine(offset).count;
+    if (unlikely(count >= own_magazine(offset).capacity)) {
         slab_free_drain(cache, object, irq_flags);
         return;
     }
-    own_magazine(id).objects[count] = object;
-    own_magazine(id).count = count + 1;
+    own_magazine(offset).objects[count] = object;
+    own_magazine(offset).count = count + 1;
     arch_irq_restore(irq_flags);
 }
 
@@ -356,6 +368,7 @@ struct slab_cache *slab_cache_create(const char *name, size_t size, size_t align
         cache->magazine_capacity =
             (uint32_t)CLAMP(2 * PAGE_SIZE / cache->stride, 2ul, (size_t)MAGAZINE_OBJECTS);
         cache->id = cache_count;
+        cache->magazine_offset = cache_count * (uint32_t)sizeof(struct magazine);
         spin_lock_init(&cache->lock);
         list_init(&cache->partial);
         __atomic_store_n(&cache_count, cache_count + 1, __ATOMIC_RELEASE);

@@ -15,7 +15,8 @@ struct slab_cache {
     unsigned order;
     uint32_t objects; // in a slab
     uint32_t magazine_capacity;
-    uint32_t id; // index of its magazines
+    uint32_t id;              // index of its magazines
+    uint32_t magazine_offset; // where they begin in each CPU's struct, in bytes
     bool has_red_zone;
     struct spinlock lock;     // what follows; taken with interrupts off
     struct list_node partial; // slabs with free objects, empty ones at the end

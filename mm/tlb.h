@@ -23,6 +23,19 @@ void tlb_flush_space(
 // Kernel addresses, all CPUs. Interrupts on.
 void tlb_flush_kernel(uintptr_t start, uintptr_t end);
 
+// Addresses whose entries were restricted: what tlb_flush_space() is told. Starts as TLB_RANGE_EMPTY.
+struct tlb_range {
+    uintptr_t start, end;
+};
+#define TLB_RANGE_EMPTY ((struct tlb_range){UINTPTR_MAX, 0})
+static inline void tlb_range_add(struct tlb_range *range, uintptr_t address)
+{
+    if (address < range->start)
+        range->start = address;
+    if (address >= range->end)
+        range->end = address + PAGE_SIZE;
+}
+
 // Pages that an unmapping takes out. They lose their reference, and page-table pages are freed,
 // after the flush.
 #define TLB_GATHER_INLINE 32
@@ -42,6 +55,8 @@ struct tlb_gather {
     struct page *huge[TLB_GATHER_HUGE]; // blocks that lose a mapping; see huge.c
     struct page *inline_pages[TLB_GATHER_INLINE];
 };
+// A gather on the stack, without clearing its arrays.
+#define TLB_GATHER(name) struct tlb_gather name __attribute__((uninitialized))
 void tlb_gather_begin(struct tlb_gather *gather, struct address_space *space);
 // May another page be added? If not: tlb_gather_flush() without spin locks held.
 static inline bool tlb_gather_is_full(const struct tlb_gather *gather)
