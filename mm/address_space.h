@@ -39,8 +39,8 @@ struct vm_area {
     const struct vm_area_ops *ops;
     struct list_node cache_node; // in cache->areas, under cache->lock
     const char *label;           // "[heap]", "[stack]", "[vdso]", ... or NULL
-    bool
-        has_anonymous; // may hold private pages that fork has to copy; only ever set, under space->lock for reading
+    // May hold private pages that fork has to copy; only ever set, under space->lock for reading.
+    bool has_anonymous;
 };
 
 #define VM_READ        BIT(0)
@@ -86,8 +86,8 @@ struct address_space {
     uint64_t locked_pages;
     int64_t resident_anonymous; // atomic, pages
     int64_t resident_file;
-    uint64_t
-        resident_peak; // pages, as of the last time some were removed; see address_space_resident_peak()
+    // Pages, as of the last time some were removed; see address_space_resident_peak().
+    uint64_t resident_peak;
     uint64_t table_pages;
     bool huge_disabled; // PR_SET_THP_DISABLE; atomic
     // Of collapse.c, under its list's lock; the cursor belongs to its thread.

@@ -8,9 +8,10 @@
 //
 // When memory is short there are three levels. Programs (PAGE_ALLOC_USER) stop first, at one and a
 // half times the reserve; the kernel stops at the reserve; atomic requests may use it up. Who may
-// sleep first reclaims (clean page cache, empty slabs, this CPU's list); a program's request then
-// asks for a victim (mm_out_of_memory) and waits for the memory that its end gives back. A request
-// that fails returns NULL; nothing here panics for lack of memory.
+// sleep first reclaims (clean page cache, empty slabs, this CPU's list), then asks the balloon, and
+// has unused names dropped by another thread; a program's request then asks for a victim
+// (mm_out_of_memory) and waits for the memory that its end gives back. A request that fails returns
+// NULL; nothing here panics for lack of memory.
 //
 // Invariants:
 //   P1  A page on a per-CPU list has PAGE_PERCPU, refcount 0, order 0; pages in use have neither
@@ -29,6 +30,7 @@
 #include "kernel/core/time.h"
 #include "pv/pv.h"
 #include "kernel/core/upcall.h"
+#include "kernel/core/work.h"
 #include "mm/kasan.h"
 #include "mm/memory.h"
 #include "mm/page_internal.h"
@@ -45,7 +47,8 @@ struct page_list {
 
 static PERCPU(struct page_list, page_list);
 PERCPU(struct page_usage, page_usage);
-bool (*mm_out_of_memory)(void);
+bool (*mm_out_of_memory)(const struct page_shortage *shortage);
+size_t (*mm_shrink_caches)(size_t count);
 
 // Length of a per-CPU list at which half of it goes back; scaled to the machine, so that lists of
 // many CPUs do not hold a small machine's memory.
@@ -56,6 +59,7 @@ COUNTER(page, drains);
 COUNTER(page, slow_allocations);
 COUNTER(page, failures);
 COUNTER(page, reclaimed);
+COUNTER(page, names_shrunk);
 
 // ---- debug builds: content of free pages is checked ----
 
@@ -283,6 +287,27 @@ static bool reclaim(unsigned order)
 #define OOM_WAIT_NS     UINT64_C(2000000)
 #define OOM_WAIT_ROUNDS 2000
 
+#define NAMES_AT_ONCE 512
+
+static void names_shrink_run(struct work *work)
+{
+    (void)work;
+    counter_add(page, names_shrunk, mm_shrink_caches(NAMES_AT_ONCE));
+}
+
+static struct work names_shrink_work = {.function = names_shrink_run};
+
+// Has unused names dropped, and gives that a moment. False: there is nobody who does it.
+static bool names_shrink(void)
+{
+    if (mm_shrink_caches == NULL)
+        return false;
+    (void)work_queue(&names_shrink_work);
+    thread_prepare_sleep(THREAD_KILLABLE);
+    (void)sched_block(pv_clock_ns() + OOM_WAIT_NS);
+    return true;
+}
+
 static struct page *page_alloc_slow(unsigned order, uint32_t flags)
 {
     counter_add(page, slow_allocations, 1);
@@ -298,14 +323,15 @@ static struct page *page_alloc_slow(unsigned order, uint32_t flags)
         page = zone_alloc(order, flags);
         if (page != NULL)
             return page;
-        if (page_balloon_release(order))
+        if (page_balloon_release(order) || (round == 0 && names_shrink()))
             continue;
         // Who is being killed may use the reserve, so that it can come to its end.
         if (thread_kill_pending(thread_current())) {
             page = zone_alloc(order, flags & ~PAGE_ALLOC_USER);
             break;
         }
-        if (!(flags & PAGE_ALLOC_USER) || mm_out_of_memory == NULL || !mm_out_of_memory())
+        const struct page_shortage shortage = {order, flags};
+        if (!(flags & PAGE_ALLOC_USER) || mm_out_of_memory == NULL || !mm_out_of_memory(&shortage))
             break;
         thread_prepare_sleep(THREAD_KILLABLE);
         (void)sched_block(pv_clock_ns() + OOM_WAIT_NS);

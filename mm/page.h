@@ -138,4 +138,12 @@ void page_statistics_read(struct page_statistics *statistics);
 
 // Out of memory: upcall-style hook set by process/: picks and kills a victim; returns true if
 // memory will be freed.
-extern bool (*mm_out_of_memory)(void);
+struct page_shortage {
+    unsigned order; // what could not be had: 2^order pages
+    uint32_t flags; // PAGE_ALLOC_*
+};
+extern bool (*mm_out_of_memory)(const struct page_shortage *shortage);
+
+// Set by fs/: drops up to `count` unused entries of caches of names and inodes; how many. Called in
+// a thread of its own when memory is short, because it may take locks that who allocates holds.
+extern size_t (*mm_shrink_caches)(size_t count);

@@ -23,7 +23,8 @@ void tlb_flush_space(
 // Kernel addresses, all CPUs. Interrupts on.
 void tlb_flush_kernel(uintptr_t start, uintptr_t end);
 
-// Addresses whose entries were restricted: what tlb_flush_space() is told. Starts as TLB_RANGE_EMPTY.
+// Addresses whose entries were restricted: what tlb_flush_space() is told. Starts as
+// TLB_RANGE_EMPTY.
 struct tlb_range {
     uintptr_t start, end;
 };

@@ -541,4 +541,5 @@ void dentry_init(void)
     for (size_t i = 0; i < BUCKET_LOCKS; i++)
         spin_lock_init(&bucket_locks[i]);
     random_fill(&dentry_hash_seed, sizeof(dentry_hash_seed));
+    mm_shrink_caches = dentry_shrink;
 }

@@ -68,7 +68,23 @@ static bool victim_is_dying(void)
     return time_monotonic_ns() - victim_chosen_ns < PATIENCE_NS;
 }
 
-bool process_out_of_memory(void)
+// Why: what was asked for, and where the memory is.
+static void log_reason(
+    const struct page_shortage *shortage, const struct page_statistics *statistics)
+{
+    log_error("out of memory: %s asked for %llu pages; %llu of %llu free (%llu kept back), "
+              "%llu of programs, %llu cached (%llu of them shared memory), %llu slabs, "
+              "%llu page tables, %llu stacks",
+        thread_current()->name, 1ull << shortage->order, (unsigned long long)statistics->free_pages,
+        (unsigned long long)statistics->total_pages, (unsigned long long)statistics->reserve_pages,
+        (unsigned long long)statistics->anonymous_pages,
+        (unsigned long long)statistics->cache_pages, (unsigned long long)statistics->shared_pages,
+        (unsigned long long)statistics->slab_pages,
+        (unsigned long long)statistics->page_table_pages,
+        (unsigned long long)statistics->kernel_stack_pages);
+}
+
+bool process_out_of_memory(const struct page_shortage *shortage)
 {
     struct page_statistics statistics;
     page_statistics_read(&statistics);
@@ -83,6 +99,7 @@ bool process_out_of_memory(void)
         victim_chosen_ns = time_monotonic_ns();
         (void)signal_send_process(victim, SIGKILL, NULL);
         self = (thread_current()->flags & THREAD_FLAG_KERNEL) == 0 && victim == process_current();
+        log_reason(shortage, &statistics);
         log_error("out of memory: killed process %d (%s), the largest with %lld pages "
                   "(oom_score_adj %d), %llu of %llu free",
             victim->pid, victim->leader->thread.name, (long long)points, victim->oom_score_adjust,

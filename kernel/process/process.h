@@ -82,7 +82,9 @@ struct process *pidfd_process(struct file *file); // NULL: it is no pidfd; valid
 
 // ---- the first process, out of memory ----------------------------------------------------------
 void process_group_add(struct process_group *group); // into the table; under task_list_lock
-bool process_out_of_memory(void); // chooses and kills a victim; true: memory will come
+struct page_shortage;
+bool process_out_of_memory(
+    const struct page_shortage *shortage); // chooses and kills a victim; true: memory will come
 
 // ---- exec (exec.c) -----------------------------------------------------------------------------
 // Replaces the running program. `path` is a kernel string; argv and envp user arrays. 0: the frame
