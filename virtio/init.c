@@ -2,6 +2,7 @@
 // The table of virtio drivers.
 
 #include "virtio/9p/9p.h"
+#include "virtio/balloon/balloon.h"
 #include "virtio/block/block.h"
 #include "virtio/console/console.h"
 #include "virtio/entropy/entropy.h"
@@ -12,6 +13,7 @@ void virtio_init(void)
 {
     static const struct virtio_driver *const drivers[] = {
         &virtio_9p_driver,
+        &virtio_balloon_driver,
         &virtio_block_driver,
         &virtio_console_driver,
         &virtio_entropy_driver,
