@@ -4,8 +4,8 @@
 // A folder of its own below virtio and NVMe, which both drive PCI functions. Devices are found once
 // at start-up (pci_init()), by walking the buses from the first one of each segment that the
 // firmware names (MCFG), or from bus 0 through I/O ports when it names none. Addresses are those
-// that the firmware gave. Interrupts are MSI-X only: each entry of a function's table is its own
-// vector, directed to one CPU.
+// that the firmware gave. Interrupts are MSI-X: each entry of a function's table is its own vector,
+// directed to one CPU; or the old line, for functions without.
 //
 // What the host says in configuration space is checked before use: capability lists are walked at
 // most as far as they can be long, and ranges must lie inside their base address register.
@@ -13,6 +13,7 @@
 
 #include "kernel/base/list.h"
 #include "kernel/base/types.h"
+#include "kernel/core/irq.h"
 
 #define PCI_BARS 6
 
@@ -79,3 +80,7 @@ volatile void *pci_bar_map(
 // Entry `index` (below msix.entries) raises `vector` on `cpu`. Also while the device is in use.
 void pci_msix_set(struct pci_device *device, uint32_t index, uint32_t vector, uint32_t cpu);
 void pci_msix_disable(struct pci_device *device);
+// Interrupts by the function's line, on CPU 0: the handler is called for everybody's on that line,
+// too. For good: the context stays valid. Task context. 0; -ENODEV: the firmware gave it none;
+// -ENOSPC.
+[[nodiscard]] int pci_line_enable(struct pci_device *device, irq_handler *handler, void *context);

@@ -3,13 +3,15 @@
 // too.
 //
 // MSI-X entry 0 is for configuration changes, entry 1 + n for queue n. If the device has fewer, or
-// vectors have run out, the queues share the last one.
+// vectors have run out, the queues share the last one. A device without MSI-X (QEMU's balloon) uses
+// its line, and a register says what for.
 
 #include "kernel/arch/x86/io.h"
 #include "kernel/base/assert.h"
 #include "kernel/base/fmt.h"
 #include "kernel/core/irq.h"
 #include "kernel/core/log.h"
+#include "kernel/core/rcu.h"
 #include "kernel/pci/pci.h"
 #include "mm/page.h"
 #include "mm/slab.h"
@@ -28,6 +30,7 @@
 #define CONFIG_BYTES_MAX  4096
 #define CAPABILITIES_MAX  32
 #define ENTRY_CONFIG      0
+#define ISR_QUEUE         0x1 // 4.1.4.5; the header has the other bit only
 #define ENTRY_FIRST_QUEUE 1
 
 struct virtio_pci {
@@ -38,6 +41,8 @@ struct virtio_pci {
     uint32_t config_bytes;
     volatile char *notify;
     uint32_t notify_bytes, notify_multiplier;
+    volatile char *isr;   // of a device without MSI-X, else NULL
+    bool line_enabled;    // the line's handler may look; atomic
     uint32_t entry_count; // MSI-X entries in use
     uint32_t vectors[];   // by MSI-X entry; 0: none
 };
@@ -148,6 +153,10 @@ static int pci_queue_enable(struct virtio_queue *queue)
     write_address(common + VIRTIO_PCI_COMMON_Q_AVAILLO, memory + layout.driver_offset);
     write_address(common + VIRTIO_PCI_COMMON_Q_USEDLO, memory + layout.device_offset);
     uint16_t entry = VIRTIO_MSI_NO_VECTOR;
+    if (pci->isr != NULL) {
+        arch_mmio_write16(common + VIRTIO_PCI_COMMON_Q_ENABLE, 1);
+        return 0;
+    }
     if (queue->used != NULL)
         entry = (uint16_t)entry_of_queue(pci, queue->index);
     arch_mmio_write16(common + VIRTIO_PCI_COMMON_Q_MSIX, entry);
@@ -192,9 +201,37 @@ static void config_handler(void *context, struct trap_frame *frame)
         shared_handler(context, frame);
 }
 
+// 4.1.4.5: reading the register takes the interrupt back.
+static void line_handler(void *context, struct trap_frame *frame)
+{
+    struct virtio_pci *pci = context;
+    if (!__atomic_load_n(&pci->line_enabled, __ATOMIC_ACQUIRE))
+        return;
+    uint8_t isr = arch_mmio_read8(pci->isr);
+    if (isr & VIRTIO_PCI_ISR_CONFIG)
+        virtio_device_config_changed(&pci->device);
+    for (uint32_t i = 0; (isr & ISR_QUEUE) && i < pci->device.queue_count; i++)
+        virtio_queue_interrupt(&pci->device.queues[i]);
+}
+
+static int line_setup(struct virtio_pci *pci)
+{
+    __atomic_store_n(&pci->line_enabled, true, __ATOMIC_RELEASE);
+    int error = pci_line_enable(pci->pci, line_handler, pci);
+    if (error != 0)
+        __atomic_store_n(&pci->line_enabled, false, __ATOMIC_RELEASE);
+    return error;
+}
+
 static void pci_interrupts_release(struct virtio_device *device)
 {
     struct virtio_pci *pci = of(device);
+    if (pci->isr != NULL) {
+        // The line stays, with a handler that may run on another CPU now.
+        __atomic_store_n(&pci->line_enabled, false, __ATOMIC_RELEASE);
+        rcu_synchronize();
+        return;
+    }
     pci_msix_disable(pci->pci);
     for (uint32_t i = 0; i < pci->entry_count; i++) {
         if (pci->vectors[i] != 0)
@@ -207,6 +244,8 @@ static void pci_interrupts_release(struct virtio_device *device)
 static int pci_interrupts_setup(struct virtio_device *device, uint32_t count)
 {
     struct virtio_pci *pci = of(device);
+    if (pci->isr != NULL)
+        return line_setup(pci);
     int error = pci_msix_enable(pci->pci);
     if (error != 0)
         return error;
@@ -300,11 +339,15 @@ static bool map_structures(struct virtio_pci *pci)
     if (pci->notify != NULL)
         pci->notify_multiplier =
             pci_config_read32(pci->pci, capability + VIRTIO_PCI_NOTIFY_CAP_MULT);
-    if (pci->common != NULL && pci->notify != NULL)
+    bool needs_isr = pci->pci->msix.capability == 0;
+    if (needs_isr)
+        pci->isr = map_structure(pci->pci, VIRTIO_PCI_CAP_ISR_CFG, 1, 1, &capability, &bytes);
+    if (pci->common != NULL && pci->notify != NULL && (!needs_isr || pci->isr != NULL))
         return true;
     unmap(pci->common);
     unmap(pci->config);
     unmap(pci->notify);
+    unmap(pci->isr);
     return false;
 }
 
