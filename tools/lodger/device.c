@@ -368,7 +368,8 @@ static void add_device(const struct machine *machine, size_t i, struct strings *
         strings_addf(command, "virtio-rng-%s,rng=rng%zu", type, i);
     } else if (strcmp(device, "balloon") == 0) {
         strings_add(command, "-device");
-        strings_addf(command, "virtio-balloon-%s,id=balloon,deflate-on-oom=on,free-page-reporting=on", type);
+        strings_addf(command,
+            "virtio-balloon-%s,id=balloon,deflate-on-oom=on,free-page-reporting=on", type);
     } else if (strcmp(device, "console") == 0) {
         strings_add(command, "-chardev");
         strings_addf(command, "null,id=hvc%zu", i);
