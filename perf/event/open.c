@@ -74,6 +74,8 @@ static int attr_check(const struct perf_event_attr *attr)
     if ((attr->sample_type & ~(uint64_t)SAMPLE_TYPES) != 0 || attr->write_backward ||
         attr->aux_output || attr->sigtrap || attr->precise_ip != 0 || attr->cgroup)
         return -EOPNOTSUPP;
+    if ((attr->sample_type & PERF_SAMPLE_READ) && (attr->read_format & PERF_FORMAT_GROUP))
+        return -EOPNOTSUPP; // a sample holds one event's count
     return 0;
 }
 
