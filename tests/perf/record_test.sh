@@ -176,4 +176,13 @@ cp "$tree" "$work/unstripped"
 run perf buildid-cache --add "$work/unstripped"
 judge "a stripped program" "$work/bare.data" stripped
 
+# A kernel that firmware has loaded elsewhere than the ELF file says.
+start moved 2 "$tree" --firmware uefi --memory 256M
+run "$lodger" perf attach moved
+expect_text "UEFI: the image has moved" 'image +at 0x[0-9a-f]+ in memory' "$work/out"
+run "$lodger" perf record --wait 60 --duration 3 -o "$work/moved.data" moved
+expect "UEFI: record" 0
+run perf script -i "$work/moved.data" -F sym --comms ticker
+expect_text "UEFI: functions of the kernel" 'sched_block|sched_schedule|syscall_entry' "$work/out"
+
 finish

@@ -29,7 +29,7 @@
         name.slice(0, letters - 2) + "..";
       var hit = pattern !== null && pattern.test(name);
       rect.style.fill = hit ? "#e600e6" : "";
-      if (hit && !ancestor) { matched.push([s, s + n]); }
+      if (hit && visible && n <= count) { matched.push([s, s + n]); }
     });
     // Frames lie within each other: what an outer one covers is counted once.
     matched.sort(function (a, b) { return a[0] - b[0] || b[1] - a[1]; });

@@ -106,6 +106,22 @@ static void read_arguments(struct guest *guest, const struct buffer *words)
     free(machine);
 }
 
+// A guest that firmware starts from a disk has no -initrd; `lodger run` leaves the file beside its
+// QMP socket.
+static void find_initrd(struct guest *guest)
+{
+    char *slash = guest->qmp != NULL ? strrchr(guest->qmp, '/') : NULL;
+    if (guest->initrd != NULL || slash == NULL) {
+        return;
+    }
+    char *path = xasprintf("%.*s/initrd.cpio", (int)(slash - guest->qmp), guest->qmp);
+    if (access(path, R_OK) == 0) {
+        guest->initrd = path;
+    } else {
+        free(path);
+    }
+}
+
 // Threads of QEMU with debug-threads=on are called "CPU n/KVM" or "CPU n/TCG".
 static void read_threads(struct guest *guest)
 {
@@ -146,6 +162,7 @@ static bool read_guest(pid_t pid, bool any, struct guest *guest)
     bool is_qemu = strncmp(program, "qemu-system-", strlen("qemu-system-")) == 0;
     if (is_qemu) {
         read_arguments(guest, &words);
+        find_initrd(guest);
     }
     buffer_free(&words);
     if (!is_qemu && !any) {

@@ -66,6 +66,8 @@ static void describe(struct collector *collector, bool json)
             (unsigned long long)(collector->memory.size_bytes >> 20), collector->memory.how);
         printf("  kernel       %s, build-id %s\n", kernel[0] != '\0' ? kernel : "(file not found)",
             build_id_text(fixed->build_id, fixed->build_id_len));
+        printf("  image        at %#llx in memory, which the ELF file has at 0\n",
+            (unsigned long long)fixed->image_physical);
         printf("  vCPUs        %u\n", fixed->cpu_count);
         printf(
             "  counters     %s\n", pmu ? "of the processor" : "none: the sampling timer is used");
