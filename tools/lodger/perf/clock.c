@@ -251,10 +251,19 @@ bool guest_clock_handshake(struct guest_clock *clock, struct attach *attach, uin
         }
     }
     done = done || answered(attach);
+    // What it wrote since we looked last.
+    if (exchange(&words, before_ns, &tsc) == 0 && tsc != last_tsc) {
+        add_upper(&bounds, tsc, host_now_ns());
+    }
     if (!done || !read_pairs(attach, words.physical, &bounds) ||
         !pairs_are_ours(&bounds, start_ns, before_ns)) {
         clock->failures++;
         return false;
+    }
+    // On a busy host the guest may have found no new time of ours. That it answered at all says
+    // that its TSC is later than our asking: coarse, but a bound.
+    if (bounds.lower_count == 0 && bounds.upper_count > 0) {
+        bounds.lower[bounds.lower_count++] = (struct clock_bound){bounds.upper[0].tsc, start_ns};
     }
     return guest_clock_add(clock, &bounds);
 }
