@@ -66,12 +66,14 @@ void run_queue_add(struct run_queue *queue, struct thread *thread, bool is_new)
     if (sched_is_fair(thread)) {
         fair_enqueue(&queue->fair, &thread->sched, is_new);
     } else if (sched_is_deadline(thread)) {
+        queue->special = true;
         deadline_enqueue(&queue->dl, &thread->sched.dl);
         if (thread->sched.dl.throttled) {
             sched_resched(queue); // so that the CPU arms its timer
             return;
         }
     } else {
+        queue->special = true;
         if (thread->sched.slice_ns == 0)
             thread->sched.slice_ns = SCHED_RR_SLICE_NS;
         rt_add(&queue->rt, thread, false);
@@ -191,7 +193,7 @@ struct thread *run_queue_pick(struct run_queue *queue, struct thread *previous, 
     struct fair_queue *fair = &queue->fair;
     bool previous_is_fair = previous != NULL && previous != queue->idle && sched_is_fair(previous);
     assert_lock_held(&queue->lock);
-    if (unlikely((queue->rt.count | queue->dl.ready_count) != 0)) {
+    if (unlikely(queue->special)) {
         struct thread *urgent = run_queue_pick_urgent(queue, previous, yields);
         if (urgent != NULL) {
             if (previous_is_fair)

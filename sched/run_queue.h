@@ -41,6 +41,9 @@ struct run_queue {
     struct thread *idle;    // fixed
     // Threads queued, current included, idle and the throttled not; under lock, read as a hint.
     uint32_t running;
+    // Not only fair threads are concerned: set when one of another class is queued, cleared by
+    // sched_urgent_switch() when none is left and none ran. One test keeps the fair path short.
+    bool special;             // under lock
     struct fair_queue fair;   // under lock
     struct rt_queue rt;       // under lock
     struct deadline_queue dl; // under lock

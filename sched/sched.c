@@ -201,10 +201,10 @@ static void sched_add_and_preempt(
     else
         trace(sched_wakeup, .comm = trace_comm(thread), .pid = (int32_t)thread->tid,
             .prio = sched_trace_priority(thread), .target_cpu = (int32_t)queue->cpu);
-    if (queue->current == queue->idle ||
-        ((!sync || !sched_is_fair(thread)) && run_queue_should_preempt(queue, thread)))
+    bool asks = !sync || unlikely(thread->sched.class != SCHED_CLASS_FAIR);
+    if (queue->current == queue->idle || (asks && run_queue_should_preempt(queue, thread)))
         sched_resched(queue);
-    else if (!sched_is_fair(thread))
+    else if (unlikely(queue->special) && !sched_is_fair(thread))
         sched_mark_urgent(queue);
     if (queue->running > 1) {
         sched_tick_need(queue);
@@ -416,10 +416,10 @@ void sched_schedule(bool blocks, bool yields)
     struct thread *next = run_queue_pick(queue, previous, yields);
     if (next == queue->idle && sched_steal(queue))
         next = run_queue_pick(queue, NULL, false);
-    if (unlikely(queue->urgency != SCHED_NOT_URGENT) || !sched_is_fair(next))
+    if (unlikely(queue->special))
         next = sched_urgent_switch(queue, previous, next);
     if (next == current) {
-        if (unlikely(queue->dl.throttled_count != 0) || !sched_is_fair(next))
+        if (unlikely(queue->special))
             run_queue_deadline_arm(queue);
         spin_unlock_no_resched(&queue->lock);
         return;
@@ -437,7 +437,7 @@ void sched_schedule(bool blocks, bool yields)
         .next_pid = (int32_t)next->tid, .next_prio = sched_trace_priority(next));
     if (unlikely(perf_switch_wanted))
         perf_note_switch(current, next, previous != NULL);
-    if (unlikely(queue->dl.throttled_count != 0) || !sched_is_fair(next))
+    if (unlikely(queue->special))
         run_queue_deadline_arm(queue);
     this_cpu(current_thread) = next;
     mm_switch(current, next);

@@ -168,6 +168,9 @@ struct thread *sched_urgent_switch(
         else if (!is_urgent && was_urgent)
             cpumask_clear_atomic(&sched_urgent, queue->cpu);
     }
-    atomic_store_relaxed(&queue->urgency, sched_urgency(next));
+    uint64_t urgency = sched_urgency(next);
+    atomic_store_relaxed(&queue->urgency, urgency);
+    queue->special = urgency != SCHED_NOT_URGENT || !sched_is_fair(next) || queue->rt.count != 0 ||
+                     (queue->dl.ready_count | queue->dl.throttled_count) != 0;
     return next;
 }

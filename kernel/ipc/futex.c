@@ -136,7 +136,7 @@ static bool waiter_dequeue(struct futex_waiter *waiter)
 
 int futex_wait(const struct futex_wait_request *request)
 {
-    struct futex_waiter waiter;
+    __attribute__((uninitialized)) struct futex_waiter waiter; // waiter_enqueue() fills it in
     if (request->bitset == 0)
         return -EINVAL;
     int error = waiter_enqueue(&waiter, request);
