@@ -117,7 +117,7 @@ void xen_domain_config(const struct machine *machine, const char *name, const ch
         if (machine->overcommitted) {
             add_line(text, "cpus = \"1\"");
         }
-        add_line(text, "vif = [ \"bridge=xenbr0\" ]");
+        add_line(text, "vif = [ \"mac=52:54:00:ab:cd:ef,bridge=xenbr0\" ]");
     }
     const char *ends = lab ? "preserve" : "destroy";
     add_line(text, "on_poweroff = \"%s\"", ends);

@@ -157,7 +157,7 @@ static int fill_transfer(
 // Puts the request into the ring. 0, -ENOSPC: no room, -ENOMEM.
 static int issue(struct ring *ring, struct block_request *block_request)
 {
-    int id = blk_slots_take(&ring->slots);
+    int id = ring_slots_take(&ring->slots);
     if (id < 0)
         return id;
     struct slot *slot = &ring->slot[id];
@@ -185,7 +185,7 @@ static int issue(struct ring *ring, struct block_request *block_request)
         break;
     }
     if (error != 0) {
-        blk_slots_give(&ring->slots, (uint32_t)id);
+        ring_slots_give(&ring->slots, (uint32_t)id);
         return error;
     }
     ring->front.req_prod_pvt++;
@@ -240,7 +240,7 @@ static void finish(struct ring *ring, uint32_t id, int error)
     block_request_complete(slot->request, error);
     slot->request = NULL;
     if (!slot->stuck)
-        blk_slots_give(&ring->slots, id);
+        ring_slots_give(&ring->slots, id);
 }
 
 static uint32_t fail_all(struct ring *ring)
@@ -260,7 +260,7 @@ static uint32_t fail_all(struct ring *ring)
 static uint32_t take_responses(struct ring *ring)
 {
     uint32_t produced = __atomic_load_n(&ring->front.sring->rsp_prod, __ATOMIC_ACQUIRE);
-    int count = blk_responses_check(&ring->slots, produced, ring->front.rsp_cons);
+    int count = ring_responses_check(&ring->slots, produced, ring->front.rsp_cons);
     uint32_t taken = 0;
     for (; (int)taken < count; taken++) {
         struct blkif_response response;
@@ -308,7 +308,7 @@ static void detach(struct ring *ring)
             return;
         if (close_segments(first)) {
             ring->again[ring->again_count++] = first->request;
-            blk_slots_give(&ring->slots, (uint32_t)(first - ring->slot));
+            ring_slots_give(&ring->slots, (uint32_t)(first - ring->slot));
         } else {
             block_request_complete(first->request, -EIO);
         }

@@ -42,7 +42,7 @@ struct ring {
     bool broken;        // it has written nonsense
     enum ring_command command;
     uint32_t pushed; // request producer that the other end was told
-    struct blk_slots slots;
+    struct ring_slots slots;
     struct slot *slot;            // [slots.count]
     struct block_request **again; // [slots.count]: to be issued again, in order
     uint32_t again_count;

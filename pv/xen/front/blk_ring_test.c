@@ -18,19 +18,19 @@ static void slots_like_a_model(void **state)
     static const uint32_t counts[] = {1, 32, 63, 64, 65, 127, 128};
     srand(1);
     for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
-        struct blk_slots slots;
-        bool used[BLK_SLOTS_MAX] = {};
+        struct ring_slots slots;
+        bool used[RING_SLOTS_MAX] = {};
         uint32_t used_count = 0;
-        blk_slots_init(&slots, counts[i]);
+        ring_slots_init(&slots, counts[i]);
         for (unsigned step = 0; step < 20000; step++) {
-            uint32_t slot = (uint32_t)rand() % BLK_SLOTS_MAX;
-            assert_int_equal(blk_slots_is_used(&slots, slot), used[slot]);
+            uint32_t slot = (uint32_t)rand() % RING_SLOTS_MAX;
+            assert_int_equal(ring_slots_is_used(&slots, slot), used[slot]);
             if (used[slot]) {
-                blk_slots_give(&slots, slot);
+                ring_slots_give(&slots, slot);
                 used[slot] = false;
                 used_count--;
             } else {
-                int taken = blk_slots_take(&slots);
+                int taken = ring_slots_take(&slots);
                 assert_int_equal(taken == -ENOSPC, used_count == counts[i]);
                 if (taken >= 0) {
                     assert_true((uint32_t)taken < counts[i] && !used[taken]);
@@ -45,24 +45,24 @@ static void slots_like_a_model(void **state)
 
 static void positions(void **state)
 {
-    struct blk_slots slots;
-    blk_slots_init(&slots, 32);
-    assert_int_equal(blk_responses_check(&slots, 7, 7), 0);
-    assert_int_equal(blk_responses_check(&slots, 8, 7), -EPROTO); // nothing was asked
+    struct ring_slots slots;
+    ring_slots_init(&slots, 32);
+    assert_int_equal(ring_responses_check(&slots, 7, 7), 0);
+    assert_int_equal(ring_responses_check(&slots, 8, 7), -EPROTO); // nothing was asked
     for (unsigned i = 0; i < 3; i++) {
-        assert_true(blk_slots_take(&slots) >= 0);
+        assert_true(ring_slots_take(&slots) >= 0);
     }
-    assert_int_equal(blk_responses_check(&slots, 10, 7), 3);
-    assert_int_equal(blk_responses_check(&slots, 1, UINT32_MAX), 2); // wrapped
-    assert_int_equal(blk_responses_check(&slots, 11, 7), -EPROTO);
-    assert_int_equal(blk_responses_check(&slots, 6, 7), -EPROTO); // backwards
+    assert_int_equal(ring_responses_check(&slots, 10, 7), 3);
+    assert_int_equal(ring_responses_check(&slots, 1, UINT32_MAX), 2); // wrapped
+    assert_int_equal(ring_responses_check(&slots, 11, 7), -EPROTO);
+    assert_int_equal(ring_responses_check(&slots, 6, 7), -EPROTO); // backwards
 }
 
 static void responses(void **state)
 {
-    struct blk_slots slots;
-    blk_slots_init(&slots, 32);
-    int taken = blk_slots_take(&slots);
+    struct ring_slots slots;
+    ring_slots_init(&slots, 32);
+    int taken = ring_slots_take(&slots);
     assert_int_equal(taken, 0);
     struct blkif_response response = {.id = 0};
     assert_int_equal(blk_response_slot(&slots, &response), 0);

@@ -27,7 +27,6 @@ static_assert(SEGMENTS_MAX <= SEGMENTS_PER_INDIRECT);
 #define VDEV_EXTENDED   (1u << 28)
 #define DISCARD_SECTORS (1u << 22) // of one request: 2 GiB
 #define SECTORS_MAX     (UINT64_C(1) << 54)
-#define PATIENCE_NS     (UINT64_C(30) * NS_PER_SECOND)
 
 static bool want_persistent;
 BOOT_OPTION_BOOL(want_persistent, "xen_blk_persistent",
@@ -143,7 +142,7 @@ static int ring_make(struct ring *ring)
     struct blkif_sring *shared = page_to_virt(ring->pages);
     XEN_FRONT_RING_INIT(&ring->front, shared, page_count * PAGE_SIZE);
     assert(RING_SIZE(&ring->front) == disk->slot_count);
-    blk_slots_init(&ring->slots, disk->slot_count);
+    ring_slots_init(&ring->slots, disk->slot_count);
     error = slots_make(ring);
     if (error == 0)
         error = xen_event_bind_unbound(
@@ -233,8 +232,9 @@ static int publish_ring(xen_store_transaction transaction, struct disk *disk, ui
     return error;
 }
 
-static int publish_in(xen_store_transaction transaction, struct disk *disk)
+static int publish_in(xen_store_transaction transaction, void *context)
 {
+    struct disk *disk = context;
     const char *folder = disk->device->path;
     int error = xen_store_write(transaction, folder, "protocol", XEN_IO_PROTO_ABI_X86_64);
     if (error == 0)
@@ -250,42 +250,12 @@ static int publish_in(xen_store_transaction transaction, struct disk *disk)
     return error;
 }
 
-// All at once, however often others come in between.
-static int publish(struct disk *disk)
-{
-    for (;;) {
-        xen_store_transaction transaction;
-        int error = xen_store_begin(&transaction);
-        if (error != 0)
-            return error;
-        error = publish_in(transaction, disk);
-        if (error != 0) {
-            xen_store_abort(transaction);
-            return error;
-        }
-        error = xen_store_commit(transaction);
-        if (error != -EAGAIN)
-            return error;
-    }
-}
-
-// Waits for one of two states of the back end. The state, or another one that it has ended with.
-static enum xenbus_state wait_for(
-    struct xen_device *device, enum xenbus_state state, enum xenbus_state other)
-{
-    for (;;) {
-        enum xenbus_state now = xen_device_backend_state(device);
-        if (now == state || now == other || !xen_device_is_wanted(device))
-            return now;
-        xen_device_wait(device, PATIENCE_NS);
-    }
-}
-
 // From a back end that waits to one that is connected. 0 or -errno.
 static int connect(struct disk *disk)
 {
     struct xen_device *device = disk->device;
-    enum xenbus_state state = wait_for(device, XenbusStateInitWait, XenbusStateConnected);
+    enum xenbus_state state =
+        xen_device_wait_for(device, XenbusStateInitWait, XenbusStateConnected);
     if (state != XenbusStateInitWait && state != XenbusStateConnected)
         return -ENODEV;
     negotiate(disk);
@@ -298,11 +268,11 @@ static int connect(struct disk *disk)
     }
     int error = rings_make(disk);
     if (error == 0)
-        error = publish(disk);
+        error = xen_device_publish(publish_in, disk);
     if (error == 0)
         error = xen_device_set_state(device, XenbusStateInitialised);
-    if (error == 0 &&
-        wait_for(device, XenbusStateConnected, XenbusStateClosing) != XenbusStateConnected)
+    if (error == 0 && xen_device_wait_for(device, XenbusStateConnected, XenbusStateClosing) !=
+                          XenbusStateConnected)
         error = -ENODEV;
     return error;
 }
@@ -424,7 +394,7 @@ static int disk_restart(struct disk *disk)
     int error = xen_device_set_state(disk->device, XenbusStateClosed);
     // It finishes what it has begun, and lets go of all memory.
     if (error == 0)
-        (void)wait_for(disk->device, XenbusStateClosed, XenbusStateInitWait);
+        (void)xen_device_wait_for(disk->device, XenbusStateClosed, XenbusStateInitWait);
     disk_tell_rings(disk, RING_DETACH);
     for (uint32_t i = 0; i < disk->ring_count; i++) {
         struct block_request **again = disk->rings[i].again;

@@ -16,6 +16,8 @@
 
 // How long the start waits for devices: a back end that its domain has not set up yet.
 #define READY_NS (UINT64_C(10) * NS_PER_SECOND)
+// A back end is looked at that often, also when nothing is said to have changed.
+#define PATIENCE_NS (UINT64_C(30) * NS_PER_SECOND)
 // Devices of one type, at most: what comes beyond is nonsense.
 #define DEVICES_MAX 256
 
@@ -60,6 +62,36 @@ void xen_device_wait(struct xen_device *device, uint64_t timeout_ns)
     (void)wait_event_state(&device->wait,
         __atomic_exchange_n(&device->changed, false, __ATOMIC_ACQ_REL), THREAD_UNINTERRUPTIBLE,
         false, time_monotonic_ns() + timeout_ns);
+}
+
+enum xenbus_state xen_device_wait_for(
+    struct xen_device *device, enum xenbus_state state, enum xenbus_state other)
+{
+    for (;;) {
+        enum xenbus_state now = xen_device_backend_state(device);
+        if (now == state || now == other || !xen_device_is_wanted(device))
+            return now;
+        xen_device_wait(device, PATIENCE_NS);
+    }
+}
+
+int xen_device_publish(
+    int (*write)(xen_store_transaction transaction, void *context), void *context)
+{
+    for (;;) {
+        xen_store_transaction transaction;
+        int error = xen_store_begin(&transaction);
+        if (error != 0)
+            return error;
+        error = write(transaction, context);
+        if (error != 0) {
+            xen_store_abort(transaction);
+            return error;
+        }
+        error = xen_store_commit(transaction);
+        if (error != -EAGAIN)
+            return error;
+    }
 }
 
 bool xen_device_is_wanted(const struct xen_device *device)

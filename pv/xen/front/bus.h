@@ -51,6 +51,14 @@ enum xenbus_state xen_device_backend_state(const struct xen_device *device);
 [[nodiscard]] int xen_device_set_state(struct xen_device *device, enum xenbus_state state);
 // Waits until something may have changed since the last call; at most that long.
 void xen_device_wait(struct xen_device *device, uint64_t timeout_ns);
+// Waits for one of two states of the back end. The state, or another one when the device is not
+// wanted any more.
+enum xenbus_state xen_device_wait_for(
+    struct xen_device *device, enum xenbus_state state, enum xenbus_state other);
+// Has `write` write what this end publishes: all at once, however often others come in between (it
+// is called again then). 0 or what it returned.
+[[nodiscard]] int xen_device_publish(
+    int (*write)(xen_store_transaction transaction, void *context), void *context);
 // Does the toolstack still want the device? It says so in the back end's folder.
 bool xen_device_is_wanted(const struct xen_device *device);
 // Tells the toolstack what is wrong, and the log.

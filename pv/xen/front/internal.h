@@ -5,3 +5,4 @@
 void xen_console_start(void);
 void xen_balloon_start(void);
 void xen_disks_start(void);
+void xen_nets_start(void);

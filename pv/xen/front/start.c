@@ -27,6 +27,7 @@ static void start(void)
         return;
     }
     xen_disks_start();
+    xen_nets_start();
 }
 
 PV_FRONT_END(xen) = {.backend = "xen", .start = start};

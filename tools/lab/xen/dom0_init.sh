@@ -26,7 +26,10 @@ load() {
 }
 for module in xen-privcmd xenfs xen-evtchn xen-gntdev xen-gntalloc virtio_ring virtio virtio_pci_modern_dev \
     virtio_pci_legacy_dev virtio_pci virtio_console virtio_blk xen-blkback llc stp bridge xen-netback; do
-    load $module
+    case $module in
+    xen-netback) load $module max_queues=4 ;; # not as many as dom0 has CPUs, which is one
+    *) load $module ;;
+    esac
 done
 mount -t xenfs xenfs /proc/xen
 
@@ -49,7 +52,7 @@ xenstored --pid-file /run/xenstored.pid || fail "no xenstored"
 xen-init-dom0 >/dev/null || fail "xen-init-dom0 failed"
 xenconsoled --log=all --log-dir=/var/log/xen/console
 
-brctl addbr xenbr0 2>/dev/null && ip link set xenbr0 up && ip addr add 192.168.128.1/24 dev xenbr0
+brctl addbr xenbr0 2>/dev/null && ip link set xenbr0 up && ip addr add 10.0.2.2/24 dev xenbr0
 
 for port in /sys/class/virtio-ports/*; do
     [ "$(cat "$port/name")" = console ] && console=/dev/${port##*/}
