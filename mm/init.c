@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Start-up of memory management, in order.
 
+#include "kernel/arch/x86/arch.h"
 #include "kernel/base/assert.h"
 #include "kernel/core/panic.h"
 #include "mm/address_space.h"
@@ -9,6 +10,7 @@
 #include "mm/kasan.h"
 #include "mm/memory.h"
 #include "mm/page_internal.h"
+#include "mm/page_table.h"
 #include "mm/slab.h"
 #include "mm/vmap.h"
 
@@ -27,4 +29,18 @@ void mm_init(void)
     area_init();
     if (!space_init() || !fault_init())
         panic("mm: no memory to start with");
+}
+
+void mm_cpu_leave(void)
+{
+    debug_assert(arch_irqs_enabled());
+    vmap_cpu_leave();
+    page_table_cpu_leave();
+}
+
+void mm_cpu_leave_last(void)
+{
+    assert_irqs_off();
+    slab_cpu_leave();
+    page_cpu_leave();
 }

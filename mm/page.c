@@ -264,6 +264,11 @@ static void list_drain_own(void)
     arch_irq_restore(irq_flags);
 }
 
+void page_cpu_leave(void)
+{
+    list_drain(this_cpu_ptr(page_list), true);
+}
+
 // ---- when memory is short ----
 
 static bool may_sleep(uint32_t flags)

@@ -39,6 +39,9 @@ void page_content_unknown(struct page *page, unsigned order);
 // True if `pages` more can reasonably be promised to programs (total memory, not free memory).
 uint64_t page_total(void);
 
+// The running CPU's list goes back to the zones. Interrupts off.
+void page_cpu_leave(void);
+
 // Fills in what page allocation needs after memory_init_early().
 void page_init(void);
 

@@ -65,6 +65,21 @@ void page_table_free(struct page *table)
     }
 }
 
+void page_table_cpu_leave(void)
+{
+    struct page *table;
+    do {
+        uint64_t flags = arch_irq_save();
+        struct table_cache *cache = this_cpu_ptr(table_cache);
+        table = cache->count != 0 ? cache->pages[--cache->count] : NULL;
+        arch_irq_restore(flags);
+        if (table != NULL) {
+            table->flags = 0;
+            page_free(table, 0);
+        }
+    } while (table != NULL);
+}
+
 static uint64_t *next_table(uint64_t entry)
 {
     return phys_to_virt(entry & PTE_ADDRESS);

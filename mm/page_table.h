@@ -72,6 +72,8 @@ static inline void page_table_count_anonymous(const uint64_t *entry, int64_t ent
 // An all-zero page for a table, or NULL. May sleep.
 struct page *page_table_alloc(void);
 void page_table_free(struct page *table); // all zero again
+// The free tables that the running CPU keeps are freed. Preemption off.
+void page_table_cpu_leave(void);
 
 // The level 1 entry for the address, or NULL if there is no table. L2, and H5 of shared_table.c:
 // with space->table_lock held, or space->lock for writing.

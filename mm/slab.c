@@ -401,6 +401,21 @@ size_t slab_shrink(void)
     return pages;
 }
 
+void slab_cpu_leave(void)
+{
+    assert_irqs_off();
+    for (uint32_t i = 0; i < __atomic_load_n(&cache_count, __ATOMIC_ACQUIRE); i++) {
+        struct slab_cache *cache = &caches[i];
+        struct list_node surplus = LIST_INIT(surplus);
+        spin_lock(&cache->lock);
+        struct magazine *magazine = &this_cpu_ptr(magazines)->of[i];
+        slabs_give(cache, magazine->objects, magazine->count, &surplus);
+        magazine->count = 0;
+        spin_unlock_no_resched(&cache->lock);
+        (void)surplus_free(cache, &surplus);
+    }
+}
+
 void slab_statistics_visit(void (*visit)(const char *name, uint64_t active, uint64_t total,
                                size_t object_size, void *context),
     void *context)

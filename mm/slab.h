@@ -31,7 +31,8 @@ void slab_init(void);
 void slab_statistics_visit(void (*visit)(const char *name, uint64_t active, uint64_t total,
                                size_t object_size, void *context),
     void *context);
-size_t slab_shrink(void); // gives empty slabs back; returns pages
+void slab_cpu_leave(void); // the running CPU's magazines go back to the slabs; interrupts off
+size_t slab_shrink(void);  // gives empty slabs back; returns pages
 
 // Virtually contiguous memory and mappings in the vmap area.
 void *vmap_alloc(size_t size); // zeroed pages; guard page behind; NULL

@@ -247,6 +247,19 @@ void *vmap_stack_alloc(void)
     return stack;
 }
 
+void vmap_cpu_leave(void)
+{
+    void *stack;
+    do {
+        uint64_t flags = arch_irq_save();
+        struct stack_cache *cache = this_cpu_ptr(stack_cache);
+        stack = cache->count != 0 ? cache->stacks[--cache->count] : NULL;
+        arch_irq_restore(flags);
+        if (stack != NULL)
+            vmap_free(stack);
+    } while (stack != NULL);
+}
+
 void vmap_stack_free(void *stack)
 {
     page_usage_add(stack, -(int64_t)(KERNEL_STACK_BYTES / PAGE_SIZE));

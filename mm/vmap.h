@@ -8,3 +8,5 @@
 #define VMAP_END  (VMAP_BASE + (UINT64_C(1) << 39)) // one top-level entry
 
 void vmap_init(void);
+// The free stacks that the running CPU keeps are freed. Preemption off, interrupts on.
+void vmap_cpu_leave(void);

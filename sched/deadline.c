@@ -198,6 +198,12 @@ uint64_t deadline_next_replenishment_ns(const struct deadline_queue *queue)
     return node != NULL ? entity_next_period_ns(entity_of(node)) : UINT64_MAX;
 }
 
+struct deadline_entity *deadline_first_throttled(const struct deadline_queue *queue)
+{
+    const struct rbtree_node *node = rbtree_cached_first(&queue->throttled);
+    return node != NULL ? entity_of(node) : NULL;
+}
+
 uint32_t deadline_replenish(struct deadline_queue *queue, uint64_t now_ns)
 {
     uint32_t count = 0;

@@ -70,6 +70,8 @@ bool deadline_yield(struct deadline_queue *queue, struct deadline_entity *entity
 // The ready server with the earliest deadline, and the one after `entity`; NULL: none.
 struct deadline_entity *deadline_first(const struct deadline_queue *queue);
 struct deadline_entity *deadline_next(const struct deadline_entity *entity);
+// The throttled server that gets budget first; NULL: none.
+struct deadline_entity *deadline_first_throttled(const struct deadline_queue *queue);
 // When the first throttled server gets budget again; UINT64_MAX: none waits.
 uint64_t deadline_next_replenishment_ns(const struct deadline_queue *queue);
 // Gives the throttled servers whose time has come their budget; their number.

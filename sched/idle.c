@@ -64,6 +64,8 @@ void sched_init(void)
     run_queue_init(run_queue_of(0), 0, &boot_thread);
     this_cpu(current_thread) = &boot_thread;
     cpumask_set_atomic(&cpu_online, 0);
+    cpumask_set_atomic(&cpu_active, 0);
+    rcu_cpu_begin();
     irq_vector_set(VECTOR_RESCHEDULE, sched_interrupt, NULL, "reschedule");
 }
 
@@ -155,8 +157,14 @@ static void idle_halt(struct run_queue *queue)
 static void idle_wait(struct run_queue *queue)
 {
     atomic_store(&queue->idle_state, (uint32_t)SCHED_IDLE_POLLS);
-    if (sched_several_cpus)
+    // One that leaves is not offered; its bit is cleared by who sent it away, or here.
+    if (sched_several_cpus) {
         cpumask_set_atomic(&sched_idle_mask, queue->cpu);
+        if (unlikely(!run_queue_is_active(queue))) {
+            cpumask_clear_atomic(&sched_idle_mask, queue->cpu);
+            return;
+        }
+    }
     while (this_cpu_read(need_resched) == 0 && atomic_load_relaxed(&queue->wake_list) == NULL) {
         if (!idle_poll(queue))
             idle_halt(queue);
@@ -173,15 +181,22 @@ void sched_idle_loop(void)
     struct run_queue *queue = this_cpu_ptr(run_queue);
     assert(thread_current() == queue->idle);
     lockdep_assert_none_held();
-    cpumask_set_atomic(&cpu_online, queue->cpu);
     if (queue->cpu != 0)
         atomic_store(&sched_several_cpus, true);
+    arch_irq_disable();
+    spin_lock(&queue->lock);
+    cpumask_set_atomic(&cpu_active, queue->cpu);
+    spin_unlock_no_resched(&queue->lock);
+    // Last: who waits for the CPU finds all done.
+    cpumask_set_atomic(&cpu_online, queue->cpu);
     arch_irq_enable();
     for (;;) {
         // Look for work first: others may have queued some before this CPU was ready.
         arch_irq_disable();
         sched_schedule(false, false);
         arch_irq_enable();
+        if (unlikely(!run_queue_is_active(queue)))
+            sched_cpu_leave(queue);
         preempt_disable();
         idle_wait(queue);
         preempt_enable_no_resched();

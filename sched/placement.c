@@ -83,7 +83,7 @@ uint32_t sched_choose_cpu(const struct thread *thread, uint32_t previous_cpu, bo
     uint32_t here = cpu_current();
     if (!sched_several_cpus)
         return 0;
-    bool here_allowed = cpumask_test(&thread->affinity, here);
+    bool here_allowed = cpumask_test(&thread->affinity, here) && cpumask_test(&cpu_active, here);
     if (sync && here_allowed && run_queue_of(here)->running <= 1)
         return here;
     if (unlikely(!sched_is_fair(thread)))
@@ -93,7 +93,7 @@ uint32_t sched_choose_cpu(const struct thread *thread, uint32_t previous_cpu, bo
         return here;
     }
     bool previous_allowed =
-        cpumask_test(&thread->affinity, previous_cpu) && cpumask_test(&cpu_online, previous_cpu);
+        cpumask_test(&thread->affinity, previous_cpu) && cpumask_test(&cpu_active, previous_cpu);
     bool previous_away = cpu_is_away(previous_cpu);
     if (previous_allowed && !previous_away && cpu_is_idle(previous_cpu))
         return previous_cpu;
@@ -106,10 +106,9 @@ uint32_t sched_choose_cpu(const struct thread *thread, uint32_t previous_cpu, bo
         counter_add(sched, avoided_away, 1);
         return here;
     }
-    uint32_t allowed = cpumask_first_common(&cpu_online, &thread->affinity, previous_cpu);
-    return allowed < CPU_MAX
-               ? allowed
-               : 0; // an affinity without online CPUs can't be set, but a CPU may have gone
+    uint32_t allowed = cpumask_first_common(&cpu_active, &thread->affinity, previous_cpu);
+    // An affinity without such a CPU can't be set, but one may have gone: sched_place() sees to it.
+    return allowed < CPU_MAX ? allowed : previous_cpu;
 }
 
 void sched_mark_overload(struct run_queue *queue)
@@ -162,7 +161,7 @@ static struct thread *steal_from(uint32_t victim_cpu, uint32_t cpu, uint32_t lea
 
 bool sched_steal(struct run_queue *queue)
 {
-    if (!sched_several_cpus)
+    if (!sched_several_cpus || unlikely(!run_queue_is_active(queue)))
         return false;
     uint32_t victim = cpumask_first_common(&sched_overloaded, &cpu_online, queue->cpu + 1);
     if (likely(victim == CPU_MAX) || victim == queue->cpu)

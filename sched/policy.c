@@ -213,7 +213,7 @@ int sched_set_affinity(struct thread *thread, const struct cpumask *mask)
 {
     struct cpumask allowed;
     for (int word = 0; word < CPUMASK_WORDS; word++)
-        allowed.words[word] = mask->words[word] & atomic_load_relaxed(&cpu_online.words[word]);
+        allowed.words[word] = mask->words[word] & atomic_load_relaxed(&cpu_active.words[word]);
     if (cpumask_is_empty(&allowed))
         return -EINVAL;
     uint64_t flags = arch_irq_save();
@@ -222,8 +222,9 @@ int sched_set_affinity(struct thread *thread, const struct cpumask *mask)
         spin_unlock_irqrestore(&queue->lock, flags);
         return -EBUSY;
     }
-    thread->affinity = *mask;
-    if (thread->sched.queue_state != SCHED_QUEUE_ON || cpumask_test(mask, queue->cpu)) {
+    // What is not there now is not remembered, as Linux 6.1 has it.
+    thread->affinity = allowed;
+    if (thread->sched.queue_state != SCHED_QUEUE_ON || cpumask_test(&allowed, queue->cpu)) {
         spin_unlock_irqrestore(&queue->lock, flags);
         return 0;
     }

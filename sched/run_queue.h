@@ -107,6 +107,12 @@ static inline bool sched_is_deadline(const struct thread *thread)
     return thread->sched.class == SCHED_CLASS_DEADLINE;
 }
 
+// May threads run there? Exact under its lock, else a hint.
+static inline bool run_queue_is_active(const struct run_queue *queue)
+{
+    return cpumask_test(&cpu_active, queue->cpu);
+}
+
 // Locks the queue that thread->cpu names. Interrupts off.
 struct run_queue *run_queue_lock_of(struct thread *thread);
 
@@ -129,6 +135,10 @@ void sched_resched(struct run_queue *queue);   // its CPU shall call the schedul
 void sched_schedule(bool blocks, bool yields); // interrupts off, preemption on
 // Puts a thread that is in TRANSIT on a queue where it may run.
 void sched_place(struct thread *thread, bool sync, bool is_new);
+// Wakes what other CPUs left on the own queue's wake list. Interrupts off, nothing locked.
+void sched_take_wake_list(struct run_queue *queue);
+// Frees the dead threads of the own queue. Interrupts off; on meanwhile.
+void sched_reap(struct run_queue *queue);
 
 // ---- placement.c -------------------------------------------------------------------------------
 // An online CPU of both masks, from `from` on; CPU_MAX: none.
@@ -168,10 +178,19 @@ void run_queue_deadline_arm(struct run_queue *queue);
 // ---- policy.c ----------------------------------------------------------------------------------
 void sched_release_bandwidth(struct thread *thread); // of a dead thread; no lock is held
 
+// ---- hotplug.c ---------------------------------------------------------------------------------
+// A CPU that may run the thread, one that takes threads; widens an affinity that has none of those,
+// as Linux does. Under the lock of the queue that thread->cpu names.
+uint32_t sched_refuge(struct thread *thread);
+// The idle thread's end on a CPU that leaves: interrupts and preemption on.
+[[noreturn]] void sched_cpu_leave(struct run_queue *queue);
+
 // ---- tick.c ------------------------------------------------------------------------------------
 void sched_tick_need(struct run_queue
         *queue); // after the number of runnable threads changed; own CPU or not; under lock
 void sched_tick_init(struct run_queue *queue);
+// Also of the deadline class: for good; own CPU, interrupts off.
+void sched_tick_stop(struct run_queue *queue);
 
 // ---- kthread.c ---------------------------------------------------------------------------------
 void kthread_reap(struct thread *thread); // as the reaper of sched.h, for kernel threads

@@ -172,7 +172,7 @@ static struct run_queue *sched_lock_for_wake(struct thread *thread)
         if (queue->cpu == cpu_current()) {
             spin_lock(&queue->lock);
         } else if (!spin_trylock(&queue->lock)) {
-            if (round >= REMOTE_LOCK_ROUNDS) {
+            if (round >= REMOTE_LOCK_ROUNDS && likely(run_queue_is_active(queue))) {
                 sched_wake_later(queue, thread);
                 return NULL;
             }
@@ -219,13 +219,17 @@ void sched_place(struct thread *thread, bool sync, bool is_new)
     for (;;) {
         struct run_queue *queue = run_queue_of(atomic_load_relaxed(&thread->cpu));
         spin_lock(&queue->lock);
-        // The affinity may have changed on the way; it is stable under the lock.
-        if (likely(cpumask_test(&thread->affinity, queue->cpu))) {
+        // The affinity may have changed on the way, or the CPU leaves; both are stable under the
+        // lock.
+        if (likely(cpumask_test(&thread->affinity, queue->cpu) && run_queue_is_active(queue))) {
             sched_add_and_preempt(queue, thread, sync, is_new);
             spin_unlock_no_resched(&queue->lock);
             return;
         }
-        atomic_store_relaxed(&thread->cpu, sched_choose_cpu(thread, queue->cpu, false));
+        uint32_t target = sched_choose_cpu(thread, queue->cpu, false);
+        if (!cpumask_test(&thread->affinity, target) || !cpumask_test(&cpu_active, target))
+            target = sched_refuge(thread);
+        atomic_store_relaxed(&thread->cpu, target);
         spin_unlock_no_resched(&queue->lock);
     }
 }
@@ -245,7 +249,7 @@ static void sched_activate(struct thread *thread, bool sync)
     if (!sched_is_fair(thread) && sched_is_deadline(thread))
         sched_deadline_wake(thread);
     uint32_t target = sched_choose_cpu(thread, queue->cpu, sync);
-    if (likely(target == queue->cpu)) {
+    if (likely(target == queue->cpu && run_queue_is_active(queue))) {
         sched_add_and_preempt(queue, thread, sync && target == cpu_current(), false);
         spin_unlock_no_resched(&queue->lock);
         return;
@@ -299,8 +303,8 @@ void sched_start(struct thread *thread)
     preempt_enable();
 }
 
-// S4: wakes what other CPUs left for this one. Interrupts off, nothing locked.
-static __noinline void sched_take_wake_list(struct run_queue *queue)
+// S4.
+__noinline void sched_take_wake_list(struct run_queue *queue)
 {
     struct thread *thread = __atomic_exchange_n(&queue->wake_list, NULL, __ATOMIC_ACQ_REL);
     while (thread != NULL) {
@@ -313,9 +317,8 @@ static __noinline void sched_take_wake_list(struct run_queue *queue)
 
 // ---- switching ---------------------------------------------------------------------------------
 
-// Frees the dead threads of this CPU that no wake list names any more. Preemption and interrupts
-// are on while it does.
-static __noinline void sched_reap(struct run_queue *queue)
+// Those that no wake list names any more.
+__noinline void sched_reap(struct run_queue *queue)
 {
     preempt_disable();
     struct thread *thread, *following;
@@ -395,7 +398,7 @@ static struct thread *sched_leave(struct run_queue *queue, struct thread *curren
         current->sched.switches_voluntary++;
         return NULL;
     }
-    if (unlikely(!cpumask_test(&current->affinity, queue->cpu))) {
+    if (unlikely(!cpumask_test(&current->affinity, queue->cpu) || !run_queue_is_active(queue))) {
         run_queue_remove(queue, current);
         current->sched.queue_state = SCHED_QUEUE_TRANSIT;
         queue->migrating = current;
@@ -413,7 +416,9 @@ void sched_schedule(bool blocks, bool yields)
     struct run_queue *queue = sched_lock_own(current);
     (void)run_queue_account(queue, time_monotonic_ns());
     struct thread *previous = sched_leave(queue, current, blocks);
-    struct thread *next = run_queue_pick(queue, previous, yields);
+    struct thread *next = queue->idle;
+    if (likely(run_queue_is_active(queue)))
+        next = run_queue_pick(queue, previous, yields);
     if (next == queue->idle && sched_steal(queue))
         next = run_queue_pick(queue, NULL, false);
     if (unlikely(queue->special))

@@ -134,5 +134,9 @@ void sched_statistics_read(uint32_t cpu, struct sched_statistics *statistics)
         statistics_add(cpu, statistics);
         return;
     }
-    cpumask_for_each(other, &cpu_online) statistics_add(other, statistics);
+    // Also those that are off now: the sums never go back.
+    for (uint32_t other = 0; other < cpu_count_possible; other++) {
+        if (other == 0 || percpu_offset[other] != 0)
+            statistics_add(other, statistics);
+    }
 }

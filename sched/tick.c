@@ -5,6 +5,7 @@
 // runs alone, it comes after 8 ms, 16 ms, ... 256 ms: each tick attributes what was run since the
 // last one to user or system time, by where it found the CPU. An idle CPU has none; one that is
 // armed when the CPU goes idle fires once and is not armed again.
+#include "kernel/arch/x86/arch.h"
 #include "kernel/core/percpu.h"
 #include "kernel/core/rcu.h"
 #include "kernel/core/time.h"
@@ -41,6 +42,17 @@ void sched_tick_need(struct run_queue *queue)
     queue->tick_backoff = SCHED_BACKOFF_FIRST;
     timer_arm(&queue->tick,
         queue->clock_ns + (contended ? SCHED_TICK_NS : SCHED_TICK_NS << SCHED_BACKOFF_FIRST));
+}
+
+void sched_tick_stop(struct run_queue *queue)
+{
+    assert_irqs_off();
+    (void)timer_cancel(&queue->tick);
+    (void)timer_cancel(&queue->dl_timer);
+    spin_lock(&queue->lock);
+    queue->tick_armed = false;
+    queue->tick_fast = false;
+    spin_unlock_no_resched(&queue->lock);
 }
 
 void sched_sample(struct thread *thread, bool user)

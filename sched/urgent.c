@@ -33,7 +33,7 @@ static uint64_t cpu_urgency(uint32_t cpu)
 
 static bool cpu_is_allowed(const struct thread *thread, uint32_t cpu)
 {
-    return cpumask_test(&thread->affinity, cpu) && cpumask_test(&cpu_online, cpu);
+    return cpumask_test(&thread->affinity, cpu) && cpumask_test(&cpu_active, cpu);
 }
 
 // A CPU where the thread would run at once; CPU_MAX: none was found (U1).
@@ -46,7 +46,7 @@ static uint32_t urgent_target(const struct thread *thread, uint32_t from)
         return from;
     struct cpumask calm;
     for (int word = 0; word < CPUMASK_WORDS; word++)
-        calm.words[word] = atomic_load_relaxed(&cpu_online.words[word]) &
+        calm.words[word] = atomic_load_relaxed(&cpu_active.words[word]) &
                            ~atomic_load_relaxed(&sched_urgent.words[word]);
     uint32_t cpu = cpumask_first_common(&calm, &thread->affinity, from);
     if (cpu < CPU_MAX)
@@ -55,7 +55,7 @@ static uint32_t urgent_target(const struct thread *thread, uint32_t from)
     uint64_t best_urgency = sched_urgency(thread);
     cpu = from;
     for (int i = 0; i < URGENT_CANDIDATES; i++) {
-        cpu = cpumask_first_common(&cpu_online, &thread->affinity, cpu);
+        cpu = cpumask_first_common(&cpu_active, &thread->affinity, cpu);
         if (cpu >= CPU_MAX)
             break;
         if (cpu_urgency(cpu) > best_urgency) {
@@ -74,7 +74,7 @@ uint32_t sched_choose_urgent(const struct thread *thread, uint32_t previous_cpu)
         return target;
     if (cpu_is_allowed(thread, previous_cpu))
         return previous_cpu;
-    uint32_t allowed = cpumask_first_common(&cpu_online, &thread->affinity, previous_cpu);
+    uint32_t allowed = cpumask_first_common(&cpu_active, &thread->affinity, previous_cpu);
     return allowed < CPU_MAX ? allowed : 0;
 }
 
@@ -112,7 +112,7 @@ struct thread *sched_urgent_candidate(struct run_queue *queue, uint32_t cpu)
 // then.
 static struct thread *urgent_pull(struct run_queue *queue, const struct thread *next)
 {
-    uint32_t victim_cpu = cpumask_first_common(&sched_urgent_waiting, &cpu_online, queue->cpu + 1);
+    uint32_t victim_cpu = cpumask_first_common(&sched_urgent_waiting, &cpu_active, queue->cpu + 1);
     if (victim_cpu >= CPU_MAX || victim_cpu == queue->cpu)
         return NULL;
     struct run_queue *victim = run_queue_of(victim_cpu);
@@ -153,7 +153,8 @@ struct thread *sched_urgent_switch(
 {
     assert_lock_held(&queue->lock);
     if (sched_several_cpus) {
-        bool eases = sched_urgency(next) > atomic_load_relaxed(&queue->urgency);
+        bool eases = run_queue_is_active(queue) &&
+                     sched_urgency(next) > atomic_load_relaxed(&queue->urgency);
         struct thread *pulled = eases ? urgent_pull(queue, next) : NULL;
         if (pulled != NULL) {
             run_queue_add(queue, pulled, false);

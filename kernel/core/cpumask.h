@@ -12,8 +12,13 @@ struct cpumask {
     uint64_t words[CPUMASK_WORDS];
 };
 
-// CPUs that run tasks; written under the hot-plug lock, read anywhere.
+// CPUs that answer: cross-CPU calls and flushes of the kernel's mappings go to them. Atomic, read
+// anywhere. One that leaves (sched/hotplug.c) stays in it for whoever has read it until preemption
+// is on again.
 extern struct cpumask cpu_online;
+// Those of them that take threads. A CPU's bit changes under the lock of its run queue; a hint
+// without.
+extern struct cpumask cpu_active;
 
 static inline bool cpumask_test(const struct cpumask *mask, uint32_t cpu)
 {

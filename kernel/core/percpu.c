@@ -9,6 +9,7 @@
 
 uint32_t cpu_count_possible = 1;
 struct cpumask cpu_online;
+struct cpumask cpu_active;
 
 PERCPU(uint32_t, preempt_count);
 PERCPU(uint32_t, need_resched);

@@ -17,6 +17,9 @@
 // CPU is woken for another one's callbacks, but those that run without a pause are interrupted when
 // a grace period gets old.
 //
+// A CPU takes part from rcu_cpu_begin() to rcu_cpu_end(); out of that time its `idle` is even, so it
+// does not matter who still sees it in `cpus`.
+//
 // Invariants and memory order:
 //   I1  A callback that was queued when `started` was N runs after N + 1 has completed. The queuer
 //       has a full fence between its unlinking and its reading of `started`; grace period N + 1
@@ -72,6 +75,7 @@ static struct {
     uint64_t expedited;               // and up to this one at once; under lock
     uint64_t started_at_ns;           // under lock
     struct spinlock lock;
+    struct cpumask cpus;                 // that take part; atomic
     __cache_aligned uint32_t unanswered; // I5; atomic
 } rcu = {.lock = SPINLOCK_INIT("rcu")};
 
@@ -138,7 +142,7 @@ static void rcu_interrupt_debtors(void)
 {
     struct cpumask debtors = {0};
     uint32_t self = cpu_current();
-    cpumask_for_each(cpu, &cpu_online)
+    cpumask_for_each(cpu, &rcu.cpus)
     {
         if (atomic_load_relaxed(percpu_of(rcu_owes, cpu)) == 0)
             continue;
@@ -178,7 +182,7 @@ static void rcu_start_and_unlock(uint64_t flags)
     atomic_store(&rcu.started, started + 1); // I1
     rcu.started_at_ns = time_monotonic_ns();
     counter_add(rcu, grace_periods, 1);
-    cpumask_for_each(cpu, &cpu_online)
+    cpumask_for_each(cpu, &rcu.cpus)
     {
         atomic_fetch_add(&rcu.unanswered, 1u);
         atomic_store(percpu_of(rcu_owes, cpu), 1u);
@@ -239,6 +243,20 @@ void rcu_idle_exit(void)
     assert_irqs_off(); // rcu_interrupt_enter() may not come between the look and the change
     if ((atomic_load_relaxed(idle) & 1) == 0)
         atomic_fetch_add(idle, 1u); // I3
+}
+
+void rcu_cpu_begin(void)
+{
+    assert_irqs_off();
+    rcu_idle_exit();
+    cpumask_set_atomic(&rcu.cpus, cpu_current());
+}
+
+void rcu_cpu_end(void)
+{
+    assert_irqs_off();
+    rcu_idle_enter();
+    cpumask_clear_atomic(&rcu.cpus, cpu_current());
 }
 
 // ---- callbacks ---------------------------------------------------------------------------------
@@ -348,7 +366,7 @@ void rcu_synchronize(void)
     might_sleep();
     // The caller runs with preemption on, and no reader can be preempted: alone it is the quiescent
     // state.
-    if (cpumask_count(&cpu_online) <= 1)
+    if (cpumask_count(&rcu.cpus) <= 1)
         return;
     atomic_fence(); // I1
     uint64_t flags = spin_lock_irqsave(&rcu.lock);
@@ -414,5 +432,31 @@ void rcu_barrier(void)
     preempt_enable();
     rcu_barrier_put(&barrier);
     completion_wait(&barrier.done);
+    mutex_unlock(&rcu_barrier_lock);
+}
+
+// ---- CPUs that end ------------------------------------------------------------------------------
+
+void rcu_cpu_end_before(void)
+{
+    mutex_lock(&rcu_barrier_lock);
+}
+
+void rcu_cpu_end_after(uint32_t cpu)
+{
+    debug_assert(!cpumask_test(&rcu.cpus, cpu));
+    struct rcu_cpu *dead = percpu_of(rcu_cpu, cpu);
+    if (dead->timer.function != NULL)
+        (void)timer_cancel_sync(&dead->timer);
+    dead->timer_armed = false;
+    uint64_t flags = arch_irq_save();
+    struct rcu_cpu *own = this_cpu_ptr(rcu_cpu);
+    // As if they had been queued here just now: another grace period does no harm.
+    rcu_list_move(&own->next, &dead->ready);
+    rcu_list_move(&own->next, &dead->waiting);
+    rcu_list_move(&own->next, &dead->next);
+    if (!rcu_list_is_empty(&own->next))
+        rcu_timer_arm(own);
+    arch_irq_restore(flags);
     mutex_unlock(&rcu_barrier_lock);
 }

@@ -45,6 +45,13 @@ static inline void rcu_interrupt_enter(void)
     if (unlikely((this_cpu(rcu_idle) & 1) == 0))
         rcu_idle_exit();
 }
+// A CPU begins to take part, before it reads anything, and ends. On the CPU, interrupts off.
+void rcu_cpu_begin(void);
+void rcu_cpu_end(void);
+// Around the end of a CPU, by the one who drives it (task context, may sleep): until after() no
+// rcu_barrier() begins, which takes over what the dead CPU had still to call.
+void rcu_cpu_end_before(void);
+void rcu_cpu_end_after(uint32_t cpu);
 void rcu_tick(bool was_user);
 bool rcu_needs_cpu(void); // does this CPU owe a quiescent state?
 // Callbacks whose grace period is over are run where preemption and interrupts are on: at the end

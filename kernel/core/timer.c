@@ -201,6 +201,7 @@ void timer_migrate(uint32_t from_cpu)
         atomic_store_relaxed(&timer->cpu, cpu_current());
         (void)timer_queue_insert(&here->queue, &timer->queue_node);
     }
+    from->armed_ns = 0;
     timer_program(here);
     spin_unlock(&here->lock);
     spin_unlock_irqrestore(&from->lock, flags);

@@ -4,6 +4,7 @@
 #include "kernel/base/assert.h"
 #include "kernel/core/cpumask.h"
 #include "kernel/core/errno.h"
+#include "kernel/core/hotplug.h"
 #include "kernel/fs/dentry.h"
 #include "kernel/fs/dentry.h"
 #include "kernel/fs/kernel_tree.h"
@@ -31,6 +32,53 @@ static int show_online(struct proc_buffer *buffer, void *context)
 {
     proc_show_cpu_list(buffer, &cpu_online);
     return 0;
+}
+
+static int show_offline(struct proc_buffer *buffer, void *context)
+{
+    struct cpumask mask = {};
+    for (uint32_t cpu = 0; cpu < cpu_count_possible; cpu++) {
+        if (!cpumask_test(&cpu_online, cpu))
+            cpumask_set(&mask, cpu);
+    }
+    proc_show_cpu_list(buffer, &mask);
+    return 0;
+}
+
+static int show_cpu_online(struct proc_buffer *buffer, void *context)
+{
+    proc_printf(buffer, "%d\n", cpumask_test(&cpu_online, (uint32_t)(uintptr_t)context));
+    return 0;
+}
+
+// As Linux's kstrtobool(): y, 1, on; n, 0, off; what follows does not count.
+static int store_cpu_online(const char *text, size_t len_bytes, void *context)
+{
+    uint32_t cpu = (uint32_t)(uintptr_t)context;
+    char first = len_bytes > 0 ? text[0] : 0;
+    if ((first == 'o' || first == 'O') && len_bytes > 1)
+        first = text[1] == 'n' || text[1] == 'N' ? '1' : text[1] == 'f' || text[1] == 'F' ? '0' : 0;
+    if (first == '1' || first == 'y' || first == 'Y')
+        return cpu_bring_back(cpu);
+    if (first == '0' || first == 'n' || first == 'N')
+        return cpu_take_off(cpu);
+    return -EINVAL;
+}
+
+// The boot CPU has none: it can't go.
+static void register_cpus(struct superblock *superblock)
+{
+    for (uint32_t cpu = 1; cpu < cpu_count_possible; cpu++) {
+        char path[48];
+        fmt_snprintf(path, sizeof(path), "devices/system/cpu/cpu%u/online", cpu);
+        const struct proc_file file = {.path = path,
+            .mode = 0644,
+            .show = show_cpu_online,
+            .store = store_cpu_online,
+            .context = (void *)(uintptr_t)cpu};
+        int error = proc_tree_register(superblock, &file);
+        assert(error == 0); // at boot
+    }
 }
 
 static int show_possible(struct proc_buffer *buffer, void *context)
@@ -101,6 +149,7 @@ void sysfs_init(void)
         {.path = "devices/system/cpu/possible", .mode = 0444, .show = show_possible},
         {.path = "devices/system/cpu/present", .mode = 0444, .show = show_possible},
         {.path = "devices/system/cpu/online", .mode = 0444, .show = show_online},
+        {.path = "devices/system/cpu/offline", .mode = 0444, .show = show_offline},
         {.path = "devices/system/cpu/kernel_max", .mode = 0444, .show = show_kernel_max},
         {.path = "devices/system/node/online", .mode = 0444, .show = show_node_list},
         {.path = "devices/system/node/possible", .mode = 0444, .show = show_node_list},
@@ -112,5 +161,6 @@ void sysfs_init(void)
         assert(error == 0);
     }
     sysfs_memory_init();
+    register_cpus(sysfs);
     filesystem_register(&type);
 }

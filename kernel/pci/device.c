@@ -115,6 +115,7 @@ void pci_init(void)
 {
     if (!pci_enabled)
         return;
+    pci_msix_init();
     for (uint32_t i = 0; i < firmware.mcfg_count; i++) {
         const struct acpi_mcfg_entry *entry = &firmware.mcfg[i];
         struct segment segment = {.number = entry->segment,

@@ -42,6 +42,9 @@ struct pci_device {
         uint16_t capability; // 0: none
         uint16_t entries;
         volatile char *table; // NULL: not enabled
+        // By entry: 0, or the CPU that it was set to plus 1, wherever it goes while that one is
+        // off. Under msix.c's lock.
+        uint16_t *cpus;
     } msix;
 };
 
@@ -77,9 +80,11 @@ volatile void *pci_bar_map(
 
 // Switches MSI-X on with all entries masked. 0; -ENODEV: it has none; -EIO: bad table; -ENOMEM.
 [[nodiscard]] int pci_msix_enable(struct pci_device *device);
-// Entry `index` (below msix.entries) raises `vector` on `cpu`. Also while the device is in use.
+// Entry `index` (below msix.entries) raises `vector` on `cpu`, or on another one while that is off.
+// Also while the device is in use.
 void pci_msix_set(struct pci_device *device, uint32_t index, uint32_t vector, uint32_t cpu);
 void pci_msix_disable(struct pci_device *device);
+void pci_msix_init(void); // from pci_init(): follows CPUs that go off and come back
 // Interrupts by the function's line, on CPU 0: the handler is called for everybody's on that line,
 // too. For good: the context stays valid. Task context. 0; -ENODEV: the firmware gave it none;
 // -ENOSPC.

@@ -365,7 +365,7 @@ SYSCALL3(sched_getaffinity, int32_t, tid, uint32_t, size, uintptr_t, user)
     sched_get_affinity(&task->thread, &mask);
     task_put(task);
     for (int word = 0; word < CPUMASK_WORDS; word++)
-        mask.words[word] &= __atomic_load_n(&cpu_online.words[word], __ATOMIC_RELAXED);
+        mask.words[word] &= __atomic_load_n(&cpu_active.words[word], __ATOMIC_RELAXED);
     size_t bytes = MIN((size_t)size, affinity_bytes());
     return copy_to_user(user, &mask, bytes) != 0 ? -EFAULT : (int64_t)bytes;
 }

@@ -103,6 +103,30 @@ static void pack(struct cpio *job, const char *path, const char *source)
     }
 }
 
+// The same for the rules of disks that fail (faults=FILE), in lists of options.
+static void pack_rules(struct cpio *job, struct strings *options)
+{
+    static const char mark[] = "faults=";
+    struct strings lists = {};
+    for (size_t i = 0; i < options->count; i++) {
+        const char *list = options->items[i];
+        const char *at = strstr(list, mark);
+        if (at == NULL) {
+            strings_add(&lists, list);
+            continue;
+        }
+        const char *file = at + strlen(mark);
+        size_t len = strcspn(file, ",");
+        char *source = xstrndup(file, len);
+        char *path = xasprintf("/rules%zu", i);
+        pack(job, path, source);
+        strings_addf(&lists, "%.*s%s%s%s", (int)(at - list), list, mark, path + 1, file + len);
+        free(path);
+        free(source);
+    }
+    *options = lists;
+}
+
 // Moves the machine's files into the job. Their names there replace those here.
 static void pack_files(struct cpio *job, struct machine *machine)
 {
@@ -120,6 +144,7 @@ static void pack_files(struct cpio *job, struct machine *machine)
         free(path);
     }
     machine->disks = disks;
+    pack_rules(job, &machine->disk_options);
 }
 
 int lab_job_create(const struct machine *machine, bool with_program_streams, size_t *len_bytes)

@@ -92,12 +92,16 @@ void test_list_read(struct test_list *list, const char *path)
 // `machine` with those words of a test's own configuration that the test depends on.
 static char *with_needs(const char *machine, const char *own_machine)
 {
+    static const char *const needs[] = {"memory=", "append=", "disk=", "device="};
     struct strings words = {};
     strings_add_words(&words, own_machine);
     char *all = xstrdup(machine);
     for (size_t i = 0; i < words.count; i++) {
-        if (strncmp(words.items[i], "memory=", 7) == 0 ||
-            strncmp(words.items[i], "append=", 7) == 0) {
+        bool needed = false;
+        for (size_t need = 0; need < sizeof(needs) / sizeof(needs[0]); need++) {
+            needed |= strncmp(words.items[i], needs[need], strlen(needs[need])) == 0;
+        }
+        if (needed) {
             char *longer = xasprintf("%s %s", all, words.items[i]);
             free(all);
             all = longer;

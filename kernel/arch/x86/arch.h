@@ -88,6 +88,12 @@ void arch_early_init(void);
 void arch_init(void);
 // Starts all other CPUs; returns when they idle (or gave up, logged)
 void arch_smp_start(void);
+// Starts one CPU that has never run or is off; returns when it idles. -ENOMEM; -EIO: it does not
+// start. One caller at a time, task context.
+[[nodiscard]] int arch_cpu_start(uint32_t cpu);
+// The running CPU stops until it is started again; the last thing that it does is to store `value`.
+// Interrupts off, nothing expects anything of it any more.
+[[noreturn]] void arch_cpu_off(uint32_t *state, uint32_t value);
 // For panic: the other CPUs are stopped for ever by NMI; this one stops; a frame's registers as
 // lines of text.
 void arch_stop_others(void);

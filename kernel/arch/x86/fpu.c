@@ -151,6 +151,7 @@ void fpu_init_cpu(void)
     if (xfeatures != 0)
         xcr0_write(xfeatures);
     registers_reset();
+    this_cpu(fpu_owner) = NULL; // also on a CPU that was off
     if (cpu_current() == 0) {
         // Which bits of MXCSR exist: a program that sets another in its signal frame would make the
         // restore fault.

@@ -174,6 +174,17 @@ static void call_run(void)
     }
 }
 
+bool irq_calls_wait(void)
+{
+    return atomic_load(&this_cpu_ptr(call_is_signalled)[0]) != 0;
+}
+
+void irq_calls_run(void)
+{
+    assert_irqs_off();
+    call_run();
+}
+
 static void call_vector(void *context, struct trap_frame *frame)
 {
     call_run();

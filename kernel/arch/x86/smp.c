@@ -26,9 +26,12 @@
 #include "kernel/core/log.h"
 #include "kernel/core/option.h"
 #include "kernel/core/preempt.h"
+#include "kernel/core/rcu.h"
 #include "kernel/core/thread.h"
 #include "kernel/core/upcall.h"
 #include "pv/pv.h"
+
+#include <linux/errno.h>
 
 #define LOW_MEMORY_END   0x9f000
 #define START_TIMEOUT_NS UINT64_C(10000000000) // vCPUs may wait long for a processor
@@ -61,6 +64,7 @@ static uint64_t trampoline_phys;
 static uint64_t smp_page_table[PAGE_TABLE_ENTRIES] __aligned(4096);
 static PERCPU(void *, emergency_stacks);
 static struct cpumask started_by_interrupt; // those that wait for a start-up interrupt
+static struct cpumask asked;                // those whose start is waited for
 
 void smp_reserve_trampoline(struct memmap *map)
 {
@@ -108,8 +112,8 @@ void smp_entry(void)
     fpu_init_cpu();
     segments_set_stack(this_cpu(current_thread)->arch.kernel_stack_top);
     apic_init_cpu();
+    rcu_cpu_begin();
     pv_ops.cpu_online(cpu_current());
-    cpumask_set_atomic(&cpu_online, cpu_current());
     sched_idle_loop();
 }
 
@@ -143,6 +147,8 @@ static bool cpu_prepare(uint32_t cpu)
 // By the hypervisor's own way where it has one, else by INIT; the start-up interrupt follows.
 static void cpu_start(const struct smp_start *start)
 {
+    cpumask_set(&asked, start->cpu);
+    cpumask_clear(&started_by_interrupt, start->cpu);
     struct pv_cpu_start state = {
         .cpu = start->cpu,
         .apic_id = start->apic_id,
@@ -160,8 +166,9 @@ static void cpu_start(const struct smp_start *start)
 
 static bool all_online(void)
 {
-    for (uint32_t i = 0; i < smp_start_count; i++) {
-        if (!cpumask_test(&cpu_online, smp_starts[i].cpu))
+    cpumask_for_each(cpu, &asked)
+    {
+        if (!cpumask_test(&cpu_online, cpu))
             return false;
     }
     return true;
@@ -181,27 +188,57 @@ static bool wait_online(uint64_t timeout_ns)
 static void startup_missing(void)
 {
     for (uint32_t i = 0; i < smp_start_count; i++) {
-        if (!cpumask_test(&cpu_online, smp_starts[i].cpu) &&
-            cpumask_test(&started_by_interrupt, smp_starts[i].cpu))
+        uint32_t cpu = smp_starts[i].cpu;
+        if (cpumask_test(&asked, cpu) && !cpumask_test(&cpu_online, cpu) &&
+            cpumask_test(&started_by_interrupt, cpu))
             apic_send_startup(smp_starts[i].apic_id, (uint32_t)(trampoline_phys >> PAGE_SHIFT));
     }
+}
+
+// Memory for the list of all CPUs that may ever be started. 0, -EIO or -ENOMEM (logged).
+static int starts_prepare(void)
+{
+    if (trampoline_phys == 0) {
+        log_error("smp: no memory below 1 MiB: only the boot CPU runs");
+        return -EIO;
+    }
+    if (smp_starts == NULL)
+        smp_starts = arch_memory_alloc(cpu_count_possible * sizeof(*smp_starts));
+    if (smp_starts == NULL) {
+        log_error("smp: no memory: only the boot CPU runs");
+        return -ENOMEM;
+    }
+    trampoline_place(); // also again: the kernel's page table may have grown
+    return 0;
+}
+
+// Waits for the CPUs that were asked, those that do not start are logged. 0 or -EIO.
+static int starts_wait(void)
+{
+    int error = 0;
+    startup_missing();
+    if (!wait_online(STARTUP_RETRY_NS)) {
+        startup_missing();
+        if (!wait_online(START_TIMEOUT_NS)) {
+            cpumask_for_each(cpu, &asked)
+            {
+                if (cpumask_test(&cpu_online, cpu))
+                    continue;
+                log_error(
+                    "smp: CPU %u (APIC id %u) does not start", cpu, firmware.cpu_apic_ids[cpu]);
+                error = -EIO;
+            }
+        }
+    }
+    asked = (struct cpumask){0};
+    return error;
 }
 
 void arch_smp_start(void)
 {
     uint32_t count = (uint32_t)MIN((uint64_t)cpu_count_possible, maxcpus);
-    if (count <= 1)
+    if (count <= 1 || starts_prepare() != 0)
         return;
-    if (trampoline_phys == 0) {
-        log_error("smp: no memory below 1 MiB: only the boot CPU runs");
-        return;
-    }
-    smp_starts = arch_memory_alloc(count * sizeof(*smp_starts));
-    if (smp_starts == NULL) {
-        log_error("smp: no memory: only the boot CPU runs");
-        return;
-    }
-    trampoline_place();
     for (uint32_t cpu = 1; cpu < count; cpu++) {
         if (!cpu_prepare(cpu)) {
             log_error("smp: no memory for CPU %u and those behind it", cpu);
@@ -210,16 +247,37 @@ void arch_smp_start(void)
     }
     for (uint32_t i = 0; i < smp_start_count; i++)
         cpu_start(&smp_starts[i]);
-    startup_missing();
-    if (!wait_online(STARTUP_RETRY_NS)) {
-        startup_missing();
-        if (!wait_online(START_TIMEOUT_NS)) {
-            for (uint32_t i = 0; i < smp_start_count; i++) {
-                if (!cpumask_test(&cpu_online, smp_starts[i].cpu))
-                    log_error("smp: CPU %u (APIC id %u) does not start", smp_starts[i].cpu,
-                        smp_starts[i].apic_id);
-            }
-        }
-    }
+    (void)starts_wait(); // logged
     log_info("smp: %u of %u CPUs", cpumask_count(&cpu_online), cpu_count_possible);
+}
+
+int arch_cpu_start(uint32_t cpu)
+{
+    assert(cpu > 0 && cpu < cpu_count_possible);
+    assert(!cpumask_test(&cpu_online, cpu));
+    int error = starts_prepare();
+    if (error != 0)
+        return error;
+    if (percpu_offset[cpu] == 0 && !cpu_prepare(cpu))
+        return -ENOMEM;
+    const struct smp_start *start = NULL;
+    for (uint32_t i = 0; i < smp_start_count; i++) {
+        if (smp_starts[i].cpu == cpu)
+            start = &smp_starts[i];
+    }
+    if (start == NULL)
+        return -ENOMEM; // there was no memory for it once
+    // It left in the middle of its idle loop.
+    *percpu_of(preempt_count, cpu) = 0;
+    *percpu_of(need_resched, cpu) = 0;
+    cpu_start(start);
+    return starts_wait();
+}
+
+void arch_cpu_off(uint32_t *state, uint32_t value)
+{
+    assert_irqs_off();
+    __atomic_store_n(state, value, __ATOMIC_SEQ_CST);
+    for (;;)
+        arch_halt_plain(); // an NMI, or a kick of the hypervisor, may end it
 }

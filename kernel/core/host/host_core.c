@@ -29,6 +29,7 @@ void (*host_panic)(const char *message);
 
 uint32_t cpu_count_possible = HOST_CPUS;
 struct cpumask cpu_online;
+struct cpumask cpu_active;
 PERCPU(uint32_t, preempt_count);
 PERCPU(uint32_t, need_resched);
 PERCPU(struct thread *, current_thread);
@@ -59,15 +60,18 @@ void host_cpu_begin(uint32_t cpu)
     pthread_cond_init(&host_threads[cpu].woken, NULL);
     host_threads[cpu].thread = (struct thread){.cpu = cpu, .sched.on_cpu = true};
     current_thread[cpu] = &host_threads[cpu].thread;
-    if ((rcu_idle[cpu] & 1) == 0)
-        host_idle_exit();
+    uint64_t flags = arch_irq_save();
+    rcu_cpu_begin();
+    arch_irq_restore(flags);
     cpumask_set_atomic(&cpu_online, cpu);
 }
 
 void host_cpu_end(void)
 {
     cpumask_clear_atomic(&cpu_online, host_cpu);
-    rcu_idle_enter();
+    uint64_t flags = arch_irq_save();
+    rcu_cpu_end();
+    arch_irq_restore(flags);
 }
 
 void host_interrupts(void)
