@@ -38,8 +38,8 @@ uint64_t irq_count(uint32_t vector, uint32_t cpu);
     uint32_t gsi, uint32_t vector, bool is_active_low, bool is_level);
 void irq_gsi_mask(uint32_t gsi);
 
-// For a CPU that takes no interrupts but is still asked (sched/hotplug.c): is a call waiting for it,
-// and running those that are. Interrupts off.
+// For a CPU that takes no interrupts but is still asked (sched/hotplug.c): is a call waiting for
+// it, and running those that are. Interrupts off.
 bool irq_calls_wait(void);
 void irq_calls_run(void);
 // Runs function(argument) on every CPU of the mask but the running one, in interrupt context, and

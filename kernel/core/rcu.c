@@ -17,8 +17,8 @@
 // CPU is woken for another one's callbacks, but those that run without a pause are interrupted when
 // a grace period gets old.
 //
-// A CPU takes part from rcu_cpu_begin() to rcu_cpu_end(); out of that time its `idle` is even, so it
-// does not matter who still sees it in `cpus`.
+// A CPU takes part from rcu_cpu_begin() to rcu_cpu_end(); out of that time its `idle` is even, so
+// it does not matter who still sees it in `cpus`.
 //
 // Invariants and memory order:
 //   I1  A callback that was queued when `started` was N runs after N + 1 has completed. The queuer
