@@ -74,6 +74,11 @@ struct cpumask sched_overloaded;
 
 static void (*sched_reaper)(struct thread *thread);
 
+// Interrupts that wait for sched_wake_end(). Own CPU, preemption off; interrupts add to the mask.
+static PERCPU(uint32_t, wake_depth);
+static PERCPU(bool, wake_held_back); // the mask may not be empty
+static PERCPU(struct cpumask, wake_mask);
+
 COUNTER(sched, wake_list);
 COUNTER(sched, reschedule_interrupts);
 
@@ -103,10 +108,53 @@ static int64_t sched_trace_state(const struct thread *thread, bool runnable)
 // Out of line like everything rare here that has an array: its callers then need no stack guard.
 __noinline void sched_interrupt_cpu(uint32_t cpu)
 {
+    counter_add(sched, reschedule_interrupts, 1);
+    if (this_cpu(wake_depth) != 0) {
+        cpumask_set_atomic(this_cpu_ptr(wake_mask), cpu);
+        this_cpu_write(wake_held_back, true);
+        return;
+    }
     struct cpumask mask = {0};
     cpumask_set(&mask, cpu);
-    counter_add(sched, reschedule_interrupts, 1);
     pv_send_ipi(&mask, VECTOR_RESCHEDULE);
+}
+
+static __noinline void sched_interrupt_held_back(void)
+{
+    struct cpumask *held = this_cpu_ptr(wake_mask);
+    struct cpumask mask;
+    this_cpu_write(wake_held_back, false); // first: an interrupt that adds to it sets it again
+    for (int word = 0; word < CPUMASK_WORDS; word++)
+        mask.words[word] = atomic_load_relaxed(&held->words[word]) != 0
+                               ? atomic_exchange(&held->words[word], 0)
+                               : 0;
+    if (!cpumask_is_empty(&mask))
+        pv_send_ipi(&mask, VECTOR_RESCHEDULE);
+}
+
+// Preemption off.
+static inline void wake_batch_begin(void)
+{
+    this_cpu(wake_depth) += 1;
+}
+
+static inline void wake_batch_end(void)
+{
+    this_cpu(wake_depth) -= 1;
+    if (unlikely(this_cpu_read(wake_held_back)) && this_cpu(wake_depth) == 0)
+        sched_interrupt_held_back();
+}
+
+void sched_wake_begin(void)
+{
+    preempt_disable();
+    wake_batch_begin();
+}
+
+void sched_wake_end(void)
+{
+    wake_batch_end();
+    preempt_enable();
 }
 
 void sched_resched(struct run_queue *queue)
@@ -273,7 +321,9 @@ static bool sched_wake_as(struct thread *thread, uint32_t states, bool sync)
     } while (!atomic_cmpxchg(&thread->state, &state, (uint32_t)THREAD_RUNNING));
     uint64_t flags = arch_irq_save();
     preempt_disable();
+    wake_batch_begin();
     sched_activate(thread, sync);
+    wake_batch_end(); // no run queue is locked any more
     arch_irq_restore(flags);
     preempt_enable();
     return true;
@@ -298,7 +348,9 @@ void sched_start(struct thread *thread)
     run_queue_of(cpu_current())->forks++;
     thread->sched.queue_state = SCHED_QUEUE_TRANSIT;
     thread->cpu = sched_choose_cpu(thread, cpu_current(), false);
+    wake_batch_begin();
     sched_place(thread, false, true);
+    wake_batch_end();
     arch_irq_restore(flags);
     preempt_enable();
 }

@@ -139,6 +139,7 @@ int mutex_lock_slow(struct mutex *mutex, bool killable)
 void mutex_unlock_slow(struct mutex *mutex)
 {
     debug_assert(mutex_is_held(mutex));
+    sched_wake_begin();
     spin_lock(&mutex->lock);
     struct list_node *first = list_first(&mutex->waiters);
     struct thread *next =
@@ -150,4 +151,5 @@ void mutex_unlock_slow(struct mutex *mutex)
     if (next != NULL)
         sched_wake(next, THREAD_ANY_SLEEP);
     spin_unlock(&mutex->lock);
+    sched_wake_end();
 }

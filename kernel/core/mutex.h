@@ -121,7 +121,8 @@ struct rwlock {
 };
 #define RWLOCK_WRITER  (UINT32_C(1) << 31) // a writer holds it
 #define RWLOCK_WAITERS (UINT32_C(1) << 30) // the list of waiters is not empty
-#define RWLOCK_READERS (RWLOCK_WAITERS - 1)
+#define RWLOCK_HANDOFF (UINT32_C(1) << 29) // the first waiter gets it, nobody else
+#define RWLOCK_READERS (RWLOCK_HANDOFF - 1)
 
 #ifdef LODGER_DEBUG
 #define rwlock_init(rwlock) rwlock_init_class((rwlock), LOCK_CLASS_INIT(__FILE__ ": " #rwlock))
@@ -187,7 +188,7 @@ static inline void rwlock_read_unlock(struct rwlock *rwlock)
     assert((atomic_load_relaxed(&rwlock->state) & RWLOCK_READERS) != 0);
 #endif
     uint32_t before = __atomic_fetch_sub(&rwlock->state, 1u, __ATOMIC_RELEASE);
-    if (unlikely(before == (RWLOCK_WAITERS | 1)))
+    if (unlikely((before & ~RWLOCK_HANDOFF) == (RWLOCK_WAITERS | 1)))
         rwlock_read_unlock_slow(rwlock);
 }
 

@@ -24,6 +24,12 @@ int sched_block(uint64_t deadline_ns);
 // but NMI. Full fence before the state is read.
 bool sched_wake(struct thread *thread, uint32_t states);
 bool sched_wake_sync(struct thread *thread, uint32_t states); // the caller is about to sleep
+// Around wake-ups under a lock: the interrupts that they need are sent at the end, several CPUs by
+// one request, when the caller has let the lock go. A woken vCPU that has to share its processor
+// with the waker's would run at once, and then want the lock. Preemption is off in between; any
+// context but NMI; nests.
+void sched_wake_begin(void);
+void sched_wake_end(void);
 // Lets another thread run, state unchanged (sched_yield).
 #ifndef LODGER_HOST // where the C library has another function of that name
 void sched_yield(void);

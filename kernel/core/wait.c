@@ -47,6 +47,7 @@ bool wait_wake_thread(struct wait_entry *entry, uint32_t key)
 static void wait_wake_entries(struct wait_queue *queue, uint32_t exclusive, uint32_t key, bool sync)
 {
     struct wait_entry *entry, *following;
+    sched_wake_begin();
     uint64_t flags = spin_lock_irqsave(&queue->lock);
     list_for_each_entry_safe (entry, following, &queue->entries, node) {
         bool is_exclusive = entry->exclusive;
@@ -56,6 +57,7 @@ static void wait_wake_entries(struct wait_queue *queue, uint32_t exclusive, uint
             break;
     }
     spin_unlock_irqrestore(&queue->lock, flags);
+    sched_wake_end();
 }
 
 void wait_wake(struct wait_queue *queue, uint32_t exclusive, uint32_t key)

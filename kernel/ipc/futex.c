@@ -242,9 +242,11 @@ int futex_wake(uintptr_t address, bool shared, uint32_t count, uint32_t bitset)
     atomic_fence(); // the caller's change of the word comes before the look
     if (atomic_load_relaxed(&bucket->waiters) == 0)
         return 0;
+    sched_wake_begin();
     bucket_lock(bucket);
     uint32_t woken = wake_locked(bucket, &key, MAX(count, UINT32_C(1)), bitset);
     spin_unlock(&bucket->lock);
+    sched_wake_end();
     return (int)woken;
 }
 
@@ -319,9 +321,11 @@ int futex_requeue(uintptr_t from, bool from_shared, uintptr_t to, bool to_shared
             unlock_two(from_bucket, to_bucket);
             return -EAGAIN;
         }
+        sched_wake_begin();
         uint32_t woken = wake_locked(from_bucket, &from_key, wake, FUTEX_BITSET_MATCH_ANY);
         uint32_t moved = move_locked(from_bucket, to_bucket, &from_key, &to_key, move);
         unlock_two(from_bucket, to_bucket);
+        sched_wake_end();
         return (int)(woken + moved);
     }
 }

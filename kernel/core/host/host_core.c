@@ -139,6 +139,16 @@ bool sched_wake(struct thread *thread, uint32_t states)
     return true;
 }
 
+void sched_wake_begin(void)
+{
+    preempt_disable();
+}
+
+void sched_wake_end(void)
+{
+    preempt_enable();
+}
+
 bool sched_wake_sync(struct thread *thread, uint32_t states)
 {
     return sched_wake(thread, states);
