@@ -15,6 +15,8 @@
 //                                    each vCPU, or (--overcommit) one for all of them
 //   exits --list                     what there is: a name a line, and "overcommit" where that is
 //                                    wanted
+//   exits --storm N                  without such a host: N storms (storm.c), each one's time,
+//                                    and the kernel's counters
 #include "guests/exits/exits.h"
 
 #include <linux/membarrier.h>
@@ -320,11 +322,45 @@ static bool is_wanted(size_t index, const char *name, int count, char **names)
     return wanted;
 }
 
+// Prints the file's lines that begin with the word, if there is such a file.
+static void print_lines(const char *path, const char *word)
+{
+    char line[256];
+    FILE *file = fopen(path, "r");
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+        if (strncmp(line, word, strlen(word)) == 0) {
+            fputs(line, stdout);
+        }
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+}
+
+// By itself: how long each storm took, and what the kernel counted, if it is ours.
+static int storms(unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        printf("storm %.1f ms\n", (double)exits_storm() / 1e6);
+        fflush(stdout);
+    }
+    print_lines("/proc/lodger/pv", "count");
+    static const char *const parts[] = {
+        "lock.", "sched.", "idle.", "irq.", "tlb.", "rcu.", "timer."};
+    for (size_t i = 0; i < COUNT(parts); i++) {
+        print_lines("/proc/lodger/counters", parts[i]);
+    }
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "--list") == 0) {
         print_list();
         return 0;
+    }
+    if (argc > 2 && strcmp(argv[1], "--storm") == 0) {
+        return storms((unsigned)atoi(argv[2]));
     }
     bool overcommit = argc > 1 && strcmp(argv[1], "--overcommit") == 0;
     const struct operation *list = overcommit ? overcommitted : operations;

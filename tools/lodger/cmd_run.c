@@ -53,6 +53,7 @@ static const char help[] =
     "  --initrd FILE        boot with this initial file system instead of a guest's\n"
     "  --log FILE           write the kernel's log to a file; - is standard error\n"
     "  --dom0 FILE          Xen lab: a shell script that dom0 runs before the domain starts ($id)\n"
+    "  --overcommit         in a lab: all vCPUs share one CPU of the host\n"
     "  --counters           in a lab: print what the guest has cost its host, by exit reason\n"
     "  --dry-run            print the QEMU command and do nothing\n"
     "  --json               print what happened as one JSON object; the guest's output is in it\n"
@@ -97,6 +98,7 @@ enum option_code {
     OPT_INITRD,
     OPT_LOG,
     OPT_COUNTERS,
+    OPT_OVERCOMMIT,
     OPT_DOM0,
     OPT_DRY_RUN,
     OPT_JSON,
@@ -122,6 +124,7 @@ static const struct option options[] = {
     {"initrd", required_argument, NULL, OPT_INITRD},
     {"log", required_argument, NULL, OPT_LOG},
     {"counters", no_argument, NULL, OPT_COUNTERS},
+    {"overcommit", no_argument, NULL, OPT_OVERCOMMIT},
     {"dom0", required_argument, NULL, OPT_DOM0},
     {"dry-run", no_argument, NULL, OPT_DRY_RUN},
     {"json", no_argument, NULL, OPT_JSON},
@@ -255,6 +258,9 @@ static void handle_option(struct settings *settings, int code)
     case OPT_VARIANT:
         require(machine_parse_variant(optarg, &machine->variant), "--variant", optarg,
             "release, debug or kasan");
+        break;
+    case OPT_OVERCOMMIT:
+        machine->overcommitted = true;
         break;
     case OPT_COUNTERS:
         settings->counters = true;

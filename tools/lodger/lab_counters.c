@@ -62,8 +62,12 @@ static const char *register_name(unsigned index)
     return "";
 }
 
-// One line of a histogram: "{ exit_reason: 120 } hitcount: 17", or with ecx instead.
-static void print_line(const char *line)
+// Exits of all vCPUs, by reason.
+#define REASONS_MAX 0x1000
+static unsigned long long exits[REASONS_MAX];
+
+// One line of a histogram: "{ exit_reason: 120, vcpu_id: 1 } hitcount: 17", or with ecx instead.
+static void read_line(const char *line)
 {
     static const char reason_mark[] = "exit_reason:";
     static const char register_mark[] = "ecx:";
@@ -72,8 +76,8 @@ static void print_line(const char *line)
     const char *index = strstr(line, register_mark);
     unsigned long long count = hits != NULL ? strtoull(strchr(hits, ':') + 1, NULL, 10) : 0;
     if (count != 0 && reason != NULL) {
-        unsigned code = (unsigned)strtoul(reason + sizeof(reason_mark) - 1, NULL, 10);
-        fprintf(stderr, "%10llu  exits  %#6x  %s\n", count, code, reason_name(code));
+        unsigned long code = strtoul(reason + sizeof(reason_mark) - 1, NULL, 10);
+        exits[code < REASONS_MAX ? code : REASONS_MAX - 1] += count;
     } else if (count != 0 && index != NULL) {
         unsigned msr = (unsigned)strtoul(index + sizeof(register_mark) - 1, NULL, 10);
         fprintf(stderr, "%10llu  writes %#10x  %s\n", count, msr, register_name(msr));
@@ -89,7 +93,12 @@ void lab_counters_print(const struct buffer *control)
         warn("--counters: there are none: the guest did not run in a lab, or its host was stopped");
     }
     while (rest != NULL && (line = strsep(&rest, "\n")) != NULL) {
-        print_line(line);
+        read_line(line);
+    }
+    for (unsigned code = 0; code < REASONS_MAX; code++) {
+        if (exits[code] != 0) {
+            fprintf(stderr, "%10llu  exits  %#6x  %s\n", exits[code], code, reason_name(code));
+        }
     }
     free(text);
 }

@@ -60,6 +60,7 @@ static const struct {
 // What the host's counters were at one moment, or their difference.
 struct sample {
     double exits;
+    double sender; // those of vCPU 0, which does the operations; the rest are what others had of it
     double shown[SHOWN_COUNT];
     double eoi; // writes of the APIC's EOI register that the host had to carry out
 };
@@ -101,6 +102,8 @@ static void sample_read(const char *text, struct sample *sample)
         if (strstr(line, "exit_reason:") != NULL) {
             unsigned reason = (unsigned)number_after(line, "exit_reason:");
             sample->exits += hits;
+            const char *vcpu = strstr(line, "vcpu_id:");
+            sample->sender += vcpu != NULL && number_after(line, "vcpu_id:") == 0 ? hits : 0;
             for (size_t i = 0; i < SHOWN_COUNT; i++) {
                 sample->shown[i] += shown[i].reason == reason ? hits : 0;
             }
@@ -113,7 +116,8 @@ static void sample_read(const char *text, struct sample *sample)
 
 static struct sample sample_minus(const struct sample *a, const struct sample *b)
 {
-    struct sample result = {.exits = a->exits - b->exits, .eoi = a->eoi - b->eoi};
+    struct sample result = {
+        .exits = a->exits - b->exits, .sender = a->sender - b->sender, .eoi = a->eoi - b->eoi};
     for (size_t i = 0; i < SHOWN_COUNT; i++) {
         result.shown[i] = a->shown[i] - b->shown[i];
     }
@@ -274,6 +278,8 @@ static double exits_of(const struct measurement *measurement, size_t row)
 static void print_reasons(const struct measurement *measurement, size_t row)
 {
     double rest = exits_of(measurement, row);
+    printf(" %7.2f", each(measurement, row, measurement->rows[row].cost.sender,
+                         measurement->rows[0].cost.sender));
     for (size_t i = 0; i < SHOWN_COUNT; i++) {
         double value = each(measurement, row, measurement->rows[row].cost.shown[i],
             measurement->rows[0].cost.shown[i]);
@@ -316,6 +322,9 @@ static json_t *rows_json(const struct measurement *measurement)
                 json_real(each(measurement, row, measurement->rows[row].cost.shown[i],
                     measurement->rows[0].cost.shown[i])));
         }
+        json_object_set_new(entry, "vcpu0",
+            json_real(each(measurement, row, measurement->rows[row].cost.sender,
+                measurement->rows[0].cost.sender)));
         json_object_set_new(entry, "eoi",
             json_real(each(
                 measurement, row, measurement->rows[row].cost.eoi, measurement->rows[0].cost.eoi)));
@@ -354,7 +363,7 @@ static void choose_machines(const struct strings *names, bool needed[2])
 
 static void print_titles(const char *machine)
 {
-    printf("exits per operation, %s\n%-29s%10s", machine, "", "all");
+    printf("exits per operation, %s\n%-29s%10s %7s", machine, "", "all", "vCPU 0");
     for (size_t i = 0; i < SHOWN_COUNT; i++) {
         printf(" %7s", shown[i].name);
     }

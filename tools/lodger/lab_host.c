@@ -147,6 +147,11 @@ static void pack_files(struct cpio *job, struct machine *machine)
     pack_rules(job, &machine->disk_options);
 }
 
+// The host counts exits by reason; with this also by vCPU.
+static const char count_by_vcpu[] = "trigger=/sys/kernel/tracing/events/kvm/kvm_exit/trigger\n"
+                                    "echo '!hist:keys=exit_reason:size=1024' >$trigger\n"
+                                    "echo 'hist:keys=exit_reason,vcpu_id:size=4096' >$trigger\n";
+
 int lab_job_create(const struct machine *machine, bool with_program_streams, size_t *len_bytes)
 {
     struct machine inner = *machine;
@@ -162,7 +167,8 @@ int lab_job_create(const struct machine *machine, bool with_program_streams, siz
         .ports = PORTS, .out = with_program_streams ? 0 : -1, .err = with_program_streams ? 0 : -1};
     machine_command(&inner, &streams, &command);
     char *line = shell_quote_all(command.items);
-    char *script = xasprintf("exec %s%s\n", machine->overcommitted ? "taskset 1 " : "", line);
+    char *script =
+        xasprintf("%sexec %s%s\n", count_by_vcpu, machine->overcommitted ? "taskset 1 " : "", line);
     cpio_add_file(&job, "/run", 0755, script, strlen(script));
     cpio_finish(&job);
     strings_free(&command);
