@@ -197,10 +197,13 @@ static uint64_t *call_sender_word(uint32_t cpu)
 }
 
 // Looks at the targets that have not begun. Those that are excused get the request taken back: who
-// clears the bit, target or sender, has it. For one that does not run, the processor is offered.
+// clears the bit, target or sender, has it. The processor is offered to one that does not run, or,
+// if none is known to be such, to one that has not begun: hosts do not tell of every vCPU that
+// waits for a processor (KVM not of one that lost it while the host worked for it).
 static void call_look_closer(struct call_request *request, bool (*excused)(uint32_t cpu))
 {
     uint64_t own = UINT64_C(1) << (cpu_current() % 64);
+    uint32_t late = CPU_MAX;
     cpumask_for_each(cpu, &request->targets)
     {
         uint64_t *word = call_sender_word(cpu);
@@ -214,8 +217,12 @@ static void call_look_closer(struct call_request *request, bool (*excused)(uint3
         } else if (pv_vcpu_is_preempted(cpu)) {
             pv_yield_to(cpu);
             return;
+        } else if (!has_begun) {
+            late = cpu;
         }
     }
+    if (late != CPU_MAX)
+        pv_yield_to(late);
 }
 
 static void call_wait(struct call_request *request, bool (*excused)(uint32_t cpu))
