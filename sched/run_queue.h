@@ -54,6 +54,7 @@ struct run_queue {
         dead;       // threads that the reaper will get (sched_entity.list); own CPU, preemption off
     bool tick_fast; // the tick is armed at SCHED_TICK_NS; under lock
     bool tick_armed;        // under lock
+    bool tick_left_out;     // current is expected to sleep before it would come; own CPU
     uint32_t tick_backoff;  // log2 of the sampling period in ticks; under lock
     uint32_t balance_ticks; // own CPU
     struct timer tick;
@@ -189,6 +190,10 @@ uint32_t sched_refuge(struct thread *thread);
 void sched_tick_need(struct run_queue
         *queue); // after the number of runnable threads changed; own CPU or not; under lock
 void sched_tick_init(struct run_queue *queue);
+// From an interrupt: the tick was left out. Is it time for it now? Own CPU, nothing locked.
+void sched_tick_late(struct run_queue *queue);
+// The thread is about to sleep: was that a short run? Under lock.
+void sched_tick_note_run(struct thread *thread);
 // Also of the deadline class: for good; own CPU, interrupts off.
 void sched_tick_stop(struct run_queue *queue);
 

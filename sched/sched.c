@@ -448,6 +448,7 @@ static struct thread *sched_leave(struct run_queue *queue, struct thread *curren
     if (blocks && atomic_load_relaxed(&current->state) != THREAD_RUNNING) {
         run_queue_remove(queue, current);
         current->sched.switches_voluntary++;
+        sched_tick_note_run(current);
         return NULL;
     }
     if (unlikely(!cpumask_test(&current->affinity, queue->cpu) || !run_queue_is_active(queue))) {
@@ -600,8 +601,10 @@ void sched_interrupt_exit(bool to_user, bool interrupts_were_on)
         this_cpu(sched_tick_pending) = false;
         sched_tick(to_user);
     }
-    if (unlikely(atomic_load_relaxed(&this_cpu_ptr(run_queue)->tick_wanted) != 0)) {
-        struct run_queue *queue = this_cpu_ptr(run_queue);
+    struct run_queue *queue = this_cpu_ptr(run_queue);
+    if (unlikely(queue->tick_left_out))
+        sched_tick_late(queue);
+    if (unlikely(atomic_load_relaxed(&queue->tick_wanted) != 0)) {
         spin_lock(&queue->lock);
         sched_tick_need(queue);
         spin_unlock_no_resched(&queue->lock);

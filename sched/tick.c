@@ -5,6 +5,11 @@
 // runs alone, it comes after 8 ms, 16 ms, ... 256 ms: each tick attributes what was run since the
 // last one to user or system time, by where it found the CPU. An idle CPU has none; one that is
 // armed when the CPU goes idle fires once and is not armed again.
+//
+// A thread that has slept again soon many times in a row, and runs alone, gets no tick: arming it
+// would be an exit each time. Nothing depends on it there, and if the thread does run for long,
+// the first interrupt that comes by arms it: RCU sends one when it waits for the CPU, and whoever
+// puts a second thread on the queue does.
 #include "kernel/arch/x86/arch.h"
 #include "kernel/core/percpu.h"
 #include "kernel/core/rcu.h"
@@ -12,6 +17,9 @@
 #include "sched/run_queue.h"
 #include "sched/sched.h"
 #include "sched/tick.h"
+
+#define SHORT_RUN_NS UINT64_C(500000)
+#define SHORT_RUNS   16 // in a row, and the next is expected to be one
 
 static void sched_tick_fired(struct timer *timer)
 {
@@ -37,11 +45,41 @@ void sched_tick_need(struct run_queue *queue)
         return;
     }
     atomic_store_relaxed(&queue->tick_wanted, 0u);
+    queue->tick_left_out = !contended && queue->current->sched.short_runs >= SHORT_RUNS;
+    if (queue->tick_left_out)
+        return;
     queue->tick_armed = true;
     queue->tick_fast = contended;
     queue->tick_backoff = SCHED_BACKOFF_FIRST;
     timer_arm(&queue->tick,
         queue->clock_ns + (contended ? SCHED_TICK_NS : SCHED_TICK_NS << SCHED_BACKOFF_FIRST));
+}
+
+void sched_tick_note_run(struct thread *thread)
+{
+    struct sched_entity *entity = &thread->sched;
+    uint64_t run_ns = entity->sum_exec_ns - entity->run_start_ns;
+    entity->run_start_ns = entity->sum_exec_ns;
+    if (run_ns >= SHORT_RUN_NS)
+        entity->short_runs = 0;
+    else if (entity->short_runs < SHORT_RUNS)
+        entity->short_runs++;
+}
+
+void sched_tick_late(struct run_queue *queue)
+{
+    uint64_t now_ns = time_monotonic_ns();
+    assert_irqs_off();
+    if (now_ns - atomic_load_relaxed(&queue->clock_ns) < SCHED_TICK_NS)
+        return;
+    spin_lock(&queue->lock);
+    queue->tick_left_out = false;
+    if (queue->current != queue->idle) {
+        (void)run_queue_account(queue, now_ns);
+        queue->current->sched.short_runs = 0;
+        sched_tick_need(queue);
+    }
+    spin_unlock_no_resched(&queue->lock);
 }
 
 void sched_tick_stop(struct run_queue *queue)

@@ -66,6 +66,7 @@ struct sched_entity {
     uint64_t exec_start_ns;  // until when it was accounted; rq lock
     uint64_t sum_exec_ns;    // CPU time in total; written under rq lock, read without
     uint64_t sample_exec_ns; // sum_exec_ns at the last user/system sample; own CPU
+    uint64_t run_start_ns;   // sum_exec_ns when it woke up last; rq lock
     uint32_t weight;         // by nice; rq lock
     uint8_t policy;          // SCHED_* of linux/sched.h; rq lock
     uint8_t rt_priority;     // 1..99 for FIFO and RR; rq lock
@@ -75,6 +76,7 @@ struct sched_entity {
     uint8_t own_policy, own_rt_priority, inherited_rt_priority;
     int8_t nice;           // -20..19; rq lock
     uint8_t queue_state;   // SCHED_QUEUE_*; rq lock
+    uint8_t short_runs;    // times in a row that it slept again soon; rq lock
     bool on_cpu;           // from being picked until its context is saved; a hint without rq lock
     bool reset_on_fork;    // children start with default policy and nice
     bool deadline_overrun; // SIGXCPU is due for it; atomic
