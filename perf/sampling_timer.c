@@ -35,7 +35,8 @@ static void timer_fired(struct timer *timer)
 {
     struct perf_cpu *cpu = container_of(timer, struct perf_cpu, timer);
     const struct trap_frame *frame = timer_interrupted_frame();
-    if (!cpu->timer_runs || frame == NULL)
+    // A CPU that went off leaves its timers to another one: it ends there.
+    if (!cpu->timer_runs || frame == NULL || cpu != this_cpu_ptr(perf_cpu))
         return;
     perf_sample(frame, perf_config.clock_event, perf_config.clock_flags, 0);
     perf_clock_answer();

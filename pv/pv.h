@@ -115,6 +115,9 @@ struct pv_ops {
     // writes to nothing of this CPU: before it goes off-line, the machine is reset or powered off.
     void (*cpu_online)(uint32_t cpu);
     void (*cpu_offline)(uint32_t cpu);
+    // The same for a CPU that is stopped in a panic: any context, NMI included, takes no lock and
+    // tells nobody. NULL: nothing to do.
+    void (*cpu_forget)(void);
     void (*shutdown)(enum pv_shutdown reason, uint32_t code) __attribute__((noreturn));
 };
 

@@ -190,13 +190,31 @@ static void kvm_cpu_offline(uint32_t cpu)
         kvm_clock_offline();
 }
 
+// The bare registers.
+static void kvm_cpu_forget(void)
+{
+    static const struct {
+        uint32_t feature, msr;
+    } registers[] = {
+        {ASYNC_FAULT, MSR_KVM_ASYNC_PF_EN},
+        {STEAL, MSR_KVM_STEAL_TIME},
+        {EOI, MSR_KVM_PV_EOI_EN},
+        {CLOCK, MSR_KVM_SYSTEM_TIME_NEW},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(registers); i++) {
+        if (pv_feature_is_on(&features[registers[i].feature]))
+            (void)msr_write_safe(registers[i].msr, 0); // a panic does not stop at one refused
+    }
+}
+
 static void kvm_leave(void *argument)
 {
     kvm_cpu_offline(cpu_current());
 }
 
 // Nothing stays registered when the machine begins anew or another kernel takes over. The CPUs run
-// on without, for the moment that is left. A crash does not wait for anybody.
+// on without, for the moment that is left. A crash does not wait for anybody: each CPU that it
+// stops forgets by itself.
 __attribute__((noreturn)) static void kvm_shutdown(enum pv_shutdown reason, uint32_t code)
 {
     if (reason != PV_CRASH && arch_irqs_enabled()) {
@@ -205,6 +223,8 @@ __attribute__((noreturn)) static void kvm_shutdown(enum pv_shutdown reason, uint
         arch_irq_disable();
         kvm_leave(NULL);
         arch_irq_enable();
+    } else if (reason == PV_CRASH) {
+        kvm_cpu_forget();
     }
     pv_native_shutdown(reason, code);
 }
@@ -220,7 +240,10 @@ PV_BACKEND(kvm) = {
     .detect = kvm_detect,
     .rank = RANK_KVM,
     .start = kvm_start,
-    .ops = {.cpu_online = kvm_cpu_online, .cpu_offline = kvm_cpu_offline, .shutdown = kvm_shutdown},
+    .ops = {.cpu_online = kvm_cpu_online,
+        .cpu_offline = kvm_cpu_offline,
+        .cpu_forget = kvm_cpu_forget,
+        .shutdown = kvm_shutdown},
     .features = features,
     .feature_count = FEATURE_COUNT,
     .init_late = kvm_init_late,

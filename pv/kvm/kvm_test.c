@@ -147,9 +147,14 @@ bool pv_feature_is_on(const struct pv_feature *feature)
     return why != NULL && *why == NULL;
 }
 
+static void (*at_shutdown)(void); // what is to be true then; NULL: it must not come to that
+
 void pv_native_shutdown(enum pv_shutdown reason, uint32_t code)
 {
-    abort();
+    if (at_shutdown == NULL)
+        abort();
+    at_shutdown();
+    _exit(0);
 }
 
 uint64_t tsc_clock_ns(void)
@@ -191,7 +196,16 @@ int irq_vector_alloc(irq_handler *handler, void *context, const char *name)
 void smp_call_mask(
     const struct cpumask *mask, void (*function)(void *argument), void *argument, bool wait)
 {
-    cpumask_for_each(cpu, mask) function(argument);
+    uint32_t self = host_cpu;
+    uint64_t flags = arch_irq_save();
+    cpumask_for_each(cpu, mask)
+    {
+        host_cpu = cpu;
+        if (cpu != self)
+            function(argument);
+    }
+    host_cpu = self;
+    arch_irq_restore(flags);
 }
 
 int sched_block(uint64_t deadline_ns)
@@ -471,6 +485,50 @@ static void offline(uint32_t argument)
     assert_true(registered(2, MSR_KVM_STEAL_TIME) & KVM_MSR_ENABLED);
 }
 
+static bool is_registered(uint32_t cpu)
+{
+    return registered(cpu, MSR_KVM_SYSTEM_TIME_NEW) != 0 ||
+           registered(cpu, MSR_KVM_STEAL_TIME) != 0 || registered(cpu, MSR_KVM_PV_EOI_EN) != 0 ||
+           registered(cpu, MSR_KVM_ASYNC_PF_EN) != 0;
+}
+
+static void none_is_registered(void)
+{
+    for (uint32_t cpu = 0; cpu < HOST_CPUS; cpu++)
+        assert_false(is_registered(cpu));
+}
+
+static void only_others_are_registered(void)
+{
+    for (uint32_t cpu = 0; cpu < HOST_CPUS; cpu++)
+        assert_int_equal(is_registered(cpu), cpu != host_cpu);
+}
+
+// A reboot and a power-off leave nothing behind on any CPU. A crash asks nobody else; each CPU that
+// it stops calls cpu_forget().
+static void shutdown_of(uint32_t reason)
+{
+    start();
+    for (uint32_t cpu = 0; cpu < HOST_CPUS; cpu++) {
+        cpumask_set(&cpu_online, cpu);
+        assert_true(is_registered(cpu));
+    }
+    host_cpu = 1;
+    arch_irq_enable();
+    at_shutdown = reason == PV_CRASH ? only_others_are_registered : none_is_registered;
+    pv_ops.shutdown((enum pv_shutdown)reason, 0);
+}
+
+static void forget(uint32_t argument)
+{
+    start();
+    for (uint32_t cpu = 0; cpu < HOST_CPUS; cpu++) {
+        host_cpu = cpu;
+        pv_ops.cpu_forget();
+    }
+    none_is_registered();
+}
+
 // Each bit of the recorded features missing, one by one, and all of them.
 static void feature_missing(uint32_t bit)
 {
@@ -605,6 +663,8 @@ TEST(flushes, 1)
 TEST(steal, 1)
 TEST(waiting, 1)
 TEST(offline, 1)
+TEST(shutdown_of, PV_CRASH + 1)
+TEST(forget, 1)
 TEST(old_clock_only, 1)
 TEST(register_refused, REGISTERS)
 TEST(never_preempts, 1)
@@ -632,6 +692,8 @@ int main(void)
         cmocka_unit_test(test_steal),
         cmocka_unit_test(test_waiting),
         cmocka_unit_test(test_offline),
+        cmocka_unit_test(test_shutdown_of),
+        cmocka_unit_test(test_forget),
         cmocka_unit_test(test_feature_missing),
         cmocka_unit_test(test_old_clock_only),
         cmocka_unit_test(test_register_refused),

@@ -19,6 +19,7 @@
 #include "kernel/base/fmt.h"
 #include "kernel/core/cpumask.h"
 #include "kernel/core/log.h"
+#include "pv/pv.h"
 
 void arch_early_init(void)
 {
@@ -60,6 +61,8 @@ static bool stop_nmi(struct trap_frame *frame)
 void arch_stop_self(void)
 {
     cpumask_clear_atomic(&cpu_online, cpu_current());
+    if (pv_ops.cpu_forget != NULL)
+        pv_ops.cpu_forget();
     for (;;) {
         arch_irq_disable();
         asm volatile("hlt");
