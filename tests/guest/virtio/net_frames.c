@@ -64,6 +64,13 @@ static bool wait_for(int fd)
     return poll(&poll_fd, 1, WAIT_MS) == 1;
 }
 
+// A domain's card appears when its back end has connected.
+static void wait_for_card(int fd)
+{
+    for (int i = 0; i < 600 && ioctl(fd, SIOCGIFINDEX, &request) != 0; i++)
+        usleep(100000);
+}
+
 static void settings(int fd)
 {
     OK(ioctl(fd, SIOCGIFINDEX, &request));
@@ -152,6 +159,7 @@ static void datagrams(int fd)
 int main(void)
 {
     int control = (int)MUST(socket(AF_PACKET, SOCK_RAW, 0));
+    wait_for_card(control);
     settings(control);
     int raw = open_socket(SOCK_RAW);
     struct frame frame = question(9);
