@@ -117,6 +117,9 @@ static void grow(struct file *file, const char *path, int promise)
     uint32_t more = 1 + below(below(4) == 0 ? 90000 : 3000);
     if (start + more > BYTES_MAX)
         return;
+    snprintf(text, sizeof(text), "I %s\n", path); // what was said to be gone may be there again
+    if (promise && start == 0)
+        say(text);
     int fd = open(path, O_RDWR | O_CREAT | (start == 0 ? O_TRUNC : 0), 0644);
     if (fd < 0)
         fail("open", path);
