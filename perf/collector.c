@@ -5,7 +5,9 @@
 // thread, one request at a time. A request is copied once and only the copy is believed in. Then:
 // sources stop on every CPU (a cross-CPU call that waits), rings and perf_config change, sources
 // start again: P1 of state.h.
+#include "kernel/arch/x86/apic.h"
 #include "kernel/arch/x86/arch.h"
+#include "kernel/arch/x86/nmi.h"
 #include "kernel/base/assert.h"
 #include "kernel/base/string.h"
 #include "kernel/core/cpumask.h"
@@ -354,8 +356,24 @@ void perf_poll_slow(void)
     arch_irq_restore(flags);
 }
 
+// An NMI that a collector sends to a guest that may be idle. All CPUs get it, late perhaps, when
+// one of them has seen the request already: from the first request on, NMIs from outside are the
+// collector's. What has to be done is done by the timer's vector, which is raised here.
+static bool woken_by_nmi(struct trap_frame *frame)
+{
+    const struct perf_export_request *request = &perf_export_descriptor.request;
+    const bool has_collector = atomic_load_relaxed(&request->generation) != 0 ||
+                               atomic_load_relaxed(&request->clock) != 0 ||
+                               atomic_load_relaxed(&request->rundown) != 0;
+    if (has_collector)
+        apic_send_self(VECTOR_TIMER);
+    return has_collector;
+}
+
 void perf_collector_init(void)
 {
+    if (nmi_handler_add(woken_by_nmi) == 0)
+        perf_export_descriptor.flags |= PERF_EXPORT_WAKES_BY_NMI;
     work_init(&request_work, request_run);
     work_init(&rundown_work, rundown_run);
     timer_init(&lease_timer, lease_fired);

@@ -158,7 +158,9 @@ struct perf_export_status {
 
 #define PERF_EXPORT_TSC_INVARIANT (1u << 0) // flag of the descriptor: TSC runs at a constant rate
 #define PERF_EXPORT_HAS_PMU       (1u << 1)
-#define PERF_EXPORT_WAKES_BY_NMI  (1u << 2) // an NMI makes it look at the request; else it panics
+// After a request was written, NMIs make the guest look at it. Without this, or without a request
+// ever, they bring it down: somebody wants to see where it is.
+#define PERF_EXPORT_WAKES_BY_NMI (1u << 2)
 
 struct perf_export_descriptor {
     // Guest, before the first program; constant. magic is written last.

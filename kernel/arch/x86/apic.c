@@ -49,6 +49,7 @@
 #define COMMAND_INIT       (UINT32_C(5) << 8)
 #define COMMAND_STARTUP    (UINT32_C(6) << 8)
 #define COMMAND_ASSERT     BIT(14)
+#define COMMAND_SELF       BIT(18) // shorthand: the destination field is not looked at
 
 #define APIC_BASE_X2APIC BIT(10)
 #define APIC_BASE_ENABLE BIT(11)
@@ -133,6 +134,16 @@ void apic_send_ipi_mask(const struct cpumask *mask, uint32_t vector)
 void apic_send_nmi(uint32_t cpu)
 {
     send_command(firmware.cpu_apic_ids[cpu], COMMAND_NMI | COMMAND_ASSERT);
+}
+
+void apic_send_self(uint32_t vector)
+{
+    const uint32_t command = vector | COMMAND_ASSERT | COMMAND_SELF;
+    // An NMI may come between the two writes of send_command(): the upper half is left alone.
+    if (x2apic)
+        msr_write(MSR_X2APIC_FIRST + APIC_COMMAND / 16, command);
+    else
+        arch_mmio_write32(lapic + APIC_COMMAND, command);
 }
 
 void apic_send_init(uint32_t apic_id)

@@ -18,5 +18,6 @@ void apic_timer_stop(void);                 // interrupts off
 void apic_send_ipi(uint32_t cpu, uint32_t vector);
 void apic_send_ipi_mask(const struct cpumask *mask, uint32_t vector);
 void apic_send_nmi(uint32_t cpu);
+void apic_send_self(uint32_t vector); // any context, NMI as well
 void apic_send_init(uint32_t apic_id);
 void apic_send_startup(uint32_t apic_id, uint32_t page); // physical page number below 256

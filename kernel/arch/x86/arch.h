@@ -103,11 +103,6 @@ void arch_frame_visit(const struct trap_frame *frame, void (*line)(const char *t
 [[noreturn]] void arch_power_off(void);
 // Debug-exit device if there is one, then power-off, then halt
 [[noreturn]] void arch_exit_machine(uint32_t code);
-// For panic: the other CPUs are stopped for ever by NMI; this one stops; a frame's registers as
-// lines of text.
-void arch_stop_others(void);
-[[noreturn]] void arch_stop_self(void);
-void arch_frame_visit(const struct trap_frame *frame, void (*line)(const char *text));
 bool arch_cpu_has(enum arch_feature feature);
 uint32_t arch_hwcap(void);  // AT_HWCAP: CPUID 1 EDX
 uint32_t arch_hwcap2(void); // AT_HWCAP2: bit 1 when programs may use FSGSBASE
