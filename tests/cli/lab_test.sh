@@ -8,17 +8,27 @@
 
 patience=(--timeout 120)
 
-run "$lodger" lab kvm "${patience[@]}" -- /bin/busybox sh -c 'echo hello; echo err >&2; exit 37'
+# Emulated, the host's own kernel stands still now and then while it patches its code for tracing (its watchdog says "soft
+# lockup"): no fault of what is tested here. Then, and only then, once more.
+run_on_host() {
+    run "$@"
+    if [ "$code" -eq 124 ] && grep -q 'qemu: .*watchdog: BUG: soft lockup' "$work/err"; then
+        echo "unsteady: the lab's host stood still, again: $*"
+        run "$@"
+    fi
+}
+
+run_on_host "$lodger" lab kvm "${patience[@]}" -- /bin/busybox sh -c 'echo hello; echo err >&2; exit 37'
 expect "exit code and standard error" 37 "err"
 expect_output "standard output" "hello"$'\n'
-run "$lodger" lab kvm "${patience[@]}" --cpus 4 --machine q35 -- /bin/busybox sh -c 'mount -t proc proc /proc 2>/dev/null; cat /proc/lodger/pv'
+run_on_host "$lodger" lab kvm "${patience[@]}" --cpus 4 --machine q35 -- /bin/busybox sh -c 'mount -t proc proc /proc 2>/dev/null; cat /proc/lodger/pv'
 if grep -q kvm "$work/out"; then echo "ok the guest is on KVM"; else fail "the guest is on KVM" "/proc/lodger/pv does not say so"; fi
-run "$lodger" lab kvm "${patience[@]}" --append init=/nonexistent -- /bin/busybox true
+run_on_host "$lodger" lab kvm "${patience[@]}" --append init=/nonexistent -- /bin/busybox true
 expect "a panic has its exit code and call chain" 125 "panic: "
 run "$lodger" lab kvm --timeout 5 -- /bin/busybox sleep 1000
 expect "time-out" 124 "did not end within 5 s"
 
-run "$lodger" lab kvm "${patience[@]}" --counters -- /bin/busybox true
+run_on_host "$lodger" lab kvm "${patience[@]}" --counters -- /bin/busybox true
 expect "the host's counters" 0 "HLT"
 run "$lodger" run "${patience[@]}" --counters -- /bin/busybox true
 expect "no counters without a host" 0 "there are none"
