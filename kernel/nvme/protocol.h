@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What goes through NVMe's queues: the entries that the controller and we lay out alike. Everything
 // else of the interface (registers, opcodes, identify pages, status codes) is in <nvme/types.h>,
-// which has no structure for these (docs/decisions/0050-nvme.md).
+// which has no structure for these (docs/decisions/0051-nvme.md).
 //
 // Sections are those of the NVM Express base specification, revision 2.0.
 #pragma once

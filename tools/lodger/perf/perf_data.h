@@ -4,7 +4,7 @@
 // that the kernel itself defines in <linux/perf_event.h>.
 //
 // No Debian package ships these constants in a header, so this is the one place where they stand
-// (docs/decisions/0050-perf-data.md). Source: tools/perf/Documentation/perf.data-file-format.txt
+// (docs/decisions/0061-perf-data.md). Source: tools/perf/Documentation/perf.data-file-format.txt
 // of Linux 6.1; section names in the comments are those of that text.
 #pragma once
 
