@@ -12,25 +12,10 @@ static const uint32_t fair_weights[40] = {
     110, 88, 70, 56, 45, 36, 29, 23, 18, 15,                              // 10
 };
 
-#define FAIR_REBASE_NS (INT64_C(1) << 32)
-
 uint32_t fair_weight(int nice)
 {
     assert(nice >= -20 && nice <= 19);
     return fair_weights[nice + 20];
-}
-
-static int64_t virtual_difference(uint64_t a, uint64_t b)
-{
-    return (int64_t)(a - b); // F3
-}
-
-// Run time in virtual time.
-static uint64_t fair_virtual(const struct sched_entity *entity, uint64_t run_ns)
-{
-    if (likely(entity->weight == FAIR_WEIGHT_NICE_0))
-        return run_ns;
-    return run_ns * FAIR_WEIGHT_NICE_0 / entity->weight;
 }
 
 static struct sched_entity *entity_of(const struct rbtree_node *node)
@@ -40,16 +25,16 @@ static struct sched_entity *entity_of(const struct rbtree_node *node)
 
 static bool fair_less(const struct rbtree_node *a, const struct rbtree_node *b)
 {
-    return virtual_difference(entity_of(a)->deadline, entity_of(b)->deadline) < 0;
+    return fair_difference(entity_of(a)->deadline, entity_of(b)->deadline) < 0;
 }
 
 static bool fair_update_summary(struct rbtree_node *node)
 {
     struct sched_entity *entity = entity_of(node);
     uint64_t least = entity->vruntime;
-    if (node->left != NULL && virtual_difference(entity_of(node->left)->min_vruntime, least) < 0)
+    if (node->left != NULL && fair_difference(entity_of(node->left)->min_vruntime, least) < 0)
         least = entity_of(node->left)->min_vruntime;
-    if (node->right != NULL && virtual_difference(entity_of(node->right)->min_vruntime, least) < 0)
+    if (node->right != NULL && fair_difference(entity_of(node->right)->min_vruntime, least) < 0)
         least = entity_of(node->right)->min_vruntime;
     bool changed = entity->min_vruntime != least;
     entity->min_vruntime = least;
@@ -58,7 +43,7 @@ static bool fair_update_summary(struct rbtree_node *node)
 
 static int64_t fair_key(const struct fair_queue *queue, const struct sched_entity *entity)
 {
-    return virtual_difference(entity->vruntime, queue->base);
+    return fair_difference(entity->vruntime, queue->base);
 }
 
 // Sums over tree and current.
@@ -134,9 +119,9 @@ static void fair_take(struct fair_queue *queue, struct sched_entity *entity)
 }
 
 // Brings base up to the average when it fell far behind.
-static void fair_rebase(struct fair_queue *queue)
+void fair_rebase(struct fair_queue *queue)
 {
-    int64_t behind = virtual_difference(fair_average(queue), queue->base);
+    int64_t behind = fair_difference(fair_average(queue), queue->base);
     queue->base += (uint64_t)behind;
     queue->sum_weighted -= (int64_t)queue->sum_weight * behind;
 }
@@ -168,9 +153,9 @@ static int64_t fair_lag(const struct fair_queue *queue, const struct sched_entit
     int64_t limit = (int64_t)fair_virtual(entity, 2 * entity->slice_ns);
     int64_t lag;
     if (other != NULL && queue->current == entity && other->weight == entity->weight)
-        lag = virtual_difference(other->vruntime, entity->vruntime) / 2; // two of a kind
+        lag = fair_difference(other->vruntime, entity->vruntime) >> 1; // two of a kind
     else
-        lag = virtual_difference(fair_average(queue), entity->vruntime);
+        lag = fair_difference(fair_average(queue), entity->vruntime);
     return CLAMP(lag, -limit, limit);
 }
 
@@ -207,7 +192,7 @@ struct sched_entity *fair_pick(const struct fair_queue *queue)
     while (node != NULL) {
         struct rbtree_node *left = node->left;
         if (left != NULL && fair_key_is_eligible(weighted, weight,
-                                virtual_difference(entity_of(left)->min_vruntime, queue->base))) {
+                                fair_difference(entity_of(left)->min_vruntime, queue->base))) {
             node = left; // somebody there is eligible and has an earlier deadline
             continue;
         }
@@ -233,24 +218,11 @@ void fair_put_current(struct fair_queue *queue)
     fair_insert(queue, entity);
 }
 
-bool fair_account(struct fair_queue *queue, uint64_t delta_ns)
-{
-    struct sched_entity *entity = queue->current;
-    debug_assert(entity != NULL);
-    entity->vruntime += fair_virtual(entity, delta_ns);
-    if (unlikely(fair_key(queue, entity) > FAIR_REBASE_NS))
-        fair_rebase(queue);
-    if (likely(virtual_difference(entity->vruntime, entity->deadline) < 0))
-        return false;
-    entity->deadline = entity->vruntime + fair_virtual(entity, entity->slice_ns);
-    return true;
-}
-
 bool fair_should_preempt(const struct fair_queue *queue, const struct sched_entity *woken)
 {
     if (queue->current == NULL)
         return true;
-    return virtual_difference(woken->deadline, queue->current->deadline) < 0 &&
+    return fair_difference(woken->deadline, queue->current->deadline) < 0 &&
            fair_is_eligible(queue, woken);
 }
 
@@ -261,7 +233,7 @@ void fair_set_nice(struct fair_queue *queue, struct sched_entity *entity, int ni
         fair_take(queue, entity);
     // What is left of the slice and of the lag is kept in run time, not in virtual time.
     int64_t old_weight = entity->weight;
-    int64_t left = virtual_difference(entity->deadline, entity->vruntime);
+    int64_t left = fair_difference(entity->deadline, entity->vruntime);
     entity->nice = (int8_t)nice;
     entity->weight = fair_weight(nice);
     entity->deadline = entity->vruntime + (uint64_t)(left * old_weight / entity->weight);

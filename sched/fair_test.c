@@ -2,7 +2,8 @@
 //
 // fair.h: the structure stays valid under random use; CPU time is shared by weight; nobody is owed
 // or owes much more than a slice; a thread that sleeps neither gains nor loses; the earliest
-// deadline among the eligible is picked (against a scan).
+// deadline among the eligible is picked (against a scan); the functions for two threads do what those
+// for any number do.
 #include "sched/fair.h"
 
 #include "kernel/base/host/host_base.h"
@@ -192,6 +193,107 @@ static void a_woken_thread_preempts_one_that_had_its_share(void **state)
     assert_false(fair_should_preempt(&queue, &entities[1]));
 }
 
+// ---- two threads -------------------------------------------------------------------------------
+
+// The same two threads twice: `a` is driven by the fair_pair functions, `b` by the general ones.
+static struct {
+    struct fair_queue queue;
+    struct sched_entity entities[2];
+} a, b;
+
+static int index_of(const struct sched_entity *entities, const struct sched_entity *entity)
+{
+    return entity == NULL ? -1 : (int)(entity - entities);
+}
+
+static void assert_same(void)
+{
+    const struct sched_entity *waits = fair_pick(&b.queue); // from the tree or `only`
+    assert_int_equal(index_of(a.entities, a.queue.current), index_of(b.entities, b.queue.current));
+    assert_int_equal(index_of(a.entities, a.queue.only), index_of(b.entities, waits));
+    assert_int_equal(a.queue.count, b.queue.count);
+    assert_true(a.queue.base == b.queue.base);
+    assert_true(a.queue.sum_weight == b.queue.sum_weight);
+    assert_true(a.queue.sum_weighted == b.queue.sum_weighted);
+    for (int i = 0; i < 2; i++) {
+        assert_true(a.entities[i].lag == b.entities[i].lag);
+        assert_true(a.entities[i].vruntime == b.entities[i].vruntime);
+        assert_true(a.entities[i].deadline == b.entities[i].deadline);
+    }
+    assert_true(fair_is_valid(&a.queue));
+}
+
+static void general_pick(bool yields)
+{
+    if (!yields)
+        fair_put_current(&b.queue);
+    struct sched_entity *next = fair_pick(&b.queue);
+    if (yields)
+        fair_put_current(&b.queue);
+    fair_set_current(&b.queue, next);
+}
+
+// The thread that does not run wakes up if it sleeps; else the running one goes to sleep.
+static void pair_wake_or_sleep(void)
+{
+    int running = index_of(a.entities, a.queue.current);
+    if (a.queue.count == 0) {
+        assert_true(fair_pair_may_join(&a.queue, &a.entities[1 - running]));
+        fair_pair_join(&a.queue, &a.entities[1 - running]);
+        fair_enqueue(&b.queue, &b.entities[1 - running], false);
+        assert_true(fair_pair_other_preempts(&a.queue) ==
+                    fair_should_preempt(&b.queue, &b.entities[1 - running]));
+        return;
+    }
+    (void)fair_pair_leave(&a.queue);
+    fair_dequeue(&b.queue, &b.entities[running]);
+    fair_set_current(&b.queue, fair_pick(&b.queue));
+}
+
+static void pair_pick(bool yields)
+{
+    if (a.queue.count == 0)
+        return;
+    if (yields || fair_pair_other_is_next(&a.queue))
+        (void)fair_pair_swap(&a.queue);
+    general_pick(yields);
+}
+
+static void a_pair_is_like_any_number(void **state)
+{
+    (void)state;
+    struct prng prng = host_seed("pair");
+    uint32_t together = 0;
+    memset(&a, 0, sizeof(a));
+    a.queue.base = UINT64_MAX - 5 * FAIR_SLICE_NS;
+    for (int i = 0; i < 2; i++) {
+        a.entities[i].slice_ns = FAIR_SLICE_NS;
+        a.entities[i].weight = fair_weight(0);
+    }
+    b = a;
+    fair_enqueue(&a.queue, &a.entities[0], true);
+    fair_set_current(&a.queue, &a.entities[0]);
+    fair_enqueue(&b.queue, &b.entities[0], true);
+    fair_set_current(&b.queue, &b.entities[0]);
+    for (int step = 0; step < 100000; step++) {
+        uint64_t delta_ns = prng_below(&prng, prng_below(&prng, 50) == 0 ? 5 * TICK_NS : 2000);
+        switch (prng_below(&prng, 4)) {
+        case 0:
+            pair_wake_or_sleep();
+            break;
+        case 1:
+            pair_pick(prng_below(&prng, 2) != 0);
+            break;
+        default:
+            assert_true(fair_account(&a.queue, delta_ns) == fair_account(&b.queue, delta_ns));
+            break;
+        }
+        together += fair_is_pair(&a.queue);
+        assert_same();
+    }
+    assert_true(together > 10000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -200,6 +302,7 @@ int main(void)
         cmocka_unit_test(nobody_waits_long),
         cmocka_unit_test(sleeping_earns_nothing),
         cmocka_unit_test(a_woken_thread_preempts_one_that_had_its_share),
+        cmocka_unit_test(a_pair_is_like_any_number),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -149,14 +149,9 @@ static uint64_t run_queue_without_stolen(struct run_queue *queue, uint64_t delta
     return delta_ns - taken_ns;
 }
 
-bool run_queue_account(struct run_queue *queue, uint64_t now_ns)
+bool run_queue_account_other(struct run_queue *queue, int64_t delta_ns)
 {
     struct thread *current = queue->current;
-    int64_t delta_ns = (int64_t)(now_ns - current->sched.exec_start_ns);
-    queue->clock_ns = now_ns;
-    if (delta_ns <= 0)
-        return false;
-    current->sched.exec_start_ns = now_ns;
     if (pv_has_steal)
         delta_ns = (int64_t)run_queue_without_stolen(queue, (uint64_t)delta_ns);
     atomic_store_relaxed(

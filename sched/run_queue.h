@@ -6,6 +6,7 @@
 #include "kernel/core/spinlock.h"
 #include "kernel/core/thread.h"
 #include "kernel/core/timer.h"
+#include "pv/pv.h"
 #include "sched/deadline.h"
 #include "sched/fair.h"
 #include "sched/sched.h"
@@ -123,13 +124,30 @@ void run_queue_init(struct run_queue *queue, uint32_t cpu, struct thread *idle);
 void run_queue_add(struct run_queue *queue, struct thread *thread, bool is_new);
 void run_queue_remove(
     struct run_queue *queue, struct thread *thread); // runnable no more; waits or is current
-// Charges current with what it ran. True: another thread should run now.
-bool run_queue_account(struct run_queue *queue, uint64_t now_ns);
+// For run_queue_account(): what is not the usual case of it.
+bool run_queue_account_other(struct run_queue *queue, int64_t delta_ns);
 // Takes the next thread as current. `previous` (NULL: none) stays runnable; `yields`: somebody else
 // if there is one. Never NULL.
 struct thread *run_queue_pick(struct run_queue *queue, struct thread *previous, bool yields);
 // Should `woken`, just added, run instead of current?
 bool run_queue_should_preempt(const struct run_queue *queue, const struct thread *woken);
+
+// Charges current with what it ran until now. True: another thread should run now.
+static inline bool run_queue_account(struct run_queue *queue, uint64_t now_ns)
+{
+    struct thread *current = queue->current;
+    int64_t delta_ns = (int64_t)(now_ns - current->sched.exec_start_ns);
+    assert_lock_held(&queue->lock);
+    queue->clock_ns = now_ns;
+    if (delta_ns <= 0)
+        return false;
+    current->sched.exec_start_ns = now_ns;
+    if (unlikely(queue->fair.current != &current->sched || queue->rt.count != 0 || pv_has_steal))
+        return run_queue_account_other(queue, delta_ns);
+    atomic_store_relaxed(
+        &current->sched.sum_exec_ns, current->sched.sum_exec_ns + (uint64_t)delta_ns);
+    return fair_account(&queue->fair, (uint64_t)delta_ns) && queue->running > 1;
+}
 
 // ---- sched.c -----------------------------------------------------------------------------------
 void sched_resched(struct run_queue *queue);   // its CPU shall call the scheduler
@@ -140,6 +158,11 @@ void sched_place(struct thread *thread, bool sync, bool is_new);
 void sched_take_wake_list(struct run_queue *queue);
 // Frees the dead threads of the own queue. Interrupts off; on meanwhile.
 void sched_reap(struct run_queue *queue);
+
+// ---- trace.c: tracepoints; out of line, so that their records cost the usual path nothing ------
+void sched_trace_switch(const struct thread *previous, const struct thread *next, bool runnable);
+void sched_trace_wakeup(const struct thread *thread, uint32_t cpu, bool is_new);
+void sched_trace_migrate(const struct thread *thread, uint32_t from_cpu, uint32_t to_cpu);
 
 // ---- placement.c -------------------------------------------------------------------------------
 // An online CPU of both masks, from `from` on; CPU_MAX: none.

@@ -82,27 +82,6 @@ static PERCPU(struct cpumask, wake_mask);
 COUNTER(sched, wake_list);
 COUNTER(sched, reschedule_interrupts);
 
-// ---- what tracepoints say ----------------------------------------------------------------------
-
-// As Linux counts: 0 to 98 real time, 120 + nice.
-static int32_t sched_trace_priority(const struct thread *thread)
-{
-    if (sched_is_deadline(thread))
-        return -1;
-    return sched_is_rt(thread) ? 99 - thread->sched.rt_priority : 120 + thread->sched.nice;
-}
-
-// Linux' numbers of the states a thread leaves the CPU in: 256 is "could have gone on".
-static int64_t sched_trace_state(const struct thread *thread, bool runnable)
-{
-    uint32_t state = atomic_load_relaxed(&thread->state);
-    if (runnable)
-        return 256;
-    if (state & (THREAD_UNINTERRUPTIBLE | THREAD_KILLABLE))
-        return 2;
-    return state & THREAD_STOPPED ? 4 : state & THREAD_DEAD ? 32 : 1;
-}
-
 // ---- asking a CPU to reschedule ----------------------------------------------------------------
 
 // Out of line like everything rare here that has an array: its callers then need no stack guard.
@@ -212,8 +191,7 @@ static __noinline void sched_wake_later(struct run_queue *queue, struct thread *
     sched_resched(queue);
 }
 
-// Like run_queue_lock_of(); NULL if that would take long, and then the thread is on a wake list.
-static struct run_queue *sched_lock_for_wake(struct thread *thread)
+static __noinline struct run_queue *sched_lock_remote_for_wake(struct thread *thread)
 {
     for (int round = 0;; round++) {
         struct run_queue *queue = run_queue_of(atomic_load_relaxed(&thread->cpu));
@@ -233,6 +211,47 @@ static struct run_queue *sched_lock_for_wake(struct thread *thread)
     }
 }
 
+// Like run_queue_lock_of(); NULL if that would take long, and then the thread is on a wake list.
+static inline struct run_queue *sched_lock_for_wake(struct thread *thread)
+{
+    struct run_queue *own = this_cpu_ptr(run_queue);
+    if (likely(atomic_load_relaxed(&thread->cpu) == own->cpu)) {
+        spin_lock(&own->lock);
+        if (likely(atomic_load_relaxed(&thread->cpu) == own->cpu))
+            return own;
+        spin_unlock_no_resched(&own->lock);
+    }
+    return sched_lock_remote_for_wake(thread);
+}
+
+// May the thread run on the locked queue's CPU?
+static inline bool sched_may_run_on(const struct thread *thread, const struct run_queue *queue)
+{
+    return !sched_several_cpus ||
+           (cpumask_test(&thread->affinity, queue->cpu) && run_queue_is_active(queue));
+}
+
+// The usual wake-up where two threads hand work to each other: the running thread is alone on the
+// own queue, and the woken one, which slept there, shall wait behind it. False: it is not that.
+static inline bool sched_join_pair(struct run_queue *queue, struct thread *thread, bool sync)
+{
+    // Without `sync` a thread goes where a CPU idles, if there is one.
+    if ((!sync && sched_several_cpus) || queue->cpu != cpu_current() || queue->special ||
+        in_interrupt() || !sched_is_fair(thread) || thread->sched.policy != SCHED_NORMAL ||
+        !fair_pair_may_join(&queue->fair, &thread->sched) || !sched_may_run_on(thread, queue))
+        return false;
+    thread->sched.queue_state = SCHED_QUEUE_ON;
+    fair_pair_join(&queue->fair, &thread->sched);
+    atomic_store_relaxed(&queue->running, queue->running + 1);
+    if (trace_is_on(sched_wakeup))
+        sched_trace_wakeup(thread, queue->cpu, false);
+    if (!sync && fair_pair_other_preempts(&queue->fair))
+        this_cpu_write(need_resched, 1);
+    if (unlikely(!queue->tick_fast))
+        sched_tick_need(queue);
+    return true;
+}
+
 // Adds a thread to the locked queue of its CPU and sees to it that it runs in time.
 static void sched_add_and_preempt(
     struct run_queue *queue, struct thread *thread, bool sync, bool is_new)
@@ -243,12 +262,8 @@ static void sched_add_and_preempt(
     if (queue->current != queue->idle && (queue->cpu != cpu_current() || in_interrupt()))
         (void)run_queue_account(queue, time_monotonic_ns());
     run_queue_add(queue, thread, is_new);
-    if (is_new)
-        trace(sched_wakeup_new, .comm = trace_comm(thread), .pid = (int32_t)thread->tid,
-            .prio = sched_trace_priority(thread), .target_cpu = (int32_t)queue->cpu);
-    else
-        trace(sched_wakeup, .comm = trace_comm(thread), .pid = (int32_t)thread->tid,
-            .prio = sched_trace_priority(thread), .target_cpu = (int32_t)queue->cpu);
+    if (is_new ? trace_is_on(sched_wakeup_new) : trace_is_on(sched_wakeup))
+        sched_trace_wakeup(thread, queue->cpu, is_new);
     bool asks = !sync || unlikely(thread->sched.class != SCHED_CLASS_FAIR);
     if (queue->current == queue->idle || (asks && run_queue_should_preempt(queue, thread)))
         sched_resched(queue);
@@ -294,6 +309,10 @@ static void sched_activate(struct thread *thread, bool sync)
         spin_unlock_no_resched(&queue->lock); // S1: it did not get to sleep; or S3
         return;
     }
+    if (likely(sched_join_pair(queue, thread, sync))) {
+        spin_unlock_no_resched(&queue->lock);
+        return;
+    }
     if (!sched_is_fair(thread) && sched_is_deadline(thread))
         sched_deadline_wake(thread);
     uint32_t target = sched_choose_cpu(thread, queue->cpu, sync);
@@ -303,9 +322,8 @@ static void sched_activate(struct thread *thread, bool sync)
         return;
     }
     thread->sched.queue_state = SCHED_QUEUE_TRANSIT;
-    trace(sched_migrate_task, .comm = trace_comm(thread), .pid = (int32_t)thread->tid,
-        .prio = sched_trace_priority(thread), .orig_cpu = (int32_t)queue->cpu,
-        .dest_cpu = (int32_t)target);
+    if (trace_is_on(sched_migrate_task))
+        sched_trace_migrate(thread, queue->cpu, target);
     atomic_store_relaxed(&thread->cpu, target);
     spin_unlock_no_resched(&queue->lock);
     sched_place(thread, sync && target == cpu_current(), false);
@@ -460,15 +478,35 @@ static struct thread *sched_leave(struct run_queue *queue, struct thread *curren
     return current;
 }
 
-void sched_schedule(bool blocks, bool yields)
+// Two threads of the fair class, one of them current, and nobody else: who is next is known without
+// a look at the classes. NULL: it is not that, and nothing has changed. *stays: current, or NULL if
+// it sleeps.
+static inline struct thread *sched_next_of_pair(struct run_queue *queue, struct thread *current,
+    bool blocks, bool yields, struct thread **stays)
 {
-    struct thread *current = thread_current();
-    debug_assert(this_cpu(preempt_count) == 0);
-    assert_irqs_off();
-    rcu_note_context_switch();
-    struct run_queue *queue = sched_lock_own(current);
-    (void)run_queue_account(queue, time_monotonic_ns());
-    struct thread *previous = sched_leave(queue, current, blocks);
+    struct fair_queue *fair = &queue->fair;
+    if (queue->special || !fair_is_pair(fair) || !sched_may_run_on(current, queue))
+        return NULL;
+    debug_assert(fair->current == &current->sched);
+    if (blocks && atomic_load_relaxed(&current->state) != THREAD_RUNNING) {
+        current->sched.queue_state = SCHED_QUEUE_NONE;
+        atomic_store_relaxed(&queue->running, queue->running - 1);
+        current->sched.switches_voluntary++;
+        sched_tick_note_run(current);
+        *stays = NULL;
+        return container_of(fair_pair_leave(fair), struct thread, sched);
+    }
+    *stays = current;
+    if (!yields && !fair_pair_other_is_next(fair))
+        return current;
+    return container_of(fair_pair_swap(fair), struct thread, sched);
+}
+
+// The same for any number of threads of all classes.
+static __noinline struct thread *sched_next_of_all(struct run_queue *queue, struct thread *current,
+    bool blocks, bool yields, struct thread **stays)
+{
+    struct thread *previous = *stays = sched_leave(queue, current, blocks);
     struct thread *next = queue->idle;
     if (likely(run_queue_is_active(queue)))
         next = run_queue_pick(queue, previous, yields);
@@ -476,6 +514,21 @@ void sched_schedule(bool blocks, bool yields)
         next = run_queue_pick(queue, NULL, false);
     if (unlikely(queue->special))
         next = sched_urgent_switch(queue, previous, next);
+    return next;
+}
+
+void sched_schedule(bool blocks, bool yields)
+{
+    struct thread *current = thread_current();
+    struct thread *previous; // current if it can go on
+    debug_assert(this_cpu(preempt_count) == 0);
+    assert_irqs_off();
+    rcu_note_context_switch();
+    struct run_queue *queue = sched_lock_own(current);
+    (void)run_queue_account(queue, time_monotonic_ns());
+    struct thread *next = sched_next_of_pair(queue, current, blocks, yields, &previous);
+    if (next == NULL)
+        next = sched_next_of_all(queue, current, blocks, yields, &previous);
     if (next == current) {
         if (unlikely(queue->special))
             run_queue_deadline_arm(queue);
@@ -489,10 +542,8 @@ void sched_schedule(bool blocks, bool yields)
     queue->switches++;
     if (next != queue->idle)
         sched_tick_need(queue);
-    trace(sched_switch, .prev_comm = trace_comm(current), .prev_pid = (int32_t)current->tid,
-        .prev_prio = sched_trace_priority(current),
-        .prev_state = sched_trace_state(current, previous != NULL), .next_comm = trace_comm(next),
-        .next_pid = (int32_t)next->tid, .next_prio = sched_trace_priority(next));
+    if (trace_is_on(sched_switch))
+        sched_trace_switch(current, next, previous != NULL);
     if (unlikely(perf_switch_wanted))
         perf_note_switch(current, next, previous != NULL);
     if (unlikely(queue->special))

@@ -83,7 +83,7 @@ static struct wait_queue rcu_waiters =
     WAIT_QUEUE_INIT(rcu_waiters, "rcu: waiters"); // of rcu_synchronize()
 
 static PERCPU(struct rcu_cpu, rcu_cpu);
-static PERCPU(uint32_t, rcu_owes);            // 1: asked and has not answered; atomic
+PERCPU(uint32_t, rcu_owes);
 PERCPU(uint32_t, rcu_idle) PERCPU_INITIAL(1); // I2; atomic, written by the CPU itself
 
 COUNTER(rcu, grace_periods);
@@ -209,17 +209,10 @@ static void rcu_answer(uint32_t answers)
         spin_unlock_irqrestore(&rcu.lock, flags);
 }
 
-// The running CPU is in a quiescent state.
-static void rcu_report(void)
+void rcu_report(void)
 {
     if (rcu_take_debt(cpu_current()))
         rcu_answer(1);
-}
-
-void rcu_note_context_switch(void)
-{
-    if (unlikely(this_cpu_read(rcu_owes) != 0))
-        rcu_report();
 }
 
 void rcu_note_interrupt(bool interrupted_preemptible)

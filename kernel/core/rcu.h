@@ -30,7 +30,13 @@ void rcu_barrier(void); // waits until all callbacks queued before have run
 
 // Called by the scheduler and the idle loop, on their own CPU with preemption off and no run queue
 // locked.
-void rcu_note_context_switch(void);
+PERCPU_DECLARE(uint32_t, rcu_owes); // 1: asked and has not answered; atomic
+void rcu_report(void);              // the running CPU is in a quiescent state
+static inline void rcu_note_context_switch(void)
+{
+    if (unlikely(this_cpu_read(rcu_owes) != 0))
+        rcu_report();
+}
 void rcu_note_interrupt(
     bool interrupted_preemptible); // an interrupt found preemption on (or user mode)
 void rcu_idle_enter(void);

@@ -113,6 +113,17 @@ static inline void bases_save(struct thread *thread)
     }
 }
 
+static inline void bases_load(const struct thread *thread)
+{
+    if (likely(cpu_features.fsgsbase)) {
+        asm volatile("wrfsbase %0" : : "r"(thread->arch.fs_base));
+        asm volatile("swapgs; wrgsbase %0; swapgs" : : "r"(thread->arch.gs_base));
+    } else {
+        msr_write(MSR_FS_BASE, thread->arch.fs_base);
+        msr_write(MSR_KERNEL_GS_BASE, thread->arch.gs_base);
+    }
+}
+
 uint64_t arch_get_fs_base(void)
 {
     return cpu_features.fsgsbase ? fs_base_read() : thread_current()->arch.fs_base;
@@ -155,8 +166,7 @@ struct thread *arch_switch(struct thread *from, struct thread *to)
     segments_set_stack(to->arch.kernel_stack_top);
     if (to->arch.fpu != NULL) {
         fpu_load(to);
-        fs_base_write(to->arch.fs_base);
-        user_gs_base_write(to->arch.gs_base);
+        bases_load(to);
     }
     return switch_stacks(&from->arch.kernel_sp, to->arch.kernel_sp, from);
 }
