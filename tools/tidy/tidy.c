@@ -192,9 +192,14 @@ static unsigned list_breaches(const struct state *state)
 int main(int argc, char **argv)
 {
     struct state state = {};
-    bool update = argc == 2 && strcmp(argv[1], "--update") == 0;
-    if (argc > 1 && !update) {
-        fputs("usage: tidy [--update], in the root of the tree\n", stderr);
+    bool update = argc > 1 && strcmp(argv[1], "--update") == 0;
+    int root = update ? 2 : 1;
+    if (argc > root + 1 || (argc > root && argv[root][0] == '-')) {
+        fputs("usage: tidy [--update] [ROOT]; without ROOT in the root of the tree\n", stderr);
+        return 2;
+    }
+    if (argc > root && chdir(argv[root]) != 0) {
+        perror(argv[root]);
         return 2;
     }
     if (access(".gn", R_OK) != 0) {
