@@ -53,6 +53,7 @@ static void unpack_initial_files(void)
 static void start_programs(void *argument)
 {
     work_start();
+    mm_start();
     perf_start();
     vfs_init();
     p9_init();

@@ -209,6 +209,7 @@ static inline uint64_t address_space_resident_peak(const struct address_space *s
 
 void mm_init_early(void); // direct map, vmemmap, buddy: nothing of the kernel can allocate before
 void mm_init(void);       // slabs, vmap, page cache
+void mm_start(void);      // the rest, in task context
 // What the running CPU keeps of free memory is given back, before it goes off: stacks and tables,
 // with preemption off and interrupts on; then objects and pages, interrupts off. May be called
 // again.

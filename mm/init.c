@@ -31,6 +31,11 @@ void mm_init(void)
         panic("mm: no memory to start with");
 }
 
+void mm_start(void)
+{
+    page_start();
+}
+
 void mm_cpu_leave(void)
 {
     debug_assert(arch_irqs_enabled());

@@ -11,6 +11,8 @@
 //     itself: one
 //     2 MiB page, or for a section that is mostly absent as many 4 KiB pages as its blocks need.
 //     So no section can lack the memory for its own struct pages.
+//   - A section may belong to several nodes. Then its struct pages lie with the node that needed
+//     them first: that node's zone is the one whose lock is held (M2).
 //   - The struct pages of a block (4 MiB) are cleared when the buddy runs dry and asks for the
 //     block (memory_grow). Cleared means "not free, nobody's"; then the block's free frames are
 //     freed.
@@ -19,7 +21,8 @@
 //   M1  The struct page of a frame may be read exactly if the frame's block has its bit in
 //   block_touched. M2  Bits of block_touched are only ever set, by the holder of the block's zone
 //   lock (or by the boot CPU alone). M3  A free frame of an untouched block lies in exactly one run
-//   and is counted in its zone's promised_pages.
+//   and is counted in its zone's promised_pages. M4  A block lies in one node (N3 of numa.h). M5
+//   The tables of struct pages change under section_lock, within a zone's lock.
 //
 // The direct map covers the first 4 GiB from boot on (kernel/arch/x86/paging.h); here the RAM above
 // is added with the largest pages that hold nothing but RAM.
@@ -50,8 +53,12 @@ struct run {
     uint64_t start_pfn, end_pfn;
 };
 
-struct zone zones[ZONE_COUNT] = {
-    {.lock = SPINLOCK_INIT("mm/page.c: dma32")}, {.lock = SPINLOCK_INIT("mm/page.c: normal")}};
+// Those of a machine with one node; others are allocated.
+static struct zone first_zones[ZONE_KINDS];
+static const uint8_t first_order[1];
+struct zone *zones = first_zones;
+uint32_t zone_count = ZONE_KINDS;
+const uint8_t *node_orders = first_order;
 uint16_t kernel_slots[16];
 unsigned kernel_slot_count;
 
@@ -213,7 +220,7 @@ static void image_protect(void)
         }
         uint64_t *table = early_alloc(1);
         for (uintptr_t page = MAX(base, ALIGN_DOWN(start, PAGE_SIZE));
-            page < MIN(base + PAGE_SIZE_2M, end); page += PAGE_SIZE)
+             page < MIN(base + PAGE_SIZE_2M, end); page += PAGE_SIZE)
             table[PAGE_LEVEL_INDEX(page, 1)] =
                 (page - KERNEL_IMAGE_BASE + kernel_phys_base) | image_flags(page);
         directory[i] = virt_to_phys(table) | KERNEL_TABLE;
@@ -245,9 +252,13 @@ bool pfn_is_ram(uint64_t pfn)
     return block < block_count && bitmap_test(block_touched, block);
 }
 
+static_assert(MEMORY_BLOCK_PAGES * PAGE_SIZE == NUMA_SPAN_ALIGN); // M4
+
 static struct zone *zone_of_block(uint64_t block)
 {
-    return &zones[block * MEMORY_BLOCK_PAGES < DMA32_END_PFN ? ZONE_DMA32 : ZONE_NORMAL];
+    const uint64_t pfn = block * MEMORY_BLOCK_PAGES;
+    return zone_of_node(
+        numa_node_of(&numa, pfn << PAGE_SHIFT), pfn < DMA32_END_PFN ? ZONE_DMA32 : ZONE_NORMAL);
 }
 
 // Clears the struct pages of a block, whose section is mapped, and frees its free frames except
@@ -257,6 +268,9 @@ static void block_touch(uint64_t block, uint64_t hole_start, uint64_t hole_end)
     struct zone *zone = zone_of_block(block);
     uint64_t start = block * MEMORY_BLOCK_PAGES, end = start + MEMORY_BLOCK_PAGES;
     arch_clear_pages(pfn_to_page(start), MEMORY_BLOCK_PAGES * sizeof(struct page) / PAGE_SIZE);
+    const uint8_t node = (uint8_t)zone_node(zone);
+    for (uint64_t pfn = start; node != 0 && pfn < end; pfn++)
+        pfn_to_page(pfn)->node = node;
     bitmap_set_atomic(block_touched, block);
     for (unsigned i = 0; i < run_count; i++) {
         uint64_t from = MAX(runs[i].start_pfn, start), to = MIN(runs[i].end_pfn, end);
@@ -293,10 +307,10 @@ static bool section_span(uint64_t section, uint64_t *first_block, uint64_t *end_
     return low < high;
 }
 
-// `count` free frames, aligned, inside one block of [first_block, end_block) (none touched). 0: not
-// found.
-static uint64_t section_carve(
-    uint64_t first_block, uint64_t end_block, uint64_t count, uint64_t alignment)
+// `count` free frames, aligned, inside one block of the zone in [first_block, end_block) (none
+// touched). 0: not found.
+static uint64_t section_carve(const struct zone *zone, uint64_t first_block, uint64_t end_block,
+    uint64_t count, uint64_t alignment)
 {
     for (unsigned i = 0; i < run_count; i++) {
         uint64_t from = MAX(runs[i].start_pfn, first_block * MEMORY_BLOCK_PAGES);
@@ -304,7 +318,7 @@ static uint64_t section_carve(
         while (from < to) {
             uint64_t block_end = MIN(ALIGN_DOWN(from, MEMORY_BLOCK_PAGES) + MEMORY_BLOCK_PAGES, to);
             uint64_t start = ALIGN_UP(from, alignment);
-            if (start + count <= block_end)
+            if (start + count <= block_end && zone_of_block(from / MEMORY_BLOCK_PAGES) == zone)
                 return start;
             from = block_end;
         }
@@ -324,8 +338,9 @@ static uint64_t *section_table(uint64_t *entry, uint64_t *spare_pfn)
 
 #define SECTION_SPARE_TABLES 2
 
-// Backs the struct pages of a section with memory of its own. False: it has no room for them.
-static bool section_map(uint64_t section)
+// Backs the struct pages of a section with memory of its own, of the zone whose lock is held.
+// Under section_lock. False: it has no room for them.
+static bool section_map(const struct zone *zone, uint64_t section)
 {
     uint64_t first_block, end_block;
     if (!section_span(section, &first_block, &end_block))
@@ -337,12 +352,12 @@ static bool section_map(uint64_t section)
     uint64_t carve = 0;
     if (count > large / 2) {
         // The tables for it lie behind the 2 MiB page.
-        carve = section_carve(first_block, end_block, large + SECTION_SPARE_TABLES, large);
+        carve = section_carve(zone, first_block, end_block, large + SECTION_SPARE_TABLES, large);
         if (carve != 0)
             count = large;
     }
     if (carve == 0)
-        carve = section_carve(first_block, end_block, count + SECTION_SPARE_TABLES, 1);
+        carve = section_carve(zone, first_block, end_block, count + SECTION_SPARE_TABLES, 1);
     if (carve == 0)
         return false;
     uint64_t spare = carve + count;
@@ -371,13 +386,20 @@ static bool section_is_mapped(uint64_t section)
            (table_of(entry)[PAGE_LEVEL_INDEX(address, 2)] & PTE_PRESENT) != 0;
 }
 
-// Makes the struct pages of a block and frees what is free in it. False: not possible.
+// M5.
+static struct spinlock section_lock = SPINLOCK_INIT("mm/memory.c: section_lock");
+
+// Makes the struct pages of a block and frees what is free in it; under its zone's lock. False: not
+// possible.
 static bool block_ensure(uint64_t block)
 {
     if (bitmap_test(block_touched, block))
         return true;
     uint64_t section = block / MEMORY_SECTION_BLOCKS;
-    if (!section_is_mapped(section) && !section_map(section))
+    spin_lock(&section_lock);
+    bool mapped = section_is_mapped(section) || section_map(zone_of_block(block), section);
+    spin_unlock(&section_lock);
+    if (!mapped)
         return false;
     if (!bitmap_test(block_touched, block)) // section_map may have done it
         block_touch(block, 0, 0);
@@ -408,6 +430,8 @@ bool memory_grow(struct buddy_zone *buddy)
             return false;
         }
         zone->next_block = block + 1;
+        if (zone_of_block(block) != zone)
+            continue; // another node's memory between ours
         uint64_t free_before = buddy->free_pages;
         if (!bitmap_test(block_touched, block) && block_ensure(block) &&
             buddy->free_pages != free_before)
@@ -415,20 +439,54 @@ bool memory_grow(struct buddy_zone *buddy)
     }
 }
 
+static void zone_init(struct zone *zone, unsigned kind)
+{
+    spin_lock_init(&zone->lock);
+    buddy_init(&zone->buddy, memory_grow);
+    zone->first_pfn = kind == ZONE_DMA32 ? 0 : DMA32_END_PFN;
+    zone->end_pfn = kind == ZONE_DMA32 ? DMA32_END_PFN : MEMORY_END_PFN;
+}
+
+// The zone has the free frames of a span, as far as they are of its kind.
+static void zone_add_span(struct zone *zone, const struct numa_span *span)
+{
+    const uint64_t first_pfn = MAX(zone->first_pfn, span->start >> PAGE_SHIFT);
+    const uint64_t end_pfn = MIN(zone->end_pfn, span->end >> PAGE_SHIFT);
+    for (unsigned i = 0; i < run_count; i++) {
+        uint64_t from = MAX(runs[i].start_pfn, first_pfn), to = MIN(runs[i].end_pfn, end_pfn);
+        if (from < to)
+            zone->total_pages += to - from;
+    }
+}
+
+static void node_orders_make(void)
+{
+    const size_t bytes = (size_t)numa.node_count * numa.node_count;
+    uint8_t *orders = early_alloc(DIV_ROUND_UP(bytes, PAGE_SIZE));
+    for (uint32_t node = 0; node < numa.node_count; node++) {
+        uint8_t order[NUMA_NODES_MAX];
+        numa_order(&numa, node, order);
+        memcpy(orders + (size_t)node * numa.node_count, order, numa.node_count);
+    }
+    node_orders = orders;
+}
+
 static void zones_fill(void)
 {
-    for (unsigned i = 0; i < ZONE_COUNT; i++) {
+    zone_count = numa.node_count * ZONE_KINDS;
+    if (numa.node_count > 1) {
+        zones = early_alloc(DIV_ROUND_UP(zone_count * sizeof(struct zone), PAGE_SIZE));
+        node_orders_make();
+    }
+    for (uint32_t i = 0; i < zone_count; i++)
+        zone_init(&zones[i], i % ZONE_KINDS);
+    for (uint32_t i = 0; i < numa.span_count; i++) {
+        for (unsigned kind = 0; kind < ZONE_KINDS; kind++)
+            zone_add_span(zone_of_node(numa.spans[i].node, kind), &numa.spans[i]);
+    }
+    for (uint32_t i = 0; i < zone_count; i++) {
         struct zone *zone = &zones[i];
-        buddy_init(&zone->buddy, memory_grow);
-        zone->first_pfn = i == ZONE_DMA32 ? 0 : DMA32_END_PFN;
-        zone->end_pfn = i == ZONE_DMA32 ? DMA32_END_PFN : MEMORY_END_PFN;
         zone->next_block = zone->first_pfn / MEMORY_BLOCK_PAGES;
-        for (unsigned j = 0; j < run_count; j++) {
-            uint64_t from = MAX(runs[j].start_pfn, zone->first_pfn);
-            uint64_t to = MIN(runs[j].end_pfn, zone->end_pfn);
-            if (from < to)
-                zone->total_pages += to - from;
-        }
         zone->buddy.promised_pages = zone->total_pages;
         zone->reserve_pages = MIN(zone->total_pages / 64, 2048ul);
     }
@@ -448,8 +506,10 @@ void memory_init_early(void)
     block_touched = early_alloc(DIV_ROUND_UP(bytes, PAGE_SIZE));
     kasan_init_early(block_count, early_alloc);
     zones_fill();
-    log_debug(
-        "memory: %lu MiB free", (zones[0].total_pages + zones[1].total_pages) >> (20 - PAGE_SHIFT));
+    uint64_t total_pages = 0;
+    for (uint32_t i = 0; i < zone_count; i++)
+        total_pages += zones[i].total_pages;
+    log_debug("memory: %lu MiB free, %u nodes", total_pages >> (20 - PAGE_SHIFT), numa.node_count);
 }
 
 // ---- mappings of single pages outside the direct map ----

@@ -3,6 +3,7 @@
 // pages come from. Private to mm/.
 #pragma once
 
+#include "kernel/arch/x86/arch.h"
 #include "kernel/arch/x86/paging.h"
 #include "kernel/base/types.h"
 #include "mm/buddy.h"
@@ -18,7 +19,19 @@
 
 #define DMA32_END_PFN (UINT64_C(1) << (32 - PAGE_SHIFT))
 
-enum { ZONE_DMA32, ZONE_NORMAL, ZONE_COUNT };
+// Each node has a zone of each kind, which may be empty.
+enum { ZONE_DMA32, ZONE_NORMAL, ZONE_KINDS };
+
+// What /sys/devices/system/node/nodeN/numastat shows, in pages; a per-CPU list counts when it is
+// filled.
+struct zone_counts {
+    uint64_t hit;         // from the node that was wanted
+    uint64_t miss;        // from this node, though another was wanted
+    uint64_t foreign;     // wanted from this node, got from another; atomic
+    uint64_t local;       // taken by a CPU of this node
+    uint64_t other;       // taken by a CPU of another
+    uint64_t interleaved; // hit, by a policy that spreads pages
+};
 
 struct zone {
     struct spinlock lock; // everything below; taken with interrupts off
@@ -27,12 +40,29 @@ struct zone {
     uint64_t next_block;  // blocks below it have been handed out, those above (but single ones) not
     uint64_t total_pages; // fixed after start-up
     uint64_t reserve_pages; // left for atomic allocations
+    struct zone_counts counts;
 };
-extern struct zone zones[ZONE_COUNT];
+// Zone `kind` of node n is zones[n * ZONE_KINDS + kind]. Both fixed after start-up.
+extern struct zone *zones;
+extern uint32_t zone_count;
+
+// For each node the order in which the others stand in for it, itself first; numa.node_count rows
+// of as many. Fixed after start-up.
+extern const uint8_t *node_orders;
+
+static inline struct zone *zone_of_node(uint32_t node, unsigned kind)
+{
+    return &zones[node * ZONE_KINDS + kind];
+}
 
 static inline struct zone *zone_of(const struct page *page)
 {
-    return &zones[page_to_pfn(page) < DMA32_END_PFN ? ZONE_DMA32 : ZONE_NORMAL];
+    return zone_of_node(page->node, page_to_pfn(page) < DMA32_END_PFN ? ZONE_DMA32 : ZONE_NORMAL);
+}
+
+static inline uint32_t zone_node(const struct zone *zone)
+{
+    return (uint32_t)(zone - zones) / ZONE_KINDS;
 }
 
 // Reads boot_info.memory; completes the kernel's page tables; fills in `zones` without touching a

@@ -6,6 +6,12 @@
 // interrupts off and nothing else: no lock, no atomic instruction. It is filled from and emptied
 // into the zones a batch at a time. Everything else (larger blocks, DMA32) takes the zone's lock.
 //
+// Nodes. A CPU's list is filled from its own node as long as that has memory, then from the others
+// in the order of numa_order(). Pages of other nodes that a CPU frees do not go into its list,
+// where they would be given out as if they were near, but into a second one, which goes back to the
+// zones when it is full; machines with one node do not have the test for it (numa_key). Who wants
+// memory of certain nodes (page_alloc_from()) takes the zone's lock.
+//
 // When memory is short there are three levels. Programs (PAGE_ALLOC_USER) stop first, at one and a
 // half times the reserve; the kernel stops at the reserve; atomic requests may use it up. Who may
 // sleep first reclaims (clean page cache, empty slabs, this CPU's list), then asks the balloon, and
@@ -21,6 +27,7 @@
 #include "mm/page.h"
 
 #include "kernel/arch/x86/arch.h"
+#include "kernel/arch/x86/static_branch.h"
 #include "kernel/base/assert.h"
 #include "kernel/base/string.h"
 #include "kernel/core/counter.h"
@@ -46,6 +53,8 @@ struct page_list {
 };
 
 static PERCPU(struct page_list, page_list);
+static PERCPU(struct page_list, remote_list); // pages of other nodes, to go back; interrupts off
+static struct static_key numa_key;            // there are several nodes
 PERCPU(struct page_usage, page_usage);
 bool (*mm_out_of_memory)(const struct page_shortage *shortage);
 size_t (*mm_shrink_caches)(size_t count);
@@ -115,6 +124,11 @@ static void poison_mark(struct page *page, unsigned order)
 
 // ---- zones ----
 
+static uint64_t zone_free_pages(const struct zone *zone)
+{
+    return zone->buddy.free_pages + zone->buddy.promised_pages;
+}
+
 // How many pages a request must leave.
 static uint64_t zone_floor(const struct zone *zone, uint32_t flags)
 {
@@ -127,22 +141,69 @@ static uint64_t zone_floor(const struct zone *zone, uint32_t flags)
 
 static bool zone_may_give(const struct zone *zone, uint64_t pages, uint32_t flags)
 {
-    return zone->buddy.free_pages + zone->buddy.promised_pages >= pages + zone_floor(zone, flags);
+    return zone_free_pages(zone) >= pages + zone_floor(zone, flags);
 }
 
-static struct page *zone_alloc(unsigned order, uint32_t flags)
+// Where a block shall lie: as near to `wanted` as possible, on a node of the mask `allowed`.
+struct placement {
+    uint32_t wanted;
+    uint64_t allowed;
+    bool interleaved; // for the counts
+};
+
+static struct placement placement_here(void)
 {
-    for (int i = flags & PAGE_ALLOC_DMA32 ? ZONE_DMA32 : ZONE_NORMAL; i >= 0; i--) {
-        struct zone *zone = &zones[i];
-        if (zone->total_pages == 0)
+    return (struct placement){.wanted = cpu_nodes[cpu_current()], .allowed = UINT64_MAX};
+}
+
+// Under the zone's lock: `pages` of it are given out.
+static void zone_count_given(struct zone *zone, const struct placement *place, uint64_t pages)
+{
+    const uint32_t node = zone_node(zone);
+    struct zone_counts *counts = &zone->counts;
+    *(node == cpu_nodes[cpu_current()] ? &counts->local : &counts->other) += pages;
+    if (node == place->wanted) {
+        counts->hit += pages;
+        counts->interleaved += place->interleaved ? pages : 0;
+        return;
+    }
+    counts->miss += pages;
+    struct zone_counts *wanted = &zone_of_node(place->wanted, ZONE_NORMAL)->counts;
+    __atomic_fetch_add(&wanted->foreign, pages, __ATOMIC_RELAXED);
+}
+
+static struct page *zone_alloc_one(
+    struct zone *zone, unsigned order, uint32_t flags, const struct placement *place)
+{
+    struct page *page = NULL;
+    if (zone->total_pages == 0)
+        return NULL;
+    uint64_t irq_flags = spin_lock_irqsave(&zone->lock);
+    if (zone_may_give(zone, 1ul << order, flags))
+        page = buddy_alloc(&zone->buddy, order);
+    if (page != NULL)
+        zone_count_given(zone, place, 1ul << order);
+    spin_unlock_irqrestore(&zone->lock, irq_flags);
+    return page;
+}
+
+static const uint8_t *node_order_of(uint32_t node)
+{
+    return node_orders + (size_t)node * numa.node_count;
+}
+
+static struct page *zone_alloc(unsigned order, uint32_t flags, const struct placement *place)
+{
+    const uint8_t *nodes = node_order_of(place->wanted);
+    for (uint32_t i = 0; i < numa.node_count; i++) {
+        if (!(place->allowed >> nodes[i] & 1))
             continue;
-        struct page *page = NULL;
-        uint64_t irq_flags = spin_lock_irqsave(&zone->lock);
-        if (zone_may_give(zone, 1ul << order, flags))
-            page = buddy_alloc(&zone->buddy, order);
-        spin_unlock_irqrestore(&zone->lock, irq_flags);
-        if (page != NULL)
-            return page;
+        for (int kind = flags & PAGE_ALLOC_DMA32 ? ZONE_DMA32 : ZONE_NORMAL; kind >= 0; kind--) {
+            struct page *page =
+                zone_alloc_one(zone_of_node(nodes[i], (unsigned)kind), order, flags, place);
+            if (page != NULL)
+                return page;
+        }
     }
     return NULL;
 }
@@ -168,28 +229,39 @@ static void list_push(struct page_list *list, struct page *page)
     list->pages[list->count++] = page;
 }
 
-// Moves up to a batch from a zone to this CPU's list, whole small blocks if there are any.
-// Interrupts off.
+// Moves up to `want` pages from a zone to this CPU's empty list, whole small blocks if there are
+// any. Interrupts off.
+static void list_refill_from(struct page_list *list, struct zone *zone, uint32_t want,
+    uint32_t flags, const struct placement *place)
+{
+    if (zone->total_pages == 0)
+        return;
+    spin_lock(&zone->lock);
+    while (list->count < want && zone_may_give(zone, want, flags)) {
+        unsigned order = bit_highest(want - list->count);
+        while (order > 0 && (zone->buddy.nonempty >> order) == 0)
+            order--;
+        struct page *page = buddy_alloc(&zone->buddy, order);
+        if (page == NULL)
+            break;
+        for (uint32_t n = 1u << order; n-- > 0;)
+            list_push(list, page + n);
+    }
+    zone_count_given(zone, place, list->count);
+    spin_unlock(&zone->lock);
+}
+
+// Fills this CPU's empty list with a batch, from the nearest node that has something. Interrupts
+// off.
 static void list_refill(struct page_list *list, uint32_t flags)
 {
-    uint32_t want = MAX(percpu_pages_limit / 2, 1u);
+    const uint32_t want = MAX(percpu_pages_limit / 2, 1u);
+    const struct placement place = placement_here();
+    const uint8_t *nodes = node_order_of(place.wanted);
     counter_add(page, refills, 1);
-    for (int i = ZONE_NORMAL; i >= 0 && list->count == 0; i--) {
-        struct zone *zone = &zones[i];
-        if (zone->total_pages == 0)
-            continue;
-        spin_lock(&zone->lock);
-        while (list->count < want && zone_may_give(zone, want, flags)) {
-            unsigned order = bit_highest(want - list->count);
-            while (order > 0 && (zone->buddy.nonempty >> order) == 0)
-                order--;
-            struct page *page = buddy_alloc(&zone->buddy, order);
-            if (page == NULL)
-                break;
-            for (uint32_t n = 1u << order; n-- > 0;)
-                list_push(list, page + n);
-        }
-        spin_unlock(&zone->lock);
+    for (uint32_t i = 0; i < numa.node_count && list->count == 0; i++) {
+        for (int kind = ZONE_NORMAL; kind >= 0 && list->count == 0; kind--)
+            list_refill_from(list, zone_of_node(nodes[i], (unsigned)kind), want, flags, &place);
     }
 }
 
@@ -233,6 +305,20 @@ static struct page *list_alloc_refill(uint32_t flags)
     return page;
 }
 
+// A page of another node than this CPU's. Interrupts off.
+static void list_free_remote(struct page *page)
+{
+    struct page_list *list = this_cpu_ptr(remote_list);
+    if (list->count >= percpu_pages_limit)
+        list_drain(list, true);
+    list_push(list, page);
+}
+
+static bool page_is_remote(const struct page *page)
+{
+    return page->node != cpu_nodes[cpu_current()];
+}
+
 // This CPU's list is full. Interrupts off; switches them on if `irq_flags` says so.
 [[gnu::noinline]] static void list_free_drain(struct page *page, uint64_t irq_flags)
 {
@@ -245,6 +331,11 @@ static struct page *list_alloc_refill(uint32_t flags)
 static inline void list_free(struct page *page)
 {
     uint64_t irq_flags = arch_irq_save();
+    if (static_branch(&numa_key) && page_is_remote(page)) {
+        list_free_remote(page);
+        arch_irq_restore(irq_flags);
+        return;
+    }
     uint32_t count = this_cpu(page_list).count;
     if (unlikely(count >= percpu_pages_limit)) {
         list_free_drain(page, irq_flags);
@@ -257,16 +348,18 @@ static inline void list_free(struct page *page)
     arch_irq_restore(irq_flags);
 }
 
-static void list_drain_own(void)
-{
-    uint64_t irq_flags = arch_irq_save();
-    list_drain(this_cpu_ptr(page_list), true);
-    arch_irq_restore(irq_flags);
-}
-
 void page_cpu_leave(void)
 {
     list_drain(this_cpu_ptr(page_list), true);
+    if (this_cpu(remote_list).count != 0)
+        list_drain(this_cpu_ptr(remote_list), true);
+}
+
+static void list_drain_own(void)
+{
+    uint64_t irq_flags = arch_irq_save();
+    page_cpu_leave();
+    arch_irq_restore(irq_flags);
 }
 
 // ---- when memory is short ----
@@ -313,26 +406,26 @@ static bool names_shrink(void)
     return true;
 }
 
-static struct page *page_alloc_slow(unsigned order, uint32_t flags)
+static struct page *page_alloc_slow(unsigned order, uint32_t flags, const struct placement *place)
 {
     counter_add(page, slow_allocations, 1);
     if (!may_sleep(flags))
-        return zone_alloc(order, flags | PAGE_ALLOC_ATOMIC);
+        return zone_alloc(order, flags | PAGE_ALLOC_ATOMIC, place);
     struct page *page;
     for (unsigned round = 0; round < OOM_WAIT_ROUNDS; round++) {
         while (reclaim(order)) {
-            page = zone_alloc(order, flags);
+            page = zone_alloc(order, flags, place);
             if (page != NULL)
                 return page;
         }
-        page = zone_alloc(order, flags);
+        page = zone_alloc(order, flags, place);
         if (page != NULL)
             return page;
         if (page_balloon_release(order) || (round == 0 && names_shrink()))
             continue;
         // Who is being killed may use the reserve, so that it can come to its end.
         if (thread_kill_pending(thread_current())) {
-            page = zone_alloc(order, flags & ~PAGE_ALLOC_USER);
+            page = zone_alloc(order, flags & ~PAGE_ALLOC_USER, place);
             break;
         }
         const struct page_shortage shortage = {order, flags};
@@ -365,20 +458,37 @@ static inline void page_given(struct page *page, unsigned order)
     return page;
 }
 
-// All but a single page from this CPU's list.
-[[gnu::noinline]] static struct page *page_alloc_general(unsigned order, uint32_t flags)
+// What comes after the first attempt, which had `page` or NULL.
+static struct page *page_alloc_finish(
+    struct page *page, unsigned order, uint32_t flags, const struct placement *place)
 {
-    assert(order <= PAGE_ORDER_MAX);
-    bool single = order == 0 && !(flags & PAGE_ALLOC_DMA32);
-    struct page *page = single ? list_alloc_refill(flags) : zone_alloc(order, flags);
     if (page == NULL && !(flags & PAGE_ALLOC_SPARE))
-        page = page_alloc_slow(order, flags);
+        page = page_alloc_slow(order, flags, place);
     if (page == NULL)
         return NULL;
     page_given(page, order);
     if (flags & PAGE_ALLOC_ZERO)
         arch_clear_pages(page_to_virt(page), 1ul << order);
     return page;
+}
+
+// All but a single page from this CPU's list.
+[[gnu::noinline]] static struct page *page_alloc_general(unsigned order, uint32_t flags)
+{
+    assert(order <= PAGE_ORDER_MAX);
+    const struct placement place = placement_here();
+    bool single = order == 0 && !(flags & PAGE_ALLOC_DMA32);
+    struct page *page = single ? list_alloc_refill(flags) : zone_alloc(order, flags, &place);
+    return page_alloc_finish(page, order, flags, &place);
+}
+
+struct page *page_alloc_from(
+    unsigned order, uint32_t flags, uint32_t node, uint64_t allowed, bool interleaved)
+{
+    const struct placement place = {node, allowed, interleaved};
+    assert(order <= PAGE_ORDER_MAX);
+    assert(node < numa.node_count);
+    return page_alloc_finish(zone_alloc(order, flags, &place), order, flags, &place);
 }
 
 // The common case of this and page_free() is a few gs-relative accesses and calls nobody.
@@ -444,6 +554,10 @@ void page_put_many(struct page **pages, size_t count)
                 page_put_last(page);
                 continue;
             }
+            if (static_branch(&numa_key) && page_is_remote(page)) {
+                list_free_remote(page);
+                continue;
+            }
             if (unlikely(list->count >= percpu_pages_limit))
                 list_drain(list, false);
             list_push(list, page);
@@ -457,7 +571,36 @@ void page_put_many(struct page **pages, size_t count)
 
 uint64_t page_total(void)
 {
-    return zones[ZONE_DMA32].total_pages + zones[ZONE_NORMAL].total_pages;
+    uint64_t pages = 0;
+    for (uint32_t i = 0; i < zone_count; i++)
+        pages += zones[i].total_pages;
+    return pages;
+}
+
+uint64_t page_nodes_with_memory(void)
+{
+    uint64_t nodes = 0;
+    for (uint32_t i = 0; i < zone_count; i++)
+        nodes |= zones[i].total_pages != 0 ? UINT64_C(1) << zone_node(&zones[i]) : 0;
+    return nodes;
+}
+
+// Pages on per-CPU lists count as in use: they belong to no node's figure.
+void page_node_statistics_read(uint32_t node, struct page_node_statistics *statistics)
+{
+    assert(node < numa.node_count);
+    *statistics = (struct page_node_statistics){};
+    for (unsigned kind = 0; kind < ZONE_KINDS; kind++) {
+        const struct zone *zone = zone_of_node(node, kind);
+        statistics->total_pages += zone->total_pages;
+        statistics->free_pages += zone_free_pages(zone);
+        statistics->hit += zone->counts.hit;
+        statistics->miss += zone->counts.miss;
+        statistics->foreign += zone->counts.foreign;
+        statistics->local += zone->counts.local;
+        statistics->other += zone->counts.other;
+        statistics->interleaved += zone->counts.interleaved;
+    }
 }
 
 void page_statistics_read(struct page_statistics *statistics)
@@ -476,10 +619,10 @@ void page_statistics_read(struct page_statistics *statistics)
         sum.dirty += usage->dirty;
         sum.mapped += usage->mapped;
         sum.huge += usage->huge;
-        free += percpu_of(page_list, cpu)->count;
+        free += percpu_of(page_list, cpu)->count + percpu_of(remote_list, cpu)->count;
     }
-    for (unsigned i = 0; i < ZONE_COUNT; i++) {
-        free += zones[i].buddy.free_pages + zones[i].buddy.promised_pages;
+    for (uint32_t i = 0; i < zone_count; i++) {
+        free += zone_free_pages(&zones[i]);
         reserve += zones[i].reserve_pages;
     }
     *statistics = (struct page_statistics){
@@ -503,4 +646,10 @@ void page_init(void)
     // All lists together hold at most 1/32 of memory.
     uint64_t limit = page_total() / 32 / MAX(cpu_count_possible, 1u);
     percpu_pages_limit = (uint32_t)CLAMP(limit, 8ul, (uint64_t)PERCPU_PAGES_MAX);
+}
+
+void page_start(void)
+{
+    if (numa.node_count > 1)
+        static_key_on(&numa_key);
 }

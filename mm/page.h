@@ -18,8 +18,8 @@ struct page {
     uint32_t refcount; // users (mappings, caches, pins); 0: free or slab-internal; atomic
     uint32_t
         used_entries; // page-table page: entries in use; under its lock (level 1) or the space's table_lock
-    uint8_t order;    // of the block that starts here, or PAGE_ORDER_PART
-    uint8_t node;               // NUMA node
+    uint8_t order;              // of the block that starts here, or PAGE_ORDER_PART
+    uint8_t node;               // NUMA node; fixed when the struct page comes into being
     uint16_t anonymous_entries; // page-table page of level 1: those of private pages; same lock
     union {
         struct {                      // page cache and anonymous pages
@@ -107,6 +107,10 @@ bool pfn_is_ram(uint64_t pfn); // does the frame have an initialised struct page
 // is none. Any context but NMI with ATOMIC; otherwise task context with interrupts on (may sleep
 // and reclaim).
 struct page *page_alloc(unsigned order, uint32_t flags);
+// The same from the nodes of the mask `allowed`, as near to `node` as possible; `interleaved`
+// counts it as a policy's that spreads. Slower than page_alloc().
+struct page *page_alloc_from(
+    unsigned order, uint32_t flags, uint32_t node, uint64_t allowed, bool interleaved);
 void page_free(struct page *page, unsigned order); // refcount must be 1 or 0. Any context but NMI.
 static inline void page_get(struct page *page)
 {
@@ -135,6 +139,16 @@ struct page_statistics {
         huge_pages; // anonymous ones, in small pages
 };
 void page_statistics_read(struct page_statistics *statistics);
+
+// Of one memory node. The counts are in pages; those that go through a CPU's list count when the
+// list is filled, from the CPU's own node if that has some.
+struct page_node_statistics {
+    uint64_t total_pages, free_pages;
+    uint64_t hit, miss, foreign, local, other, interleaved; // as in Linux's numastat
+};
+void page_node_statistics_read(uint32_t node, struct page_node_statistics *statistics);
+// Mask of the nodes that have any.
+uint64_t page_nodes_with_memory(void);
 
 // Out of memory: upcall-style hook set by process/: picks and kills a victim; returns true if
 // memory will be freed.

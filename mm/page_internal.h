@@ -44,6 +44,8 @@ void page_cpu_leave(void);
 
 // Fills in what page allocation needs after memory_init_early().
 void page_init(void);
+// What page_init() can't do yet: task context.
+void page_start(void);
 
 // A reference to a page found under RCU, unless it is just being reclaimed (C5 of page_cache.c).
 static inline bool page_try_get(struct page *page)

@@ -41,7 +41,7 @@ void page_report_due(void)
 
 static void report_order_set(unsigned order, bool due)
 {
-    for (unsigned i = 0; i < ZONE_COUNT; i++) {
+    for (unsigned i = 0; i < zone_count; i++) {
         uint64_t irq_flags = spin_lock_irqsave(&zones[i].lock);
         zones[i].buddy.report_order = order;
         zones[i].buddy.report_due = due;
@@ -105,7 +105,7 @@ size_t page_report_isolate(struct page **blocks, size_t max)
     size_t count = 0;
     // Before looking: what becomes free from here on notifies again (R1).
     __atomic_store_n(&pending, 0, __ATOMIC_SEQ_CST);
-    for (unsigned i = ZONE_COUNT; i-- > 0 && count < max;)
+    for (unsigned i = zone_count; i-- > 0 && count < max;)
         count += zone_isolate(&zones[i], blocks + count, max - count);
     if (count == max)
         __atomic_store_n(&pending, 1, __ATOMIC_RELAXED);

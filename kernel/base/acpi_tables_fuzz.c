@@ -6,6 +6,7 @@
 #include "kernel/base/acpi_layout.h"
 #include "kernel/base/acpi_tables.h"
 #include "kernel/base/assert.h"
+#include "kernel/base/numa.h"
 #include "kernel/base/string.h"
 
 #include <stdlib.h>
@@ -53,6 +54,32 @@ static const void *map(struct acpi_mapper *mapper, uint64_t address, size_t len)
     return copy;
 }
 
+// The nodes that SRAT and SLIT describe; whatever they say, there must be nodes to work with.
+static void parse_nodes(const struct acpi_tables *tables, struct acpi_table *table)
+{
+    static struct numa numa;
+    struct acpi_srat srat;
+    struct acpi_srat_entry entry;
+    struct acpi_slit slit;
+    uint32_t node;
+
+    numa_init(&numa);
+    if (acpi_tables_find(tables, "SRAT", 0, table) == 0 && acpi_srat_open(&srat, table) == 0) {
+        while (acpi_srat_next(&srat, &entry) == 0) {
+            int error = entry.kind == ACPI_SRAT_CPU
+                            ? numa_node_of_domain(&numa, entry.proximity_domain, &node)
+                            : numa_add_memory(&numa, entry.proximity_domain, entry.memory.start,
+                                  entry.memory.len);
+            assert(error == 0 || numa.incomplete);
+        }
+    }
+    bool has_slit =
+        acpi_tables_find(tables, "SLIT", 0, table) == 0 && acpi_slit_parse(table, &slit) == 0;
+    int error = numa_settle(&numa, has_slit ? &slit : nullptr);
+    assert(error == 0 || numa.node_count == 1);
+    assert(numa_is_valid(&numa));
+}
+
 static void parse_cpus(const struct acpi_tables *tables, struct acpi_table *table)
 {
     struct acpi_madt madt;
@@ -92,10 +119,10 @@ static void parse_devices(const struct acpi_tables *tables, struct acpi_table *t
     struct acpi_virtio_mmio virtio;
     size_t offset = 0;
     for (size_t before = 0;
-        acpi_tables_find(tables, "FACP", 0, table) == 0 && acpi_fadt_parse(table, &fadt) == 0 &&
-        acpi_table_at(tables, fadt.dsdt_address, "DSDT", table) == 0 &&
-        acpi_virtio_mmio_next(table, &offset, &virtio) == 0;
-        before = offset) {
+         acpi_tables_find(tables, "FACP", 0, table) == 0 && acpi_fadt_parse(table, &fadt) == 0 &&
+         acpi_table_at(tables, fadt.dsdt_address, "DSDT", table) == 0 &&
+         acpi_virtio_mmio_next(table, &offset, &virtio) == 0;
+         before = offset) {
         assert(offset > before);
         assert(offset <= table->len);
     }
@@ -126,6 +153,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     if (acpi_tables_open(&tables, &memory.mapper, RSDP_ADDRESS) == 0) {
         assert(tables.count <= ACPI_TABLES_MAX);
         parse_cpus(&tables, &table);
+        parse_nodes(&tables, &table);
         parse_devices(&tables, &table);
     }
     while (memory.map_count > 0) {

@@ -78,6 +78,8 @@ proc_show_function proc_show_stat, proc_show_status, proc_show_statm, proc_show_
 struct cpumask;
 void proc_show_cpu_list(
     struct proc_buffer *buffer, const struct cpumask *mask); // "0-3,8" and a line end
+void proc_show_cpu_words(
+    struct proc_buffer *buffer, const struct cpumask *mask); // "ff,ffffffff" and a line end
 // proc_task_memory.c
 proc_show_function proc_show_cmdline, proc_show_environ, proc_show_auxv, proc_show_maps,
     proc_show_smaps, proc_show_smaps_rollup;
@@ -96,3 +98,4 @@ void proc_sys_register(void);    // proc_sys.c
 void proc_init(void);
 void sysfs_init(void);
 void sysfs_memory_init(void);
+void sysfs_node_init(void); // sys_node.c

@@ -96,12 +96,6 @@ static int show_kernel_max(struct proc_buffer *buffer, void *context)
     return 0;
 }
 
-static int show_node_list(struct proc_buffer *buffer, void *context)
-{
-    proc_printf(buffer, "0\n");
-    return 0;
-}
-
 void proc_cpu_register(void)
 {
     static const struct proc_file file = {.path = "cpuinfo", .mode = 0444, .show = show_cpuinfo};
@@ -151,8 +145,6 @@ void sysfs_init(void)
         {.path = "devices/system/cpu/online", .mode = 0444, .show = show_online},
         {.path = "devices/system/cpu/offline", .mode = 0444, .show = show_offline},
         {.path = "devices/system/cpu/kernel_max", .mode = 0444, .show = show_kernel_max},
-        {.path = "devices/system/node/online", .mode = 0444, .show = show_node_list},
-        {.path = "devices/system/node/possible", .mode = 0444, .show = show_node_list},
     };
     sysfs = proc_tree_create(&type, SYSFS_MAGIC);
     assert(sysfs != NULL); // at boot
@@ -161,6 +153,7 @@ void sysfs_init(void)
         assert(error == 0);
     }
     sysfs_memory_init();
+    sysfs_node_init();
     register_cpus(sysfs);
     filesystem_register(&type);
 }

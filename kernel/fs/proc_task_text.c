@@ -208,6 +208,16 @@ static void status_show_memory(struct proc_buffer *buffer, const struct address_
         (space->code_end - space->code_start) / 1024, 0, space->table_pages * kilo, 0);
 }
 
+void proc_show_cpu_words(struct proc_buffer *buffer, const struct cpumask *mask)
+{
+    uint32_t cpus = MAX(cpu_count_possible, UINT32_C(1));
+    for (uint32_t i = DIV_ROUND_UP(cpus, 32u); i-- > 0;) {
+        uint32_t bits = MIN(cpus - i * 32, UINT32_C(32));
+        proc_printf(buffer, "%0*x%s", (int)DIV_ROUND_UP(bits, 4u),
+            (uint32_t)(mask->words[i / 2] >> (i % 2 * 32)), i != 0 ? "," : "\n");
+    }
+}
+
 static void status_show_cpus(struct proc_buffer *buffer, struct task *task)
 {
     struct cpumask mask;
@@ -216,12 +226,7 @@ static void status_show_cpus(struct proc_buffer *buffer, struct task *task)
     for (uint32_t cpu = cpus; cpu < CPU_MAX; cpu++)
         cpumask_clear(&mask, cpu);
     proc_printf(buffer, "Cpus_allowed:\t");
-    uint32_t words = DIV_ROUND_UP(cpus, 32u);
-    for (uint32_t i = words; i-- > 0;) {
-        uint32_t bits = MIN(cpus - i * 32, UINT32_C(32));
-        proc_printf(buffer, "%0*x%s", (int)DIV_ROUND_UP(bits, 4u),
-            (uint32_t)(mask.words[i / 2] >> (i % 2 * 32)), i != 0 ? "," : "\n");
-    }
+    proc_show_cpu_words(buffer, &mask);
     proc_printf(buffer, "Cpus_allowed_list:\t");
     proc_show_cpu_list(buffer, &mask);
 }

@@ -6,6 +6,7 @@
 // here: it is refused like any unknown flag.
 #include "kernel/syscall/syscall.h"
 
+#include "kernel/arch/x86/arch.h"
 #include "kernel/base/string.h"
 #include "kernel/core/cpumask.h"
 #include "kernel/core/timespec.h"
@@ -373,9 +374,10 @@ SYSCALL3(sched_getaffinity, int32_t, tid, uint32_t, size, uintptr_t, user)
 SYSCALL3(getcpu, uintptr_t, cpu, uintptr_t, node, uintptr_t, unused)
 {
     (void)unused;
-    if (cpu != 0 && user_put_u32(cpu, cpu_current()) != 0)
+    const uint32_t here = cpu_current();
+    if (cpu != 0 && user_put_u32(cpu, here) != 0)
         return -EFAULT;
-    if (node != 0 && user_put_u32(node, 0) != 0) // one node
+    if (node != 0 && user_put_u32(node, cpu_nodes[here]) != 0)
         return -EFAULT;
     return 0;
 }

@@ -13,7 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define OVMF_CODE "/usr/share/OVMF/OVMF_CODE_4M.fd"
+#define NUMA_NODES_MAX 8
+#define OVMF_CODE      "/usr/share/OVMF/OVMF_CODE_4M.fd"
 
 static const char *const type_names[] = {[MACHINE_MICROVM] = "microvm",
     [MACHINE_Q35] = "q35",
@@ -112,6 +113,10 @@ bool machine_set_word(struct machine *machine, const char *word)
         machine->cpus = (unsigned)number;
         return true;
     }
+    if (strncmp(word, "numa=", 5) == 0 && parse_number(word + 5, 1, NUMA_NODES_MAX, &number)) {
+        machine->numa_nodes = (unsigned)number;
+        return true;
+    }
     if (strncmp(word, "memory=", 7) == 0) {
         return parse_size(word + 7, &machine->memory_bytes);
     }
@@ -175,6 +180,10 @@ char *machine_settle(struct machine *machine)
     }
     if (machine->type == MACHINE_XEN && (machine->firmware == FIRMWARE_UEFI || machine->icount)) {
         return xstrdup("the Xen lab starts domains directly (PVH) and doesn't count instructions");
+    }
+    if (machine->numa_nodes > 1 &&
+        (machine->type == MACHINE_MICROVM || machine->type == MACHINE_XEN)) {
+        return xstrdup("memory nodes need a machine that has them: q35 or pc");
     }
     if (machine->firmware == FIRMWARE_UEFI && machine->type == MACHINE_MICROVM) {
         return xstrdup("--firmware uefi needs --machine q35 or pc: OVMF does not run on microvm");
@@ -281,6 +290,33 @@ static void add_firmware_and_kernel(const struct machine *machine, struct string
     free(line);
 }
 
+// CPU i is on node i % nodes: neighbouring numbers on different nodes show more than blocks do.
+// Distances are none that a kernel assumes without a table.
+static void add_numa_nodes(const struct machine *machine, struct strings *command)
+{
+    const unsigned nodes = machine->numa_nodes;
+    const unsigned long long mebibytes = (machine->memory_bytes >> 20) / nodes;
+    const unsigned long long rest = (machine->memory_bytes >> 20) - mebibytes * (nodes - 1);
+    for (unsigned node = 0; node < nodes; node++) {
+        strings_add(command, "-object");
+        strings_addf(command, "memory-backend-ram,id=node%u,size=%lluM", node,
+            node == nodes - 1 ? rest : mebibytes);
+        strings_add(command, "-numa");
+        strings_addf(command, "node,nodeid=%u,memdev=node%u", node, node);
+    }
+    for (unsigned cpu = 0; cpu < machine->cpus; cpu++) {
+        strings_add(command, "-numa");
+        strings_addf(
+            command, "cpu,node-id=%u,socket-id=%u,core-id=0,thread-id=0", cpu % nodes, cpu);
+    }
+    for (unsigned from = 0; from < nodes; from++) {
+        for (unsigned to = from + 1; to < nodes; to++) {
+            strings_add(command, "-numa");
+            strings_addf(command, "dist,src=%u,dst=%u,val=%u", from, to, 11 + 10 * (to - from));
+        }
+    }
+}
+
 void machine_command(
     const struct machine *machine, const struct machine_streams *streams, struct strings *command)
 {
@@ -291,7 +327,7 @@ void machine_command(
     strings_add(command, "qemu-system-x86_64");
     // A guest with a name can be looked into: threads say which vCPU they are, and memory is a file
     // that a collector maps. Under KVM it is not: shared memory would get no huge pages.
-    bool shared = machine->name != NULL && machine->accel == ACCEL_TCG;
+    bool shared = machine->name != NULL && machine->accel == ACCEL_TCG && machine->numa_nodes <= 1;
     strings_add(command, "-machine");
     strings_addf(command, "%s%s", type_names[machine->type], shared ? ",memory-backend=ram" : "");
     if (machine->name != NULL) {
@@ -316,9 +352,13 @@ void machine_command(
     const char *model = machine->accel != ACCEL_TCG ? "host" : "max";
     add_option(command, "-cpu", machine->cpu_model != NULL ? machine->cpu_model : model);
     strings_add(command, "-smp");
-    strings_addf(command, "%u", machine->cpus);
+    strings_addf(
+        command, machine->numa_nodes > 1 ? "%u,sockets=%u" : "%u", machine->cpus, machine->cpus);
     strings_add(command, "-m");
     strings_addf(command, "size=%lluk", (unsigned long long)(machine->memory_bytes >> 10));
+    if (machine->numa_nodes > 1) {
+        add_numa_nodes(machine, command);
+    }
     if (machine->icount) {
         add_option(command, "-icount", "shift=0,sleep=off");
     }

@@ -33,6 +33,7 @@ struct machine {
     enum machine_accel accel;
     unsigned cpus;
     uint64_t memory_bytes;
+    unsigned numa_nodes;  // tests: memory and CPUs are dealt out to so many nodes; 0, 1: one
     bool linux_protocol;  // tests: the firmware starts the bzImage form by the Linux boot protocol
     bool icount;          // one instruction is one nanosecond
     bool repeatable;      // random numbers and the clock's start are the same each time

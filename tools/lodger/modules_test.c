@@ -86,6 +86,7 @@ static void machines_from_words(void **state)
     assert_true(machine_set_word(&machine, "uefi-disk"));
     assert_true(machine_set_word(&machine, "cpus=64"));
     assert_true(machine_set_word(&machine, "memory=12M"));
+    assert_true(machine_set_word(&machine, "numa=2"));
     assert_true(machine_set_word(&machine, "kasan"));
     assert_true(machine_set_word(&machine, "append=loglevel=7"));
     assert_int_equal(machine.type, MACHINE_Q35);
@@ -93,10 +94,11 @@ static void machines_from_words(void **state)
     assert_true(machine.boot_from_disk);
     assert_int_equal(machine.cpus, 64);
     assert_int_equal(machine.memory_bytes, 12u << 20);
+    assert_int_equal(machine.numa_nodes, 2);
     assert_string_equal(machine.variant, "kasan");
     assert_string_equal(machine.append.items[0], "loglevel=7");
     static const char *const bad[] = {
-        "", "vax", "cpus=0", "cpus=257", "cpus=x", "memory=", "append"};
+        "", "vax", "cpus=0", "cpus=257", "cpus=x", "memory=", "numa=0", "numa=9", "append"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         assert_false(machine_set_word(&machine, bad[i]));
     }

@@ -439,6 +439,9 @@ static char *remembered_path(const struct test *test, const struct machine *mach
     hash = hash_add(hash, &machine->type, sizeof(machine->type));
     hash = hash_add(hash, &machine->cpus, sizeof(machine->cpus));
     hash = hash_add(hash, &machine->memory_bytes, sizeof(machine->memory_bytes));
+    if (machine->numa_nodes > 1) {
+        hash = hash_add(hash, &machine->numa_nodes, sizeof(machine->numa_nodes));
+    }
     hash = hash_add_file(hash, test->program);
     char *runner = tree_path("out/host/guest/testrunner");
     hash = hash_add_file(hash, runner);

@@ -32,6 +32,7 @@ void arch_early_init(void)
     bulk_init();
     cpumask_set_atomic(&cpu_online, 0);
     firmware_read();
+    cpu_tell_number(); // the node is known now
 }
 
 static bool stop_nmi(struct trap_frame *frame);

@@ -5,6 +5,7 @@
 
 #include "kernel/arch/x86/thread.h"
 #include "kernel/arch/x86/trap_frame.h"
+#include "kernel/base/numa.h"
 #include "kernel/base/types.h"
 
 struct thread;
@@ -80,6 +81,10 @@ void arch_clear_pages(void *first, size_t count);
 
 // ---- clocks, for kernel/core/time.c ----
 int64_t arch_rtc_read(void); // the machine's real-time clock: seconds since 1970, -1: there is none
+
+// ---- memory nodes: what the firmware's tables say; read-only after arch_early_init() ----
+extern struct numa numa;
+extern uint8_t cpu_nodes[]; // of each CPU, by number
 
 // ---- CPUs ----
 // Boot CPU: traps, feature bits, per-CPU, early console

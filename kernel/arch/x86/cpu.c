@@ -121,10 +121,15 @@ void cpu_enable_features(void)
     // CR3 holds PCID 0 at this point (start.S, trampoline), as the switch to PCIDs demands.
     cr4 |= cpu->pcid ? CR4_PCIDE : 0;
     cr4_write(cr4);
-    // What RDTSCP and RDPID tell a program: its CPU (node 0 in bits 12 and up), as Linux.
-    if (cpu->rdtscp || cpu->rdpid)
-        msr_write(MSR_TSC_AUX, cpu_current());
+    cpu_tell_number();
     cr0_write((cr0_read() | CR0_MP | CR0_NE | CR0_WP | CR0_AM) & ~(CR0_EM | CR0_TS));
+}
+
+// What RDTSCP and RDPID tell a program: its CPU, and its node in bits 12 and up, as Linux.
+void cpu_tell_number(void)
+{
+    if (cpu_features.rdtscp || cpu_features.rdpid)
+        msr_write(MSR_TSC_AUX, (uint64_t)cpu_nodes[cpu_current()] << 12 | cpu_current());
 }
 
 bool arch_cpu_has(enum arch_feature feature)

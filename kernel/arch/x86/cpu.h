@@ -150,6 +150,8 @@ extern struct cpu_features cpu_features;
 void cpu_detect(void);
 // Control registers, EFER, PAT and XCR0 of the running CPU as cpu_features allows.
 void cpu_enable_features(void);
+// The running CPU's number and node as programs read them from the processor. Any context.
+void cpu_tell_number(void);
 // One RDRAND with retries; false: there is none or it failed.
 bool cpu_random(uint64_t *value);
 uint32_t cpu_apic_id_now(void); // of the running CPU, from CPUID

@@ -4,12 +4,15 @@
 
 #include "kernel/arch/x86/firmware.h"
 
+#include "kernel/arch/x86/arch.h"
 #include "kernel/arch/x86/cpu.h"
 #include "kernel/arch/x86/io.h"
 #include "kernel/arch/x86/phys.h"
+#include "kernel/base/assert.h"
 #include "kernel/base/string.h"
 #include "kernel/core/init.h"
 #include "kernel/core/log.h"
+#include <linux/errno.h>
 
 #define LAPIC_ADDRESS_DEFAULT UINT64_C(0xfee00000)
 #define BIOS_AREA_START       0xe0000
@@ -23,6 +26,8 @@
 #define FW_CFG_SIGNATURE 0x00
 #define FW_CFG_NB_CPUS   0x05
 
+struct numa numa;
+uint8_t cpu_nodes[CPU_MAX];
 struct firmware firmware = {.lapic_address = LAPIC_ADDRESS_DEFAULT, .cpu_count = 1};
 
 static const void *map(struct acpi_mapper *mapper, uint64_t address, size_t len)
@@ -121,27 +126,40 @@ static void read_fadt(const struct acpi_tables *tables)
     }
 }
 
-static void read_srat(const struct acpi_tables *tables)
+static void read_srat_cpu(uint32_t apic_id, uint32_t domain)
+{
+    uint32_t node;
+    if (numa_node_of_domain(&numa, domain, &node) != 0)
+        return; // numa_settle() says so
+    for (uint32_t cpu = 0; cpu < firmware.cpu_count; cpu++) {
+        if (firmware.cpu_apic_ids[cpu] == apic_id)
+            cpu_nodes[cpu] = (uint8_t)node;
+    }
+}
+
+// The nodes of memory and CPUs. Tables that contradict themselves are as good as none.
+static void read_nodes(const struct acpi_tables *tables)
 {
     struct acpi_table table;
     struct acpi_srat srat;
     struct acpi_srat_entry entry;
-    if (acpi_tables_find(tables, "SRAT", 0, &table) != 0 || acpi_srat_open(&srat, &table) != 0)
-        return;
-    while (acpi_srat_next(&srat, &entry) == 0) {
-        if (entry.proximity_domain >= FIRMWARE_NODES_MAX)
-            continue;
-        if (entry.kind == ACPI_SRAT_CPU) {
-            for (uint32_t cpu = 0; cpu < firmware.cpu_count; cpu++) {
-                if (firmware.cpu_apic_ids[cpu] == entry.apic_id)
-                    firmware.cpu_nodes[cpu] = entry.proximity_domain;
-            }
-        } else if (firmware.node_memory_count < FIRMWARE_NODE_MEMORY_MAX) {
-            uint32_t i = firmware.node_memory_count++;
-            firmware.node_memory[i].start = entry.memory.start;
-            firmware.node_memory[i].len = entry.memory.len;
-            firmware.node_memory[i].node = entry.proximity_domain;
+    struct acpi_slit slit;
+    if (acpi_tables_find(tables, "SRAT", 0, &table) == 0 && acpi_srat_open(&srat, &table) == 0) {
+        while (acpi_srat_next(&srat, &entry) == 0) {
+            if (entry.kind == ACPI_SRAT_CPU)
+                read_srat_cpu(entry.apic_id, entry.proximity_domain);
+            else if (!entry.memory.is_persistent)
+                (void)numa_add_memory( // numa_settle() says what did not fit
+                    &numa, entry.proximity_domain, entry.memory.start, entry.memory.len);
         }
+    }
+    bool has_slit =
+        acpi_tables_find(tables, "SLIT", 0, &table) == 0 && acpi_slit_parse(&table, &slit) == 0;
+    int error = numa_settle(&numa, has_slit ? &slit : NULL);
+    if (error != 0) {
+        log_warning("acpi: SRAT %s: memory is taken for one node",
+            error == -ENOSPC ? "has too many entries" : "gives memory to two nodes");
+        memset(cpu_nodes, 0, sizeof(cpu_nodes));
     }
 }
 
@@ -190,9 +208,13 @@ void firmware_read(void)
         } else {
             has_madt = read_madt(&tables);
             read_fadt(&tables);
-            read_srat(&tables);
+            read_nodes(&tables);
             read_mcfg(&tables);
         }
+    }
+    if (numa.node_count == 0) { // no tables
+        int error = numa_settle(&numa, NULL);
+        assert(error == 0);
     }
     if (!has_madt) {
         uint32_t count = fw_cfg_cpus();

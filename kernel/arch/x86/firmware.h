@@ -6,11 +6,9 @@
 #include "kernel/base/acpi_tables.h"
 #include "kernel/core/percpu.h"
 
-#define FIRMWARE_IOAPICS_MAX     8
-#define FIRMWARE_NODES_MAX       64
-#define FIRMWARE_NODE_MEMORY_MAX 128
-#define FIRMWARE_MCFG_MAX        16
-#define FIRMWARE_VIRTIO_MAX      64
+#define FIRMWARE_IOAPICS_MAX 8
+#define FIRMWARE_MCFG_MAX    16
+#define FIRMWARE_VIRTIO_MAX  64
 
 struct firmware_interrupt {
     uint32_t gsi;
@@ -19,7 +17,6 @@ struct firmware_interrupt {
 
 struct firmware {
     uint32_t cpu_apic_ids[CPU_MAX]; // index is the CPU's number; the boot CPU is number 0
-    uint32_t cpu_nodes[CPU_MAX];    // proximity domain
     uint32_t cpu_count;             // at least 1
     uint64_t lapic_address;
     struct {
@@ -37,11 +34,6 @@ struct firmware {
     uint32_t mcfg_count;
     struct acpi_virtio_mmio virtio_mmio[FIRMWARE_VIRTIO_MAX];
     uint32_t virtio_mmio_count;
-    struct {
-        uint64_t start, len;
-        uint32_t node;
-    } node_memory[FIRMWARE_NODE_MEMORY_MAX];
-    uint32_t node_memory_count;
 };
 extern struct firmware firmware;
 
