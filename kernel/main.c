@@ -20,6 +20,7 @@
 #include "kernel/ipc/pipe.h"
 #include "kernel/ipc/unix_socket.h"
 #include "kernel/net/socket/socket.h"
+#include "kernel/net/vsock/vsock.h"
 #include "kernel/nvme/nvme.h"
 #include "kernel/pci/pci.h"
 #include "kernel/process/profile.h"
@@ -70,6 +71,7 @@ static void start_programs(void *argument)
         panic("no memory for the terminals");
     socket_start();
     unix_start();
+    vsock_start();
     pci_init();
     virtio_init();
     nvme_init();

@@ -635,7 +635,9 @@ SYSCALL5(setsockopt, int, fd, int, level, int, option, uintptr_t, user, int, len
     if (len < 0)
         error = -EINVAL;
     else if (level != SOL_SOCKET)
-        error = -EOPNOTSUPP;
+        error = socket->ops->option_set != NULL
+                    ? socket->ops->option_set(socket, level, option, user, (uint32_t)len)
+                    : -EOPNOTSUPP;
     else if (option == SO_RCVTIMEO)
         error = timeout_from_user(&socket->receive_timeout_ns, user, (uint32_t)len);
     else if (option == SO_SNDTIMEO)
@@ -660,8 +662,8 @@ static int option_get(struct socket *socket, int option, uint32_t *value)
     case SO_PROTOCOL:
         *value = (uint32_t)socket->protocol;
         return 0;
-    case SO_ERROR: // errors are told by the call that meets them
-        *value = 0;
+    case SO_ERROR:
+        *value = socket->ops->error_take != NULL ? (uint32_t)socket->ops->error_take(socket) : 0;
         return 0;
     case SO_ACCEPTCONN:
         *value = socket->ops->is_listening != NULL && socket->ops->is_listening(socket);

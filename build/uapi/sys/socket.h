@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
-// What <linux/if.h> and <linux/if_packet.h> expect of a C library.
+// What <linux/if.h>, <linux/if_packet.h> and <linux/vm_sockets.h> expect of a C library.
 #pragma once
 
 #include <linux/socket.h>
+
+typedef __kernel_sa_family_t sa_family_t;
 
 struct sockaddr {
     unsigned short sa_family;

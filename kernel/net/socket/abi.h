@@ -8,7 +8,7 @@
 
 #define SOCKET_ADDRESS_MAX 128 // struct sockaddr_storage
 
-enum { ABI_AF_UNSPEC = 0, ABI_AF_UNIX = 1, ABI_AF_PACKET = 17 };
+enum { ABI_AF_UNSPEC = 0, ABI_AF_UNIX = 1, ABI_AF_PACKET = 17, ABI_AF_VSOCK = 40 };
 #define ABI_SOL_PACKET 263
 
 enum { ABI_SOCK_STREAM = 1, ABI_SOCK_DGRAM = 2, ABI_SOCK_RAW = 3, ABI_SOCK_SEQPACKET = 5 };

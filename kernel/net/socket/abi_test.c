@@ -17,6 +17,7 @@ static void numbers(void **state)
     assert_int_equal(ABI_AF_UNIX, AF_UNIX);
     assert_int_equal(ABI_AF_UNSPEC, AF_UNSPEC);
     assert_int_equal(ABI_AF_PACKET, AF_PACKET);
+    assert_int_equal(ABI_AF_VSOCK, AF_VSOCK);
     assert_int_equal(ABI_SOL_PACKET, SOL_PACKET);
     assert_int_equal(ABI_SOCK_STREAM, SOCK_STREAM);
     assert_int_equal(ABI_SOCK_DGRAM, SOCK_DGRAM);

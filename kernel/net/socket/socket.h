@@ -42,6 +42,10 @@ struct socket_ops {
     int (*accept)(struct socket *socket, bool nonblocking, struct socket **accepted);
     // Options of levels other than SOL_SOCKET; `value` and `len` are user addresses. [-ENOPROTOOPT]
     int (*option_get)(struct socket *socket, int level, int option, uintptr_t value, uintptr_t len);
+    // [-EOPNOTSUPP]
+    int (*option_set)(struct socket *socket, int level, int option, uintptr_t value, uint32_t len);
+    // Takes the error that SO_ERROR tells: a positive errno; 0: none. [0: each call tells its own]
+    int (*error_take)(struct socket *socket);
     // Own address or the peer's into `address`; its length or -errno.
     int (*name)(struct socket *socket, bool peer, uint8_t address[SOCKET_ADDRESS_MAX]);
     int64_t (*send)(struct socket *socket, struct socket_message *message, bool nonblocking);
