@@ -8,6 +8,7 @@
 #include "virtio/entropy/entropy.h"
 #include "virtio/net/net.h"
 #include "virtio/virtio.h"
+#include "virtio/vsock/vsock.h"
 
 void virtio_init(void)
 {
@@ -18,6 +19,7 @@ void virtio_init(void)
         &virtio_console_driver,
         &virtio_entropy_driver,
         &virtio_net_driver,
+        &virtio_vsock_driver,
     };
     virtio_start(drivers, ARRAY_SIZE(drivers));
 }
