@@ -86,7 +86,8 @@ void lab_host_command(const struct lab_host *host, const struct machine_streams 
     strings_add(command, "-kernel");
     strings_addf(command, "%s/vmlinuz", host->folder);
     add_option(command, "-initrd", host->initramfs);
-    add_option(command, "-append", "console=ttyS0 loglevel=3 panic=-1 tsc=reliable lab=kvm-init");
+    add_option(command, "-append",
+        "console=ttyS0 loglevel=3 panic=-1 tsc=reliable maxcpus=1 lab=kvm-init");
     if (snapshot >= 0) {
         strings_add(command, "-incoming");
         strings_addf(command, "fd:%d", snapshot);
@@ -147,11 +148,6 @@ static void pack_files(struct cpio *job, struct machine *machine)
     pack_rules(job, &machine->disk_options);
 }
 
-// The host counts exits by reason; with this also by vCPU.
-static const char count_by_vcpu[] = "trigger=/sys/kernel/tracing/events/kvm/kvm_exit/trigger\n"
-                                    "echo '!hist:keys=exit_reason:size=1024' >$trigger\n"
-                                    "echo 'hist:keys=exit_reason,vcpu_id:size=4096' >$trigger\n";
-
 int lab_job_create(const struct machine *machine, bool with_program_streams, size_t *len_bytes)
 {
     struct machine inner = *machine;
@@ -168,7 +164,7 @@ int lab_job_create(const struct machine *machine, bool with_program_streams, siz
     machine_command(&inner, &streams, &command);
     char *line = shell_quote_all(command.items);
     char *script =
-        xasprintf("%sexec %s%s\n", count_by_vcpu, machine->overcommitted ? "taskset 1 " : "", line);
+        xasprintf("exec %s%s\n", machine->overcommitted ? "taskset 1 " : "", line);
     cpio_add_file(&job, "/run", 0755, script, strlen(script));
     cpio_finish(&job);
     strings_free(&command);
