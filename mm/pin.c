@@ -66,6 +66,43 @@ static int pin_one(struct address_space *space, uintptr_t address, bool write, b
     return -EFAULT;
 }
 
+// Pins those of the `most` pages from `address` on that lie in the same table as the first one and
+// are mapped as needed, up to one that is not. Under space->lock for reading; the area allows it.
+// Returns how many, 0 for a huge page.
+static size_t pin_mapped(struct address_space *space, uintptr_t address, size_t most, bool write,
+    struct page **result)
+{
+    uint64_t *entry = page_table_find_own(space, address);
+    if (entry == NULL)
+        return 0;
+    const uint64_t looked_at = PTE_BORROWED | (write ? PTE_WRITE : 0);
+    const uint64_t needed = write ? PTE_WRITE : 0;
+    most = MIN(most, (PAGE_TABLE_BYTES - address % PAGE_TABLE_BYTES) >> PAGE_SHIFT);
+    size_t got = 0;
+    struct spinlock *lock = page_table_lock_of(entry);
+    spin_lock(lock);
+    for (; got < most; got++) {
+        uint64_t value = entry[got];
+        if (!pte_is_page(value) || (value & looked_at) != needed)
+            break;
+        result[got] = pte_page(value);
+        page_get(result[got]);
+    }
+    spin_unlock(lock);
+    return got;
+}
+
+// The same for the part of the pages that lies in one area which allows the access.
+static size_t pin_in_area(struct address_space *space, uintptr_t address, size_t most, bool write,
+    struct page **result)
+{
+    struct vm_area *area = vm_area_find(space, address);
+    if (area == NULL || area->start > address || !(area->flags & (write ? VM_WRITE : VM_ACCESS)))
+        return 0;
+    return pin_mapped(
+        space, address, MIN(most, (area->end - address) >> PAGE_SHIFT), write, result);
+}
+
 // As for a fault: the page below a stack extends it.
 static void grow_stack_for(struct address_space *space, uintptr_t address)
 {
@@ -84,10 +121,15 @@ int64_t vm_pin(
     int error = 0;
     if (!user_range_ok(address, pages * PAGE_SIZE))
         return -EFAULT;
+    address = ALIGN_DOWN(address, PAGE_SIZE);
     grow_stack_for(space, address);
     rwlock_read_lock(&space->lock);
     while (got < pages && error == 0) {
         uint64_t frame;
+        // Whatever is there already, and then one page with all that it may need.
+        got += pin_in_area(space, address + got * PAGE_SIZE, pages - got, write, result + got);
+        if (got == pages)
+            break;
         error = pin_one(space, address + got * PAGE_SIZE, write, false, &result[got], &frame);
         if (error == 0 && result[got] == NULL) {
             // The zero page may be pinned for reading; the kernel's own pages may not.
