@@ -104,3 +104,29 @@ uint32_t disk_next(struct disk *disk)
     disk->random = disk->random * 1664525 + 1013904223;
     return disk->random % DISK_BLOCKS;
 }
+
+off_t disk_written_at(uint32_t number)
+{
+    return offset_of(DISK_BLOCKS + number);
+}
+
+void disk_stamp(void *block, uint32_t number)
+{
+    *(uint64_t *)block = word_of(number, 2, 0);
+}
+
+bool disk_was_written(const struct disk *disk, uint32_t first, uint32_t blocks)
+{
+    char *expected = disk_buffer(1), *block = disk_buffer(1);
+    bool right = true;
+    disk_fill(expected, 0, 1);
+    for (uint32_t number = first; right && number < first + blocks; number++) {
+        disk_stamp(expected, number);
+        right = pread(disk->file, block, DISK_BLOCK_BYTES, disk_written_at(number)) ==
+                    DISK_BLOCK_BYTES &&
+                memcmp(block, expected, DISK_BLOCK_BYTES) == 0;
+    }
+    free(block);
+    free(expected);
+    return right;
+}

@@ -3,7 +3,8 @@
 // The program of all micro benchmarks: finds them, describes them, runs one, prints its figures.
 //
 //   bench --describe                            what there is (README.md)
-//   bench NAME [--count N] [--rounds N]         runs one
+//   bench NAME [--count N] [--rounds N] [--disk DEVICE]
+//                                               runs one; BENCH_DISK names the disk as well
 //   bench --time NAME OPERATIONS [--log FILE] COMMAND...
 //                                               takes the time of a command, for macro benchmarks
 //   bench --judge NAME LOG                      says why a program of a macro benchmark did not run
@@ -376,7 +377,7 @@ static int time_command(const char *name, const char *operations, char **command
 
 static int usage(void)
 {
-    fputs("usage: bench --describe | NAME [--count N] [--rounds N] |"
+    fputs("usage: bench --describe | NAME [--count N] [--rounds N] [--disk DEVICE] |"
           " --time NAME OPERATIONS [--log FILE] COMMAND... | --judge NAME LOG\n",
         stderr);
     return 2;
@@ -393,6 +394,10 @@ static int run_named(int argc, char **argv)
     const char *planted = getenv("BENCH_PLANT");
     planted_percent = planted != NULL ? (unsigned)strtoul(planted, NULL, 10) : 0;
     for (int i = 2; i < argc; i += 2) {
+        if (strcmp(argv[i], "--disk") == 0 && i + 1 < argc) {
+            setenv("BENCH_DISK", argv[i + 1], 1);
+            continue;
+        }
         bool is_count = strcmp(argv[i], "--count") == 0;
         long number = i + 1 < argc ? strtol(argv[i + 1], NULL, 10) : 0;
         if (number <= 0 || number > 100000000 || (!is_count && strcmp(argv[i], "--rounds") != 0)) {

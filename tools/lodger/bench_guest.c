@@ -10,6 +10,7 @@
 #include "tools/lodger/lab.h"
 #include "tools/lodger/lab_xen.h"
 #include "tools/lodger/qemu.h"
+#include "tools/lodger/qmp.h"
 #include "tools/lodger/report.h"
 
 #include <errno.h>
@@ -77,6 +78,7 @@ static void prepare_machine(struct machine *machine, const struct bench_kernel *
     machine_init(machine);
     machine->accel = wanted->counted ? ACCEL_TCG : ACCEL_AUTO;
     machine->icount = wanted->counted;
+    machine->time_passes = wanted->waits;
     machine->repeatable = wanted->counted;
     machine->cpus = wanted->cpus;
     machine->memory_bytes = wanted->memory_bytes;
@@ -92,6 +94,11 @@ static void prepare_machine(struct machine *machine, const struct bench_kernel *
         }
     } else {
         strings_add(&machine->append, "quiet");
+        // Who looks for the end of a request while nothing else is to be done runs instructions
+        // that count, as many as the host's disk is slow.
+        if (wanted->waits) {
+            strings_add(&machine->append, "block.poll=0");
+        }
     }
     if (wanted->lab == BENCH_LAB_KVM) {
         machine->lab = lab_kvm_host();
@@ -217,6 +224,7 @@ struct bench_session {
     struct qemu_run run;
     pthread_t thread;
     int input_fd; // our end
+    char *qmp;    // of a counted machine: the socket of its QMP
     char *failure;
     bool joined;
     struct clocks first; // at the beginning; host_ns is 0: not known
@@ -402,6 +410,10 @@ struct bench_session *bench_session_start(
     if (machine->disk_bytes != 0) {
         add_disk(&session->machine, machine->disk_bytes, kernel->title);
     }
+    if (machine->counted) {
+        session->qmp = xasprintf("%s/%s.qmp", folder_temporary(), kernel->title);
+        session->machine.qmp = session->qmp;
+    }
     if (machine->lab == BENCH_LAB_XEN) {
         xen_prepare_machine(&session->machine, folder_temporary(), kernel->title);
     }
@@ -430,7 +442,8 @@ struct bench_session *bench_session_start(
         bench_session_set(session, "BENCH_PLANT", percent);
         free(percent);
     }
-    if (machine->lab != BENCH_LAB_NONE || !read_clocks(session, &session->first)) {
+    bool times = machine->lab == BENCH_LAB_NONE && !machine->counted;
+    if (!times || !read_clocks(session, &session->first)) {
         session->first.host_ns = 0;
     }
     return session;
@@ -462,17 +475,36 @@ double bench_session_clock_rate(struct bench_session *session)
     return difference > 2 * error ? rate : 1;
 }
 
-double bench_session_exits(struct bench_session *session)
+// Has the guest say its time, after which it does nothing but wait. False: it does not.
+static bool session_rest(struct bench_session *session)
 {
     size_t offset;
-    unsigned before = session->samples;
     session_say(session, "clock\n");
     char *line =
         session->failure == NULL ? session_await(session, CLOCK_MARK, PATIENCE_NS, &offset) : NULL;
-    if (line == NULL) {
+    free(line);
+    return line != NULL;
+}
+
+double bench_session_instructions(struct bench_session *session)
+{
+    if (!session_rest(session)) {
         return -1;
     }
-    free(line);
+    // QEMU's own count, which it tells for recordings but keeps in any case.
+    json_t *answer = qmp_ask(session->qmp, "query-replay");
+    json_t *count = json_object_get(answer, "icount");
+    double instructions = json_is_integer(count) ? (double)json_integer_value(count) : -1;
+    json_decref(answer);
+    return instructions;
+}
+
+double bench_session_exits(struct bench_session *session)
+{
+    unsigned before = session->samples;
+    if (!session_rest(session)) {
+        return -1;
+    }
     struct timespec deadline;
     clock_gettime(CLOCK_REALTIME, &deadline);
     deadline.tv_sec += (time_t)(PATIENCE_NS / 1000000000u);
@@ -517,6 +549,7 @@ void bench_session_end(struct bench_session *session)
     qemu_run_free(&session->run);
     buffer_free(&session->transcript.text);
     free(session->failure);
+    free(session->qmp);
     free(session);
 }
 

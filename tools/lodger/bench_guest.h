@@ -68,6 +68,7 @@ struct bench_machine {
     uint64_t memory_bytes;
     uint64_t disk_bytes;
     bool counted; // -icount, and everything repeatable
+    bool waits;   // counted: for a device of the host, so that not everything is
     bool quick;   // BENCH_QUICK=1
     enum bench_lab lab;
 };
@@ -99,6 +100,8 @@ void bench_session_set(struct bench_session *session, const char *key, const cha
 double bench_session_clock_rate(struct bench_session *session);
 // In the lab: how often the guest has exited to its hypervisor so far, or -1.
 double bench_session_exits(struct bench_session *session);
+// Of a counted guest: instructions so far, without what it waited, or -1.
+double bench_session_instructions(struct bench_session *session);
 void bench_session_end(struct bench_session *session);
 
 // Runs each benchmark once. A guest that dies is booted again for those that are left. Returns

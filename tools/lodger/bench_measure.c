@@ -3,7 +3,9 @@
 // Measuring two kernels side by side.
 //
 // Exits: each kernel runs in a lab, whose host counts (tools/lodger/lab.h, lab_xen.h).
-// Counts: each kernel works off a list under -icount, once, since that is deterministic. Time: both
+// Counts: each kernel works off a list under -icount, once, since that is deterministic. What waits
+// for a disk is not, and its clock tells of the waiting: there QEMU is asked how many instructions
+// it has run, as the labs' hosts are for exits. Time: both
 // kernels are booted at once and take turns, round by round, the one that waits being halted; which
 // of them begins alternates. So whatever disturbs the machine for longer than a round disturbs
 // both, and round i of one is compared with round i of the other (statistics_paired_ratio). All
@@ -22,8 +24,8 @@
 #define MICRO_MEMORY_BYTES (UINT64_C(512) << 20)
 // A guest that dies that often is not booted again for the same group of benchmarks.
 #define RESTARTS_MAX 3
-// Differences of two rounds of which an exit count is the median.
-#define EXITS_ROUNDS 3
+// Differences of two rounds of which a figure that is read from outside is the median.
+#define METER_ROUNDS 3
 // Pairs of a point of a scaling curve.
 #define SCALING_PAIRS 3
 
@@ -32,7 +34,7 @@
 #define EFFORT_COUNTED_BENCH 0.6
 #define EFFORT_BOOT          2.0
 #define EFFORT_MICRO         0.15
-#define EFFORT_EXITS         2.0
+#define EFFORT_METERED       2.0
 #define EFFORT_MACRO         6.0
 
 struct work {
@@ -270,49 +272,67 @@ static void count_group(struct work *work, const struct group *group)
     free(outcomes[1]);
 }
 
-// ---- exits ----
+// ---- what is read from outside ----
+
+// Who counts, when neither the guest nor its clock can.
+struct meter {
+    enum bench_measure measure;
+    double (*read)(struct bench_session *session); // -1: it does not say
+    const char *silence;                           // why there is no figure then
+    unsigned share; // of a benchmark's count that a round does: one in so many
+};
+
+static const struct meter exits_meter = {
+    MEASURE_EXITS, bench_session_exits, "the lab's host did not say its counters", 10};
+// Of benchmarks that wait for a disk: their clock tells more than instructions.
+static const struct meter instructions_meter = {
+    MEASURE_COUNTS, bench_session_instructions, "QEMU did not say how many instructions it ran", 1};
 
 static bool fits_exits(const struct bench *bench)
 {
-    return bench->kind == BENCH_MICRO && bench->disk_bytes == 0;
+    return bench->kind == BENCH_MICRO;
+}
+
+static bool fits_disk_counts(const struct bench *bench)
+{
+    return bench->kind == BENCH_MICRO && bench->counts && bench->disk_bytes != 0;
 }
 
 // One figure: what a round with twice the count costs more than one with the count. So starting,
 // printing, and what the exchange with the host costs fall out. Returns false when there is none.
-static bool exits_once(struct bench_session *session, const struct bench *bench,
-    struct bench_outcome *outcome, double *figure)
+static bool read_once(const struct meter *meter, struct bench_session *session,
+    const struct bench *bench, struct bench_outcome *outcome, double *figure)
 {
-    unsigned count = bench->count / 10 + 10;
-    double exits[3];
+    unsigned count = bench->count / meter->share + 10;
+    double readings[3];
     for (unsigned i = 0; i < 3; i++) {
-        exits[i] = bench_session_exits(session);
-        if (exits[i] < 0) {
-            bench_outcome_fail(
-                outcome, BENCH_FAILED, xstrdup("the lab's host did not say its counters"));
+        readings[i] = meter->read(session);
+        if (readings[i] < 0) {
+            bench_outcome_fail(outcome, BENCH_FAILED, xstrdup(meter->silence));
             return false;
         }
         if (i < 2) {
             char *arguments = xasprintf("--count %u", count * (i + 1));
             struct bench_outcome round = {};
             bench_session_run(session, bench, arguments, &round);
-            samples_free(&round.figures); // times in the lab say nothing
+            samples_free(&round.figures); // times say nothing here
             bench_outcome_merge(outcome, &round);
             free(arguments);
         }
     }
     // The warming up adds a tenth, in both rounds (guests/bench/main.c). Timer ticks fall where
     // they want, so that the difference can be less than nothing.
-    double more = (exits[2] - exits[1]) - (exits[1] - exits[0]);
+    double more = (readings[2] - readings[1]) - (readings[1] - readings[0]);
     *figure = more > 0 ? more / (1.1 * count) : 0;
     return outcome->state == BENCH_MEASURED;
 }
 
-static void exits_of_bench(
-    struct bench_session *session, const struct bench *bench, struct bench_outcome *outcome)
+static void read_bench(const struct meter *meter, struct bench_session *session,
+    const struct bench *bench, struct bench_outcome *outcome)
 {
     double figure;
-    for (unsigned i = 0;
-         i < EXITS_ROUNDS && !bench_interrupted() && exits_once(session, bench, outcome, &figure);
+    for (unsigned i = 0; i < METER_ROUNDS && !bench_interrupted() &&
+                         read_once(meter, session, bench, outcome, &figure);
          i++) {
         samples_add(&outcome->figures, figure);
     }
@@ -321,15 +341,21 @@ static void exits_of_bench(
     }
 }
 
-static void exits_group(struct work *work, const struct group *group)
+static const char *place_of(enum bench_lab lab)
 {
-    struct bench_machine machine = machine_of(work, group);
-    machine.lab = work->plan->lab;
+    return lab == BENCH_LAB_XEN   ? "in the Xen lab: "
+           : lab == BENCH_LAB_KVM ? "in the KVM lab: "
+                                  : "";
+}
+
+static void read_group(struct work *work, const struct meter *meter,
+    const struct bench_machine *machine, const struct group *group)
+{
     size_t first = work->report->count;
     char **failures = xmalloc(group->count * sizeof(char *));
-    char *initrd = bench_pack("exits", group->benches, group->count, NULL, failures);
+    char *initrd = bench_pack("metered", group->benches, group->count, NULL, failures);
     for (size_t i = 0; i < group->count; i++) {
-        bench_report_add(work->report, group->benches[i], MEASURE_EXITS, machine.cpus, 0);
+        bench_report_add(work->report, group->benches[i], meter->measure, machine->cpus, 0);
     }
     for (int side = 0; side < work->plan->kernel_count; side++) {
         struct bench_session *session = NULL;
@@ -340,17 +366,16 @@ static void exits_group(struct work *work, const struct group *group)
             }
             say(work, group->benches[i], side, 0, 1);
             if (session == NULL) {
-                session = bench_session_start(&work->plan->kernels[side], &machine, initrd);
+                session = bench_session_start(&work->plan->kernels[side], machine, initrd);
             }
             const char *failure = bench_session_failure(session);
             if (failure != NULL && i == 0) {
-                work->failures[side] = xasprintf(
-                    "in the %s lab: %s", machine.lab == BENCH_LAB_XEN ? "Xen" : "KVM", failure);
+                work->failures[side] = xasprintf("%s%s", place_of(machine->lab), failure);
             } else {
-                exits_of_bench(
-                    session, group->benches[i], &work->report->results[first + i].sides[side]);
+                read_bench(meter, session, group->benches[i],
+                    &work->report->results[first + i].sides[side]);
             }
-            bench_progress_add(&work->progress, EFFORT_EXITS);
+            bench_progress_add(&work->progress, EFFORT_METERED);
         }
         if (session != NULL) {
             bench_session_end(session);
@@ -358,6 +383,21 @@ static void exits_group(struct work *work, const struct group *group)
     }
     free(failures);
     free(initrd);
+}
+
+static void exits_group(struct work *work, const struct group *group)
+{
+    struct bench_machine machine = machine_of(work, group);
+    machine.lab = work->plan->lab;
+    read_group(work, &exits_meter, &machine, group);
+}
+
+static void disk_count_group(struct work *work, const struct group *group)
+{
+    struct bench_machine machine = machine_of(work, group);
+    machine.counted = true;
+    machine.waits = true;
+    read_group(work, &instructions_meter, &machine, group);
 }
 
 // ---- time ----
@@ -549,11 +589,14 @@ static double expected_effort(const struct bench_plan *plan)
         if (plan->measures[MEASURE_COUNTS] && fits_counts(bench)) {
             effort += EFFORT_COUNTED_BENCH;
         }
+        if (plan->measures[MEASURE_COUNTS] && fits_disk_counts(bench)) {
+            effort += EFFORT_METERED;
+        }
         if (plan->measures[MEASURE_TIME] && fits_time(bench)) {
             effort += round * (macro ? plan->macro_pairs : plan->pairs);
         }
         if (plan->measures[MEASURE_EXITS] && fits_exits(bench)) {
-            effort += EFFORT_EXITS;
+            effort += EFFORT_METERED;
         }
         if (fits_scaling(bench)) {
             effort += round * SCALING_PAIRS * (double)plan->scaling_count;
@@ -574,6 +617,7 @@ void bench_measure(
     measure_host_benches(&work);
     if (plan->measures[MEASURE_COUNTS]) {
         for_each_group(&work, fits_counts, count_group);
+        for_each_group(&work, fits_disk_counts, disk_count_group);
     }
     if (plan->measures[MEASURE_TIME]) {
         for_each_group(&work, fits_time, time_group);

@@ -52,8 +52,9 @@ struct bench_result *bench_report_add(struct bench_report *report, const struct 
 {
     struct bench_result *result = add_empty(report);
     bool own_unit = bench->unit != NULL && measure != MEASURE_EXITS;
-    if (own_unit && measure == MEASURE_COUNTS && strcmp(bench->unit, "ns") == 0) {
-        own_unit = false; // a nanosecond of the guest's clock is an instruction
+    if (own_unit && measure == MEASURE_COUNTS &&
+        (strcmp(bench->unit, "ns") == 0 || bench->disk_bytes != 0)) {
+        own_unit = false; // a nanosecond of the guest's clock is an instruction; see read_once()
     }
     result->name = xstrdup(bench->name);
     result->group = xstrdup(bench->group);

@@ -360,7 +360,8 @@ void machine_command(
         add_numa_nodes(machine, command);
     }
     if (machine->icount) {
-        add_option(command, "-icount", "shift=0,sleep=off");
+        add_option(command, "-icount",
+            machine->time_passes ? "shift=0,sleep=on" : "shift=0,sleep=off");
     }
     if (machine->repeatable) {
         add_option(command, "-seed", "1");

@@ -35,7 +35,8 @@ struct machine {
     uint64_t memory_bytes;
     unsigned numa_nodes;  // tests: memory and CPUs are dealt out to so many nodes; 0, 1: one
     bool linux_protocol;  // tests: the firmware starts the bzImage form by the Linux boot protocol
-    bool icount;          // one instruction is one nanosecond
+    bool icount;          // one instruction is one nanosecond,
+    bool time_passes;     // and while the guest waits, time passes as on the host: for real devices
     bool repeatable;      // random numbers and the clock's start are the same each time
     const char *variant;  // "release", "debug" or "kasan"
     const char *name;     // that `lodger perf` finds the guest by, or NULL

@@ -114,6 +114,5 @@ BENCHMARK = {
     .more_is_better = true,
     .disk = DISK_SIZE,
     .count = 2000,
-    .no_counts = true,
     .run = run,
 };

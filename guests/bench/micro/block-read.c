@@ -35,7 +35,6 @@ BENCHMARK = {
     .omits = "Caches of this kernel; those of the host are warm.",
     .disk = DISK_SIZE,
     .count = 500,
-    .no_counts = true,
     .latency = true,
     .run = run,
 };

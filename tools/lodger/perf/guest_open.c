@@ -6,17 +6,15 @@
 #include "tools/lodger/perf/guest_find.h"
 
 #include "perf/export.h"
+#include "tools/lodger/qmp.h"
 
 #include <dirent.h>
 #include <errno.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define PAGE 4096u
@@ -203,44 +201,10 @@ char *guest_open_memory(
     return NULL;
 }
 
-// Sends one QMP command and reads until its answer has come.
-static bool qmp_command(int fd, FILE *answers, const char *command)
-{
-    char line[4096];
-    if (dprintf(fd, "{\"execute\": \"%s\"}\n", command) < 0) {
-        return false;
-    }
-    for (unsigned i = 0; i < 100 && fgets(line, sizeof(line), answers) != NULL; i++) {
-        json_t *answer = json_loads(line, 0, NULL);
-        bool done = json_object_get(answer, "return") != NULL;
-        bool refused = json_object_get(answer, "error") != NULL;
-        json_decref(answer);
-        if (done || refused) {
-            return done;
-        }
-    }
-    return false;
-}
-
 bool guest_wake(const struct guest *guest)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (guest->qmp == NULL || strlen(guest->qmp) >= sizeof(address.sun_path)) {
-        return false;
-    }
-    strcpy(address.sun_path, guest->qmp);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0) {
-        if (fd >= 0) {
-            close(fd);
-        }
-        return false;
-    }
-    struct timeval patience = {.tv_sec = 2};
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-    FILE *answers = fdopen(fd, "r");
-    bool woken =
-        qmp_command(fd, answers, "qmp_capabilities") && qmp_command(fd, answers, "inject-nmi");
-    fclose(answers);
+    json_t *answer = guest->qmp != NULL ? qmp_ask(guest->qmp, "inject-nmi") : NULL;
+    bool woken = answer != NULL;
+    json_decref(answer);
     return woken;
 }
