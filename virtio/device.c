@@ -225,9 +225,13 @@ int virtio_queue_take(struct virtio_queue *queue, void **token, uint32_t *writte
     return result;
 }
 
-void virtio_queue_interrupt(struct virtio_queue *queue)
+void virtio_interrupt_count(void)
 {
     counter_add(virtio, interrupts, 1);
+}
+
+void virtio_queue_interrupt(struct virtio_queue *queue)
+{
     if (likely(queue->used != NULL && atomic_load_acquire(&queue->device->ready)))
         queue->used(queue);
 }

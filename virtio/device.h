@@ -135,7 +135,9 @@ static inline bool virtio_device_is_broken(const struct virtio_device *device)
 void virtio_device_add(struct virtio_device *device);
 // The device says that its configuration has changed. Any context.
 void virtio_device_config_changed(struct virtio_device *device);
-// Its queue's interrupt. Interrupts off.
+// An interrupt has come: counted once, and then each queue that it may be of is looked at.
+// Interrupts off.
+void virtio_interrupt_count(void);
 void virtio_queue_interrupt(struct virtio_queue *queue);
 
 // All devices, for /proc; NULL: first, and end.

@@ -9,6 +9,7 @@ int cmd_lab(int argc, char **argv);
 int cmd_test(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_perf(int argc, char **argv);
+int cmd_stat(int argc, char **argv); // perf stat
 int cmd_options(int argc, char **argv);
 int cmd_symbolize(int argc, char **argv);
 int cmd_pack(int argc, char **argv);

@@ -20,6 +20,7 @@ static const struct command commands[] = {
     {"test", cmd_test, "run the tests"},
     {"bench", cmd_bench, "count what operations cost, beside a Debian kernel"},
     {"perf", cmd_perf, "profile and trace guests from the host"},
+    {"stat", cmd_stat, "how often things happen in a running guest, and how they go together"},
     {"options", cmd_options, "print the kernel's boot options"},
     {"symbolize", cmd_symbolize, "put function names into a kernel log"},
     {"efi-image", cmd_efi_image, "make a bootable EFI image or disk"},

@@ -150,6 +150,8 @@ static void handler(void *context, struct trap_frame *frame)
     put(device, VIRTIO_MMIO_INTERRUPT_ACK, why);
     if (why & VIRTIO_MMIO_INT_CONFIG)
         virtio_device_config_changed(device);
+    if (why & VIRTIO_MMIO_INT_VRING)
+        virtio_interrupt_count();
     for (uint32_t i = 0; why & VIRTIO_MMIO_INT_VRING && i < device->queue_count; i++)
         virtio_queue_interrupt(&device->queues[i]);
 }

@@ -180,6 +180,7 @@ static void pci_notify(struct virtio_queue *queue, uint32_t value)
 
 static void queue_handler(void *context, struct trap_frame *frame)
 {
+    virtio_interrupt_count();
     virtio_queue_interrupt(context);
 }
 
@@ -187,6 +188,7 @@ static void queue_handler(void *context, struct trap_frame *frame)
 static void shared_handler(void *context, struct trap_frame *frame)
 {
     struct virtio_pci *pci = context;
+    virtio_interrupt_count();
     for (uint32_t i = 0; i < pci->device.queue_count; i++) {
         if (entry_of_queue(pci, i) == pci->entry_count - 1)
             virtio_queue_interrupt(&pci->device.queues[i]);
@@ -210,6 +212,8 @@ static void line_handler(void *context, struct trap_frame *frame)
     uint8_t isr = arch_mmio_read8(pci->isr);
     if (isr & VIRTIO_PCI_ISR_CONFIG)
         virtio_device_config_changed(&pci->device);
+    if (isr & ISR_QUEUE)
+        virtio_interrupt_count();
     for (uint32_t i = 0; (isr & ISR_QUEUE) && i < pci->device.queue_count; i++)
         virtio_queue_interrupt(&pci->device.queues[i]);
 }

@@ -51,3 +51,8 @@ int cmd_perf(int argc, char **argv)
     }
     die("perf: unknown command: %s (./lodger perf --help lists them)", argv[1]);
 }
+
+int cmd_stat(int argc, char **argv)
+{
+    return perf_stat(argc, argv);
+}

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// lodger perf stat: the kernel's counters by interval, read from the guest's memory; the guest
-// does nothing for it. With -e, events are counted besides (the guest is asked to, without
-// samples).
+// lodger stat, lodger perf stat: the kernel's counters by interval, read from the guest's memory;
+// the guest does nothing for it. With -e, events are counted besides (the guest is asked to,
+// without samples).
 #include "tools/lodger/perf/perf_commands.h"
 
 #include "tools/lodger/perf/collector.h"
@@ -16,10 +16,11 @@
 #include <string.h>
 
 static const char help[] =
-    "usage: ./lodger perf stat [OPTIONS] [GUEST] [COUNTER...]\n"
+    "usage: ./lodger stat [OPTIONS] [GUEST] [COUNTER...]     (or ./lodger perf stat)\n"
     "\n"
     "Prints how often things have happened in a guest, and how often in a second: the kernel's\n"
-    "counters (all that changed, or those that match a COUNTER such as tlb.* or block.completed).\n"
+    "counters (all that changed, or those that match a COUNTER such as tlb.* or block.completed),\n"
+    "and what two of them say together, such as how many requests go to a device at a time.\n"
     "They are read from the guest's memory, so looking costs the guest nothing.\n"
     "\n"
     "  -I, --interval MS   print each interval (default: once, at the end)\n"
@@ -28,6 +29,22 @@ static const char help[] =
     "  --kernel-elf FILE   the guest's kernel with symbols, if it is not found\n"
     "  --list              print all counters as they are, and end\n"
     "  --json              a JSON object for each interval\n";
+
+// What one counter is for each of another.
+static const struct ratio {
+    const char *what, *counter, *each;
+} ratios[] = {
+    {"block requests a batch", "block.submitted", "block.batches"},
+    {"block requests merged into others, of each", "block.merged", "block.submitted"},
+    {"bytes copied a block request", "io.copied_bytes", "block.submitted"},
+    {"virtio buffers a batch", "virtio.buffers", "virtio.batches"},
+    {"virtio notifications a buffer", "virtio.notifications", "virtio.buffers"},
+    {"virtio notifications suppressed, of each batch", "virtio.notifications_suppressed",
+        "virtio.batches"},
+    {"virtio interrupts a buffer", "virtio.interrupts", "virtio.buffers"},
+    {"NVMe doorbells a command", "nvme.doorbells", "nvme.commands"},
+};
+#define RATIO_COUNT (sizeof(ratios) / sizeof(ratios[0]))
 
 struct counting {
     struct perf_options options;
@@ -57,6 +74,20 @@ static bool chosen(const struct counting *stat, size_t index)
            (changed || stat->list || stat->patterns.count > 0);
 }
 
+// Since the last interval. False: nothing to divide by, or not asked for.
+static bool ratio_value(const struct counting *stat, const struct ratio *ratio, double *value)
+{
+    int counter = counters_find(&stat->counters, ratio->counter);
+    int each = counters_find(&stat->counters, ratio->each);
+    if (counter < 0 || each < 0 || !wanted(stat, ratio->counter) || !wanted(stat, ratio->each) ||
+        stat->counters.values[each] == stat->before[each]) {
+        return false;
+    }
+    *value = (double)(stat->counters.values[counter] - stat->before[counter]) /
+             (double)(stat->counters.values[each] - stat->before[each]);
+    return true;
+}
+
 // Sum of an event's counts over the CPUs since the last interval, scaled where it was multiplexed.
 static double event_count(const struct counting *stat, unsigned event)
 {
@@ -82,6 +113,15 @@ static void print_json(const struct counting *stat, double since_s, double secon
                 json_integer((json_int_t)(stat->counters.values[i] - stat->before[i])));
         }
     }
+    json_t *both = json_object();
+    for (size_t i = 0; i < RATIO_COUNT; i++) {
+        double value;
+        if (ratio_value(stat, &ratios[i], &value)) {
+            char *key = xasprintf("%s/%s", ratios[i].counter, ratios[i].each);
+            json_object_set_new(both, key, json_real(value));
+            free(key);
+        }
+    }
     json_t *events = json_object(), *cpus = json_array();
     for (unsigned i = 0; i < stat->collector->event_count; i++) {
         json_object_set_new(
@@ -94,9 +134,9 @@ static void print_json(const struct counting *stat, double since_s, double secon
                 (json_int_t)(attach->cpus[i].steal_ns - stat->cpus_before[i].steal_ns), "idle_ns",
                 (json_int_t)(attach->cpus[i].idle_ns - stat->cpus_before[i].idle_ns)));
     }
-    json_t *all =
-        json_pack("{s:s,s:f,s:f,s:o,s:o,s:o}", "guest", stat->collector->guest.name, "time_s",
-            since_s, "seconds", seconds, "counters", counters, "events", events, "cpus", cpus);
+    json_t *all = json_pack("{s:s,s:f,s:f,s:o,s:o,s:o,s:o}", "guest", stat->collector->guest.name,
+        "time_s", since_s, "seconds", seconds, "counters", counters, "ratios", both, "events",
+        events, "cpus", cpus);
     json_dumpf(all, stdout, JSON_COMPACT | JSON_SORT_KEYS);
     putchar('\n');
     json_decref(all);
@@ -111,6 +151,12 @@ static void print_text(const struct counting *stat, double since_s, double secon
         if (chosen(stat, i)) {
             printf("%20llu %14.1f  %s\n", (unsigned long long)count, (double)count / seconds,
                 stat->counters.names[i]);
+        }
+    }
+    for (size_t i = 0; i < RATIO_COUNT; i++) {
+        double value;
+        if (ratio_value(stat, &ratios[i], &value)) {
+            printf("%35.2f  %s\n", value, ratios[i].what);
         }
     }
     for (unsigned i = 0; i < stat->collector->event_count; i++) {
