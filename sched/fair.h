@@ -165,8 +165,8 @@ static inline bool fair_pair_other_preempts(const struct fair_queue *queue)
            fair_difference(other->vruntime, current->vruntime) <= 0;
 }
 
-// Should the one that waits run rather than current, as fair_pick() says? Eligible is who has run less; the earlier
-// deadline decides if that one is eligible.
+// Should the one that waits run rather than current, as fair_pick() says? Eligible is who has run less; the
+// earlier deadline decides if that one is eligible.
 static inline bool fair_pair_other_is_next(const struct fair_queue *queue)
 {
     const struct sched_entity *current = queue->current;

@@ -2,8 +2,8 @@
 //
 // fair.h: the structure stays valid under random use; CPU time is shared by weight; nobody is owed
 // or owes much more than a slice; a thread that sleeps neither gains nor loses; the earliest
-// deadline among the eligible is picked (against a scan); the functions for two threads do what those
-// for any number do.
+// deadline among the eligible is picked (against a scan); the functions for two threads do what
+// those for any number do.
 #include "sched/fair.h"
 
 #include "kernel/base/host/host_base.h"

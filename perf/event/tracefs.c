@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What tools read beside perf_event_open(2): the file system "tracefs" with each tracepoint's number
+// What tools read beside perf_event_open(2): the file system "tracefs" with each tracepoint's
+// number
 // and format, and /proc/sys/kernel/perf_event_*. Tracepoints are switched on by perf_event_open
 // alone.
 #include "kernel/base/assert.h"

@@ -2,7 +2,8 @@
 // AMD's core counters (APM volume 2, 13.2): four by the registers of old, six or more with the core
 // extension, and with PerfMonV2 one register for all.
 //
-// Before PerfMonV2 there is neither a switch for all counters nor a status: counters are stopped one
+// Before PerfMonV2 there is neither a switch for all counters nor a status: counters are stopped
+// one
 // by one, and one has overflowed if its top bit is clear, because it was loaded with a negative
 // number (C4 of pmu.h). Such interrupts may come late: after the counter has been stopped or dealt
 // with.

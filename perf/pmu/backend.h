@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // What a vendor's processor does in its own way. Private to this folder.
 //
-// Contract of all functions but detect and find: on the CPU whose registers they are, interrupts off
-// or NMI; `counters` and `counter` are among pmu->counters.
+// Contract of all functions but detect and find: on the CPU whose registers they are, interrupts
+// off or NMI; `counters` and `counter` are among pmu->counters.
 #pragma once
 
 #include "perf/pmu/pmu.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// See model.h. Register numbers stand here once more, on purpose: a wrong one in the driver must not
-// be right here.
+// See model.h. Register numbers stand here once more, on purpose: a wrong one in the driver must
+// not be right here.
 #include "perf/pmu/model.h"
 
 #include <string.h>

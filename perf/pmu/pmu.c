@@ -3,7 +3,8 @@
 // (C1 to C4).
 //
 // ORDER IN AN INTERRUPT. All counters off; read what has overflowed and acknowledge it; count, tell
-// and load again; unmask the local APIC's entry; counters on. An entry that is masked when a counter
+// and load again; unmask the local APIC's entry; counters on. An entry that is masked when a
+// counter
 // overflows loses that interrupt for good, and with it the counter, which nobody loads again; a
 // status that is acknowledged after the counters are on may take a new overflow with it.
 //

@@ -8,8 +8,8 @@
 // A counter has one number in all of this folder: its bit in Intel's IA32_PERF_GLOBAL_CTRL. General
 // counters begin at 0, fixed ones at PMU_FIXED_FIRST.
 //
-// An event belongs to a group, whose events have counters all together or not at all. A CPU's groups
-// are on its list; where there are fewer counters than events want, groups take turns
+// An event belongs to a group, whose events have counters all together or not at all. A CPU's
+// groups are on its list; where there are fewer counters than events want, groups take turns
 // (pmu_cpu_rotate), and each event knows for how long it had a counter.
 //
 //   C1  What a CPU's events count and which counters they have is changed by that CPU alone, with

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Claim: perf_event_open(2) counts and samples software events as documented: time, faults, switches,
-// for a task and its children, in groups, with what a program's ring shows of them.
+// Claim: perf_event_open(2) counts and samples software events as documented: time, faults,
+// switches, for a task and its children, in groups, with what a program's ring shows of them.
 // Method: each event counts something whose number or bounds the test knows. No hardware event is
 // used: virtual machines may have none.
 #include "tests/guest/check.h"
