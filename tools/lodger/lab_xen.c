@@ -262,6 +262,15 @@ static void add_streams(const struct machine_streams *streams, struct strings *c
     strings_addf(command, "isa-debug-exit,iobase=%#x,iosize=1", DEBUG_EXIT_PORT_HOW);
 }
 
+// Xen's own options. QEMU 7.2's SVM changes a processor's set of pending requests without the lock
+// that devices take, so a timer's interrupt is lost now and then, and a sleeping processor does not
+// notice before the next one comes. With the PIT as clock, one comes to CPU 0 a hundred times a
+// second, and CPU 0 calls the others each second: that bounds the delay, which was half a minute or
+// for ever (docs/decisions/0032-xen-lab-clock.md).
+#define XEN_OPTIONS                                                                                \
+    "console=com1 com1=115200,8n1 dom0_max_vcpus=1 loglvl=warning guest_loglvl=all "               \
+    "tsc=stable:socket clocksource=pit spec-ctrl=eager-fpu"
+
 void xen_machine_command(
     const struct machine *machine, const struct machine_streams *streams, struct strings *command)
 {
@@ -287,10 +296,8 @@ void xen_machine_command(
     strings_add(command, "-kernel");
     strings_addf(command, "%s/xen", machine->xen_host);
     strings_add(command, "-append");
-    strings_addf(command,
-        "console=com1 com1=115200,8n1 dom0_mem=%lluM,max:%lluM dom0_max_vcpus=1 loglvl=warning "
-        "guest_loglvl=all tsc=stable:socket spec-ctrl=eager-fpu",
-        (unsigned long long)dom0_mib, (unsigned long long)dom0_mib);
+    strings_addf(command, XEN_OPTIONS " dom0_mem=%lluM,max:%lluM", (unsigned long long)dom0_mib,
+        (unsigned long long)dom0_mib);
     strings_add(command, "-initrd");
     strings_addf(command, "%s/vmlinux console=hvc0 quiet panic=-1 tsc=reliable,%s",
         machine->xen_host, machine->xen_initrd);
