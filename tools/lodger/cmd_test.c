@@ -25,7 +25,8 @@ static const char help[] =
     "  --filter GLOB  only tests whose name or title matches, such as '//mm:*' or '*kasan*' "
     "(repeatable)\n"
     "  --quick        fuzzers run for 3 s; guest tests run on the first of their machines only\n"
-    "  --fuzz SECONDS how long each fuzzer runs (default 60)\n"
+    "  --fuzz SECONDS how long each fuzzer runs (default: 60 against a hostile host\n"
+    "                 or guest, 20 for the rest)\n"
     "  --jobs N       how many tests run at once (default: one a CPU)\n"
     "  --list         print the tests and do nothing\n"
     "  --machine WORDS  guest tests run once, on this machine instead of their own, such as "
@@ -301,7 +302,6 @@ static void parse_options(int argc, char **argv, struct options *options)
     *options = (struct options){.job_count = cpu_count < 1    ? 1
                                              : cpu_count > 64 ? 64
                                                               : (uint64_t)cpu_count};
-    options->tests.fuzz_s = 60;
     int option;
     while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
         if (option == 'f') {

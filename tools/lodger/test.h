@@ -37,6 +37,7 @@ struct test {
     // Fuzzers.
     char *corpus; // folder of inputs to start from, or ""
     uint64_t max_len_bytes;
+    uint64_t fuzz_s; // how long it runs
 
     // Guest tests.
     bool compared;        // compared with Linux
@@ -57,7 +58,7 @@ struct test_list {
 
 struct test_settings {
     bool quick;
-    uint64_t fuzz_s;          // how long each fuzzer runs
+    uint64_t fuzz_s;          // how long each fuzzer runs; 0: as it says itself
     const char *kernel;       // to run guest tests on instead of ours, or NULL
     const char *linux_kernel; // to compare guest tests with; NULL: there is none
 };

@@ -25,8 +25,9 @@ static void fuzz_command(
     const char *short_name = strrchr(test->name, ':');
     char *found = tree_path("out/host/fuzz/%s", short_name != NULL ? short_name + 1 : test->name);
     folder_create(found);
+    uint64_t seconds = settings->fuzz_s != 0 ? settings->fuzz_s : test->fuzz_s;
     strings_add(command, test->program);
-    strings_addf(command, "-max_total_time=%llu", (unsigned long long)settings->fuzz_s);
+    strings_addf(command, "-max_total_time=%llu", (unsigned long long)seconds);
     strings_addf(command, "-max_len=%llu", (unsigned long long)test->max_len_bytes);
     strings_add(command, "-timeout=10");
     strings_add(command, "-rss_limit_mb=2048");
@@ -36,7 +37,7 @@ static void fuzz_command(
     if (test->corpus[0] != '\0') {
         strings_addf(command, "%s/out/host/%s", tree_root(), test->corpus);
     }
-    test->timeout_s = settings->fuzz_s + FUZZ_GRACE_S;
+    test->timeout_s = seconds + FUZZ_GRACE_S;
     free(found);
 }
 

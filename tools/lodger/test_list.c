@@ -80,6 +80,7 @@ void test_list_read(struct test_list *list, const char *path)
             test->corpus = xstrdup(get_text(entry, "corpus"));
             test->max_len_bytes =
                 (uint64_t)json_integer_value(json_object_get(entry, "max_len_bytes"));
+            test->fuzz_s = (uint64_t)json_integer_value(json_object_get(entry, "seconds"));
         } else if (strcmp(kind, "guest") == 0) {
             add_guest_tests(list, entry);
         } else {
