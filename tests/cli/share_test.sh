@@ -52,7 +52,11 @@ mount -t 9p other /tmp 2>/dev/null && fail "a tag that is not there"
 umount /mnt || fail "umount"
 mount -t 9p share /mnt -o cache=never 2>/dev/null && fail "a bad option"
 mount -t 9p share /mnt -o cache=loose,msize=64k || fail "cache=loose"
-[ "$(sha1sum </mnt/blob)" = "$SUM" ] && [ "$(sha1sum </mnt/blob)" = "$SUM" ] || fail "cached content"
+requests() { sed -n 's/^virtio.p9_requests *//p' /proc/lodger/counters; }
+[ "$(sha1sum </mnt/blob)" = "$SUM" ] || fail "content that is to be cached"
+before=$(requests)
+[ "$(sha1sum </mnt/blob)" = "$SUM" ] || fail "cached content"
+[ $(($(requests) - before)) -lt 10 ] || fail "a cached file was read again, in $(($(requests) - before)) requests"
 mount -o remount,ro /mnt && (: >/mnt/no) 2>/dev/null && fail "read-only"
 umount /mnt && mount -t 9p share /mnt || fail "mounted again"
 echo all is well

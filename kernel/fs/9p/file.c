@@ -232,8 +232,7 @@ static void read_pages(struct page_cache *cache, struct page **pages, size_t cou
 
 const struct page_cache_ops p9_cache_ops = {.read_pages = read_pages};
 
-// Makes sure that pages can be read.
-static int make_reader(struct inode *inode)
+int p9_file_make_reader(struct inode *inode)
 {
     struct p9_inode *p9 = p9_inode_of(inode);
     struct p9_client *client = p9_client_of(inode);
@@ -261,7 +260,7 @@ static int map(struct file *file, struct vm_map_request *request)
             return -EINVAL; // as Linux with cache=none: nothing is written late
         request->flags &= ~(uint32_t)VM_MAYWRITE;
     }
-    const int error = make_reader(file->inode);
+    const int error = p9_file_make_reader(file->inode);
     return error != 0 ? error : file_map_cache(file, file->inode->cache, request);
 }
 

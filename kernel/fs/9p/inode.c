@@ -204,9 +204,14 @@ int p9_inode_open(struct inode *inode, struct file *file)
         if (error == 0 && !p9_superblock_of(inode)->is_cached)
             error = p9_inode_update(inode);
     }
-    if (error == 0)
-        file->private_data = (void *)(uintptr_t)fid;
-    return error;
+    if (error != 0)
+        return error;
+    file->private_data = (void *)(uintptr_t)fid;
+    // From now on it is read through the cache. If that cannot be, without it.
+    if (p9_superblock_of(inode)->is_cached && S_ISREG(inode->mode) &&
+        (file->flags & O_ACCMODE) != O_WRONLY)
+        (void)p9_file_make_reader(inode);
+    return 0;
 }
 
 static int64_t read_link(struct inode *inode, char *buffer, size_t size)

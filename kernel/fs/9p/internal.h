@@ -52,6 +52,8 @@ static inline uint32_t p9_file_fid(const struct file *file)
 [[nodiscard]] int p9_inode_update(struct inode *inode);
 void p9_inode_refresh(struct inode *inode); // the same as inode_ops has it
 int p9_inode_open(struct inode *inode, struct file *file);
+// Makes sure that pages of a file can be read into its cache. May sleep. 0 or -errno.
+int p9_file_make_reader(struct inode *inode);
 
 extern const struct inode_ops p9_directory_inode_ops; // directory.c
 extern const struct file_ops p9_directory_ops;
