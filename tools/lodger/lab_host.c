@@ -56,9 +56,11 @@ static void add_disk(struct strings *command, const char *name, const char *file
 void lab_host_command(const struct lab_host *host, const struct machine_streams *streams,
     int snapshot, int job, struct strings *command)
 {
-    strings_add_words(command,
-        "qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -cpu max,+svm -nodefaults "
-        "-no-user-config -no-reboot -display none");
+    strings_add_words(command, "qemu-system-x86_64 -machine q35 -cpu max,+svm -nodefaults "
+                               "-no-user-config -no-reboot -display none");
+    // Booting patches code, which must not happen while others run it (kvm-init).
+    strings_add(command, "-accel");
+    strings_addf(command, "tcg,thread=%s", snapshot >= 0 ? "multi" : "single");
     strings_addf(command, "-smp");
     strings_addf(command, "%d", HOST_CPUS);
     strings_addf(command, "-m");
@@ -86,8 +88,7 @@ void lab_host_command(const struct lab_host *host, const struct machine_streams 
     strings_add(command, "-kernel");
     strings_addf(command, "%s/vmlinuz", host->folder);
     add_option(command, "-initrd", host->initramfs);
-    add_option(command, "-append",
-        "console=ttyS0 loglevel=3 panic=-1 tsc=reliable maxcpus=1 lab=kvm-init");
+    add_option(command, "-append", "console=ttyS0 loglevel=3 panic=-1 tsc=reliable lab=kvm-init");
     if (snapshot >= 0) {
         strings_add(command, "-incoming");
         strings_addf(command, "fd:%d", snapshot);
