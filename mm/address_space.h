@@ -3,11 +3,13 @@
 #pragma once
 
 #include "kernel/base/list.h"
+#include "kernel/base/numa.h"
 #include "kernel/base/rbtree.h"
 #include "kernel/core/cpumask.h"
 #include "kernel/core/mutex.h"
 #include "mm/page.h"
 
+struct memory_policy;
 struct vm_area;
 struct page_cache;
 
@@ -39,6 +41,7 @@ struct vm_area {
     const struct vm_area_ops *ops;
     struct list_node cache_node; // in cache->areas, under cache->lock
     const char *label;           // "[heap]", "[stack]", "[vdso]", ... or NULL
+    struct memory_policy *policy; // where pages come from, NULL: as the thread's; under space->lock
     // May hold private pages that fork has to copy; only ever set, under space->lock for reading.
     bool has_anonymous;
 };
@@ -187,6 +190,8 @@ struct vm_area_usage {
     uint64_t anonymous, file, huge, exclusive;
 };
 void vm_area_usage_read(struct vm_area *area, struct vm_area_usage *usage);
+// How many of its pages lie on each node.
+void vm_area_nodes_read(struct vm_area *area, uint64_t pages[NUMA_NODES_MAX]);
 
 struct vm_area *vm_area_find(
     struct address_space *space, uintptr_t address); // first area with end > address; under lock

@@ -24,6 +24,7 @@
 #include "mm/page_cache.h"
 #include "mm/page_internal.h"
 #include "mm/page_table.h"
+#include "mm/policy.h"
 #include "mm/shared_table.h"
 #include "mm/slab.h"
 #include <linux/errno.h>
@@ -42,6 +43,7 @@ struct vm_area *area_alloc(void)
 
 void area_dispose(struct vm_area *area)
 {
+    memory_policy_put(area->policy);
     slab_free(area_cache, area);
 }
 
@@ -207,6 +209,7 @@ int area_split(struct address_space *space, struct vm_area *area, uintptr_t addr
     upper->backing = area->backing;
     upper->ops = area->ops;
     upper->label = area->label;
+    upper->policy = memory_policy_get(area->policy);
     upper->has_anonymous = area->has_anonymous;
     area_resize(area, area->start, address);
     area_insert(space, upper);
@@ -221,7 +224,7 @@ static bool area_continues(const struct vm_area *lower, const struct vm_area *up
         lower->cache != upper->cache || lower->ops != upper->ops ||
         lower->backing != upper->backing || lower->label != upper->label)
         return false;
-    if (lower->flags & VM_FIXED_PAGES)
+    if ((lower->flags & VM_FIXED_PAGES) || !memory_policy_equal(lower->policy, upper->policy))
         return false;
     return lower->cache == NULL ||
            lower->cache_index + ((lower->end - lower->start) >> PAGE_SHIFT) == upper->cache_index;

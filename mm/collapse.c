@@ -117,7 +117,7 @@ static int collapse_one(struct vm_area *area, uintptr_t start, uint32_t wanted)
     spin_unlock(&table->table_lock);
     if (error != 0)
         return error;
-    struct page *head = huge_page_alloc();
+    struct page *head = huge_page_alloc(area, start);
     if (head == NULL)
         return -ENOMEM;
     // U6: no TLB has a small page when the huge one goes in. Nobody looks at the entry meanwhile.

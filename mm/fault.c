@@ -27,6 +27,7 @@
 #include "mm/huge.h"
 #include "mm/page_internal.h"
 #include "mm/page_table.h"
+#include "mm/policy.h"
 #include <linux/errno.h>
 
 COUNTER(fault, anonymous);
@@ -84,9 +85,10 @@ static int map_fixed_page(struct vm_area *area, uintptr_t address, uint64_t *ent
     return 0;
 }
 
-static int map_new_anonymous(struct address_space *space, struct vm_area *area, uint64_t *entry)
+static int map_new_anonymous(
+    struct address_space *space, struct vm_area *area, uintptr_t address, uint64_t *entry)
 {
-    struct page *page = page_alloc(0, PAGE_ALLOC_ZERO | PAGE_ALLOC_USER);
+    struct page *page = policy_page_alloc(area, address, 0, PAGE_ALLOC_ZERO | PAGE_ALLOC_USER);
     if (unlikely(page == NULL))
         return -ENOMEM;
     page->cache = NULL;
@@ -124,7 +126,7 @@ static int copy_on_write(
     struct page *page = NULL;
     uint64_t value = __atomic_load_n(entry, __ATOMIC_RELAXED);
     if (!anonymous_is_exclusive(value)) {
-        page = page_alloc(0, PAGE_ALLOC_USER);
+        page = policy_page_alloc(area, address, 0, PAGE_ALLOC_USER);
         if (page == NULL)
             return -ENOMEM;
         page->cache = NULL;
@@ -176,7 +178,7 @@ int fault_in_page(struct address_space *space, struct vm_area *area, uintptr_t a
             return fault_file(space, area, address, entry, write);
         if (area->flags & VM_FIXED_PAGES)
             return map_fixed_page(area, address, entry);
-        return write ? map_new_anonymous(space, area, entry) : map_zero_page(area, entry);
+        return write ? map_new_anonymous(space, area, address, entry) : map_zero_page(area, entry);
     }
     if (!write || (value & PTE_WRITE) || !(value & PTE_PRESENT)) {
         counter_add(fault, spurious, 1);

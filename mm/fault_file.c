@@ -12,6 +12,7 @@
 #include "mm/page_cache.h"
 #include "mm/page_internal.h"
 #include "mm/page_table.h"
+#include "mm/policy.h"
 #include <linux/errno.h>
 
 // Pages mapped around a fault: an aligned window of this many.
@@ -119,10 +120,10 @@ static int map_page(struct address_space *space, struct vm_area *area, uintptr_t
 }
 
 // A write to private memory where the file's page is not mapped: a copy of it.
-static int map_copy(
-    struct address_space *space, struct vm_area *area, uint64_t *entry, struct page *original)
+static int map_copy(struct address_space *space, struct vm_area *area, uintptr_t address,
+    uint64_t *entry, struct page *original)
 {
-    struct page *page = page_alloc(0, PAGE_ALLOC_USER);
+    struct page *page = policy_page_alloc(area, address, 0, PAGE_ALLOC_USER);
     if (page == NULL)
         return -ENOMEM;
     page->cache = NULL;
@@ -158,11 +159,13 @@ int fault_file(struct address_space *space, struct vm_area *area, uintptr_t addr
     uint64_t *entry, bool write)
 {
     struct page *page;
+    struct memory_policy *own = policy_borrow(area);
     int error = page_for(area->cache, index_of(area, address), &page);
+    policy_give_back(own);
     if (error != 0)
         return error;
     if (write && !(area->flags & VM_SHARED)) {
-        error = map_copy(space, area, entry, page);
+        error = map_copy(space, area, address, entry, page);
         page_put(page);
         return error;
     }

@@ -42,6 +42,7 @@
 #include "mm/collapse.h"
 #include "mm/fault.h"
 #include "mm/page_internal.h"
+#include "mm/policy.h"
 #include "mm/tlb.h"
 #include <linux/errno.h>
 
@@ -85,11 +86,15 @@ bool huge_is_eligible(const struct vm_area *area, uintptr_t address)
 
 // ---- pages ----
 
-struct page *huge_page_alloc(void)
+struct page *huge_page_alloc(const struct vm_area *area, uintptr_t address)
 {
-    struct page *head = page_alloc(HUGE_ORDER, PAGE_ALLOC_USER | PAGE_ALLOC_SPARE);
-    if (head == NULL)
-        return NULL;
+    struct page *head =
+        policy_page_alloc(area, address, HUGE_ORDER, PAGE_ALLOC_USER | PAGE_ALLOC_SPARE);
+    return head != NULL ? huge_page_adopt(head) : NULL;
+}
+
+struct page *huge_page_adopt(struct page *head)
+{
     debug_assert(head->order == HUGE_ORDER);
     head->cache = NULL;
     head->huge_mappings = 1;
@@ -178,9 +183,10 @@ static bool fault_present(struct address_space *space, uint64_t *upper, bool wri
 }
 
 // Nothing is mapped in the whole 2 MiB: a huge page, if there is one. False: a table instead.
-static bool fault_new(struct address_space *space, struct vm_area *area, uint64_t *upper)
+static bool fault_new(
+    struct address_space *space, struct vm_area *area, uintptr_t address, uint64_t *upper)
 {
-    struct page *head = huge_page_alloc();
+    struct page *head = huge_page_alloc(area, ALIGN_DOWN(address, HUGE_BYTES));
     if (head == NULL) {
         counter_add(huge, fallbacks, 1);
         return false;
@@ -217,7 +223,7 @@ int huge_fault(struct address_space *space, struct vm_area *area, uintptr_t addr
         if (fault_present(space, upper, write))
             return 0;
     } else if (huge_is_eligible(area, address)) {
-        if (value == 0 && write && fault_new(space, area, upper))
+        if (value == 0 && write && fault_new(space, area, address, upper))
             return 0;
         collapse_register(space); // later, perhaps
     }

@@ -26,7 +26,9 @@ static inline bool pte_is_huge(uint64_t upper)
 
 // A block for a huge page with one mapping, content undefined; NULL: none to be had without
 // effort. May not sleep for it.
-struct page *huge_page_alloc(void);
+struct page *huge_page_alloc(const struct vm_area *area, uintptr_t address);
+// The same of a block of HUGE_ORDER that was just allocated.
+struct page *huge_page_adopt(struct page *head);
 // One more or one less entry of level 2 maps the block. The last reference frees it.
 void huge_page_map(struct page *head);
 void huge_page_unmap(struct page *head);

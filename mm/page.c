@@ -9,7 +9,7 @@
 // Nodes. A CPU's list is filled from its own node as long as that has memory, then from the others
 // in the order of numa_order(). Pages of other nodes that a CPU frees do not go into its list,
 // where they would be given out as if they were near, but into a second one, which goes back to the
-// zones when it is full; machines with one node do not have the test for it (numa_key). Who wants
+// zones when it is full; machines with one node do not have the test for it (page_nodes_key). Who wants
 // memory of certain nodes (page_alloc_from()) takes the zone's lock.
 //
 // When memory is short there are three levels. Programs (PAGE_ALLOC_USER) stop first, at one and a
@@ -54,7 +54,7 @@ struct page_list {
 
 static PERCPU(struct page_list, page_list);
 static PERCPU(struct page_list, remote_list); // pages of other nodes, to go back; interrupts off
-static struct static_key numa_key;            // there are several nodes
+struct static_key page_nodes_key;
 PERCPU(struct page_usage, page_usage);
 bool (*mm_out_of_memory)(const struct page_shortage *shortage);
 size_t (*mm_shrink_caches)(size_t count);
@@ -331,7 +331,7 @@ static bool page_is_remote(const struct page *page)
 static inline void list_free(struct page *page)
 {
     uint64_t irq_flags = arch_irq_save();
-    if (static_branch(&numa_key) && page_is_remote(page)) {
+    if (static_branch(&page_nodes_key) && page_is_remote(page)) {
         list_free_remote(page);
         arch_irq_restore(irq_flags);
         return;
@@ -554,7 +554,7 @@ void page_put_many(struct page **pages, size_t count)
                 page_put_last(page);
                 continue;
             }
-            if (static_branch(&numa_key) && page_is_remote(page)) {
+            if (static_branch(&page_nodes_key) && page_is_remote(page)) {
                 list_free_remote(page);
                 continue;
             }
@@ -651,5 +651,5 @@ void page_init(void)
 void page_start(void)
 {
     if (numa.node_count > 1)
-        static_key_on(&numa_key);
+        static_key_on(&page_nodes_key);
 }

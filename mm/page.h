@@ -107,6 +107,9 @@ bool pfn_is_ram(uint64_t pfn); // does the frame have an initialised struct page
 // is none. Any context but NMI with ATOMIC; otherwise task context with interrupts on (may sleep
 // and reclaim).
 struct page *page_alloc(unsigned order, uint32_t flags);
+// On when there are several nodes.
+struct static_key;
+extern struct static_key page_nodes_key;
 // The same from the nodes of the mask `allowed`, as near to `node` as possible; `interleaved`
 // counts it as a policy's that spreads. Slower than page_alloc().
 struct page *page_alloc_from(

@@ -43,6 +43,7 @@
 #include "mm/page_cache_internal.h"
 #include "mm/page_internal.h"
 #include "mm/page_table.h"
+#include "mm/policy.h"
 #include <linux/errno.h>
 
 // Pages that can be read again, oldest first (C4).
@@ -304,7 +305,8 @@ int page_cache_add(struct page_cache *cache, uint64_t index, struct page **resul
     if (error != 0)
         return error;
     bool reads = page_cache_reads(cache);
-    struct page *page = page_alloc(0, PAGE_ALLOC_USER | (reads ? 0 : PAGE_ALLOC_ZERO));
+    struct page *page =
+        policy_page_alloc(NULL, 0, 0, PAGE_ALLOC_USER | (reads ? 0 : PAGE_ALLOC_ZERO));
     if (page == NULL) {
         uncharge(cache, 1);
         return -ENOMEM;

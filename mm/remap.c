@@ -8,6 +8,7 @@
 #include "kernel/core/user.h"
 #include "mm/page_internal.h"
 #include "mm/page_table.h"
+#include "mm/policy.h"
 #include "mm/shared_table.h"
 #include <linux/errno.h>
 #include <linux/mman.h>
@@ -159,6 +160,7 @@ static int64_t move_area(
         .backing = area->backing,
         .ops = area->ops,
         .label = area->label,
+        .policy = memory_policy_get(area->policy),
         .has_anonymous = area->has_anonymous,
     };
     area_insert(space, moved);

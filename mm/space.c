@@ -21,6 +21,7 @@
 #include "mm/page_cache.h"
 #include "mm/page_internal.h"
 #include "mm/page_table.h"
+#include "mm/policy.h"
 #include "mm/shared_table.h"
 #include "mm/slab.h"
 #include <linux/errno.h>
@@ -180,6 +181,7 @@ static int copy_area(struct address_space *parent, struct address_space *child,
         .backing = area->backing,
         .ops = area->ops,
         .label = area->label,
+        .policy = memory_policy_get(area->policy),
     };
     area_insert(child, copy);
     if (copy->ops != NULL && copy->ops->open != NULL)

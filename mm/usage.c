@@ -2,23 +2,34 @@
 // What is resident of an area: for /proc.
 
 #include "mm/area.h"
+
+#include "kernel/base/string.h"
 #include "mm/huge.h"
 #include "mm/page_table.h"
 
-static void usage_add(struct vm_area_usage *usage, uint64_t value, uint64_t pages)
+typedef void visit_function(void *context, uint64_t value, uint64_t pages);
+
+static void usage_add(void *context, uint64_t value, uint64_t pages)
 {
-    if (!pte_is_page(value) || (value & PTE_BORROWED))
-        return;
+    struct vm_area_usage *usage = context;
     if (value & PTE_ANONYMOUS)
         usage->anonymous += pages;
     else
         usage->file += pages;
     usage->exclusive += anonymous_is_exclusive(value) ? pages : 0;
+    usage->huge += pages == HUGE_PAGES ? pages : 0;
+}
+
+static void node_add(void *context, uint64_t value, uint64_t pages)
+{
+    uint64_t *nodes = context;
+    nodes[pte_page(value)->node] += pages;
 }
 
 // One table or huge page at or after `address`. Returns where to go on. Under table_lock, so that
 // shared tables may be read (H5 of shared_table.c).
-static uintptr_t usage_step(struct vm_area *area, uintptr_t address, struct vm_area_usage *usage)
+static uintptr_t visit_step(
+    struct vm_area *area, uintptr_t address, visit_function *visit, void *context)
 {
     struct page_table_place place = {0};
     address = page_table_next(area->space, address, area->end, &place);
@@ -26,8 +37,8 @@ static uintptr_t usage_step(struct vm_area *area, uintptr_t address, struct vm_a
         return area->end;
     if (place.huge) {
         uint64_t value = *place.upper;
-        usage_add(usage, value & ~PTE_LARGE, HUGE_PAGES);
-        usage->huge += HUGE_PAGES;
+        if (pte_is_page(value))
+            visit(context, value, HUGE_PAGES);
         return place.next;
     }
     uintptr_t end = MIN(place.next, area->end);
@@ -35,17 +46,29 @@ static uintptr_t usage_step(struct vm_area *area, uintptr_t address, struct vm_a
     for (const uint64_t *entry = place.entry; address < end && left != 0; address += PAGE_SIZE) {
         uint64_t value = __atomic_load_n(entry++, __ATOMIC_RELAXED);
         left -= value != 0;
-        usage_add(usage, value, 1);
+        if (pte_is_page(value) && !(value & PTE_BORROWED))
+            visit(context, value, 1);
     }
     return end;
+}
+
+static void visit_area(struct vm_area *area, visit_function *visit, void *context)
+{
+    for (uintptr_t address = area->start; address < area->end;) {
+        spin_lock(&area->space->table_lock);
+        address = visit_step(area, address, visit, context);
+        spin_unlock(&area->space->table_lock);
+    }
 }
 
 void vm_area_usage_read(struct vm_area *area, struct vm_area_usage *usage)
 {
     *usage = (struct vm_area_usage){0};
-    for (uintptr_t address = area->start; address < area->end;) {
-        spin_lock(&area->space->table_lock);
-        address = usage_step(area, address, usage);
-        spin_unlock(&area->space->table_lock);
-    }
+    visit_area(area, usage_add, usage);
+}
+
+void vm_area_nodes_read(struct vm_area *area, uint64_t pages[NUMA_NODES_MAX])
+{
+    memset(pages, 0, NUMA_NODES_MAX * sizeof(pages[0]));
+    visit_area(area, node_add, pages);
 }

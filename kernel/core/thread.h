@@ -15,6 +15,7 @@
 #include "kernel/core/percpu.h"
 
 struct address_space;
+struct memory_policy;
 struct perf_context;
 
 // States are bits, so that a waker can name several.
@@ -129,6 +130,10 @@ struct thread {
     // Numbers of its process and task, 0 for kernel threads: for those who know no tasks (perf/).
     // Written by process/ under task_list_lock, read at any time.
     uint32_t pid, tid;
+    // Where its memory comes from (mm/policy.h), NULL: from near; and the node that interleaving
+    // came to last. Only the thread itself, but for a parent before the thread runs.
+    struct memory_policy *memory_policy;
+    uint32_t interleaved_node;
     // Events of perf_event_open(2) that count for it; NULL: none. perf/event/context.c
     struct perf_context *perf_context;
     char name[THREAD_NAME_BYTES];

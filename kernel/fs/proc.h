@@ -82,7 +82,7 @@ void proc_show_cpu_words(
     struct proc_buffer *buffer, const struct cpumask *mask); // "ff,ffffffff" and a line end
 // proc_task_memory.c
 proc_show_function proc_show_cmdline, proc_show_environ, proc_show_auxv, proc_show_maps,
-    proc_show_smaps, proc_show_smaps_rollup;
+    proc_show_numa_maps, proc_show_smaps, proc_show_smaps_rollup;
 extern const struct file_ops proc_mem_ops;
 // proc_mounts.c
 proc_show_function proc_show_mounts, proc_show_mountinfo, proc_show_mountstats;

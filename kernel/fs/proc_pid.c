@@ -350,6 +350,7 @@ const struct proc_task_entry proc_task_entries[] = {
     {"mounts", S_IFREG | 0444, .show = proc_show_mounts},
     {"mountinfo", S_IFREG | 0444, .show = proc_show_mountinfo},
     {"mountstats", S_IFREG | 0400, true, .show = proc_show_mountstats},
+    {"numa_maps", S_IFREG | 0444, .show = proc_show_numa_maps},
     {"smaps", S_IFREG | 0444, .show = proc_show_smaps},
     {"smaps_rollup", S_IFREG | 0444, .show = proc_show_smaps_rollup},
     {"wchan", S_IFREG | 0444, .show = proc_show_wchan},

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
-// What /proc/PID shows of a program's memory: cmdline, environ, auxv, maps, smaps, mem.
+// What /proc/PID shows of a program's memory: cmdline, environ, auxv, maps, smaps, numa_maps, mem.
 #include "kernel/base/string.h"
 #include "kernel/core/errno.h"
 #include "kernel/fs/map.h"
 #include "kernel/fs/proc.h"
 #include "kernel/process/task.h"
 #include "mm/address_space.h"
+#include "mm/policy.h"
 #include "mm/slab.h"
 #include <linux/fs.h>
 
@@ -168,6 +169,57 @@ int proc_show_maps(struct proc_buffer *buffer, struct inode *inode)
 int proc_show_smaps(struct proc_buffer *buffer, struct inode *inode)
 {
     return memory_show_areas(buffer, inode, true);
+}
+
+// ---- numa_maps ----
+
+static void memory_show_nodes(
+    struct proc_buffer *buffer, struct vm_area *area, const struct memory_policy *own)
+{
+    char text[128], name[64] = "";
+    uint64_t nodes[NUMA_NODES_MAX];
+    struct vm_area_usage usage;
+    memory_policy_text(area->policy != NULL ? area->policy : own, text, sizeof(text));
+    proc_printf(buffer, "%08lx %s", area->start, text);
+    if (area->label != NULL &&
+        (strcmp(area->label, "[heap]") == 0 || strcmp(area->label, "[stack]") == 0)) {
+        proc_printf(buffer, " %.*s", (int)strlen(area->label) - 2, area->label + 1);
+    } else if (area->label == NULL && area->ops != NULL && area->ops->name != NULL) {
+        area->ops->name(area, name, sizeof(name));
+        proc_printf(buffer, " file=");
+        proc_append_escaped(buffer, name, "\n\t= ");
+    }
+    vm_area_usage_read(area, &usage);
+    vm_area_nodes_read(area, nodes);
+    if (usage.anonymous != 0)
+        proc_printf(buffer, " anon=%lu dirty=%lu", usage.anonymous, usage.anonymous);
+    if (usage.file != 0)
+        proc_printf(buffer, " mapped=%lu", usage.anonymous + usage.file);
+    for (uint32_t node = 0; node < NUMA_NODES_MAX; node++) {
+        if (nodes[node] != 0)
+            proc_printf(buffer, " N%u=%lu", node, nodes[node]);
+    }
+    if (usage.anonymous + usage.file != 0)
+        proc_printf(buffer, " kernelpagesize_kB=%lu", PAGE_SIZE / 1024);
+    proc_printf(buffer, "\n");
+}
+
+// The policy of another task than the reader's is its own affair: areas without one are shown as
+// default then.
+int proc_show_numa_maps(struct proc_buffer *buffer, struct inode *inode)
+{
+    int error;
+    struct address_space *space = memory_space_get(inode, &error);
+    if (space == NULL)
+        return error;
+    const struct memory_policy *own =
+        proc_inode_task(inode) == task_current() ? thread_current()->memory_policy : NULL;
+    rwlock_read_lock(&space->lock);
+    for (struct vm_area *area = vm_area_first(space); area != NULL; area = vm_area_next(area))
+        memory_show_nodes(buffer, area, own);
+    rwlock_read_unlock(&space->lock);
+    address_space_put(space);
+    return 0;
 }
 
 int proc_show_smaps_rollup(struct proc_buffer *buffer, struct inode *inode)

@@ -15,6 +15,7 @@
 #include "kernel/ipc/futex.h"
 #include "kernel/process/process.h"
 #include "mm/address_space.h"
+#include "mm/policy.h"
 #include "perf/perf.h"
 #include "pv/pv.h"
 #include "sched/sched.h"
@@ -366,6 +367,7 @@ void task_exit(uint32_t status)
     if (unlikely(perf_side_wanted))
         perf_note_exit(&task->thread);
     task_release_space(task);
+    memory_policy_set_own(NULL);
     begin_exit(task, status);
     perf_event_exit(&task->thread);
     release_tables(task);

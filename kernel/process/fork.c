@@ -13,6 +13,7 @@
 #include "kernel/fs/vfs.h"
 #include "kernel/process/process.h"
 #include "mm/address_space.h"
+#include "mm/policy.h"
 #include "perf/perf.h"
 #include "sched/sched.h"
 #include <linux/capability.h>
@@ -250,6 +251,8 @@ static int prepare_child(const struct clone_request *request, struct task **resu
         error = perf_event_fork(&child->thread, &parent->thread);
     if (error == 0) {
         child->cred = credentials_get(parent->cred);
+        child->thread.memory_policy = memory_policy_get(parent->thread.memory_policy);
+        child->thread.interleaved_node = parent->thread.interleaved_node;
         frame_copy(child, parent, request);
         *result = child;
         return 0;
@@ -293,6 +296,7 @@ static int pidfd_prepare(
 static void child_discard(struct task *child)
 {
     perf_event_exit(&child->thread);
+    memory_policy_put(child->thread.memory_policy);
     tables_release(child);
     credentials_put(child->cred);
     process_put(child->process);

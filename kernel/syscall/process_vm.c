@@ -6,6 +6,7 @@
 #include "kernel/fs/iter.h"
 #include "kernel/process/credentials.h"
 #include "kernel/process/task.h"
+#include "kernel/syscall/process_vm.h"
 #include "kernel/syscall/syscall.h"
 #include "mm/address_space.h"
 #include "mm/slab.h"
@@ -14,8 +15,7 @@
 
 #define BOUNCE_BYTES PAGE_SIZE
 
-// May the running task look into the other's memory (ptrace's rule)?
-static bool may_access(struct task *task)
+bool process_vm_allowed(struct task *task)
 {
     if (task->process == process_current() || capable(CAP_SYS_PTRACE))
         return true;
@@ -91,7 +91,7 @@ static int64_t process_vm(int32_t pid, uintptr_t local_vector, size_t local_coun
     if (task != NULL) {
         struct address_space *space = task_space_get(task);
         if (space != NULL) {
-            result = may_access(task)
+            result = process_vm_allowed(task)
                          ? transfer_all(space, &local, remote_vector, remote_count, write)
                          : -EPERM;
             address_space_put(space);
