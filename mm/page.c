@@ -38,6 +38,7 @@
 #include "pv/pv.h"
 #include "kernel/core/upcall.h"
 #include "kernel/core/work.h"
+#include "mm/fail_alloc.h"
 #include "mm/kasan.h"
 #include "mm/memory.h"
 #include "mm/page_internal.h"
@@ -488,12 +489,16 @@ struct page *page_alloc_from(
     const struct placement place = {node, allowed, interleaved};
     assert(order <= PAGE_ORDER_MAX);
     assert(node < numa.node_count);
+    if (fail_alloc_due())
+        return NULL;
     return page_alloc_finish(zone_alloc(order, flags, &place), order, flags, &place);
 }
 
 // The common case of this and page_free() is a few gs-relative accesses and calls nobody.
 struct page *page_alloc(unsigned order, uint32_t flags)
 {
+    if (fail_alloc_due())
+        return NULL;
     if (unlikely(order != 0 || (flags & PAGE_ALLOC_DMA32)))
         return page_alloc_general(order, flags);
     uint64_t irq_flags = arch_irq_save();

@@ -31,6 +31,7 @@
 #include "kernel/base/string.h"
 #include "kernel/core/percpu.h"
 #include "kernel/core/spinlock.h"
+#include "mm/fail_alloc.h"
 #include "mm/kasan.h"
 #include "mm/page_internal.h"
 #include "mm/slab_internal.h"
@@ -298,6 +299,8 @@ static inline void *object_given(struct slab_cache *cache, void *object, uint32_
 
 void *slab_alloc(struct slab_cache *cache, uint32_t flags)
 {
+    if (fail_alloc_due())
+        return NULL;
     uint64_t irq_flags = arch_irq_save();
     uint64_t offset = cache->magazine_offset;
     uint32_t count = own_magazine(offset).count;

@@ -92,9 +92,10 @@ extern const struct file_ops proc_fd_ops, proc_fdinfo_ops;
 // proc_link.c
 extern const struct inode_ops proc_exe_inode_ops, proc_cwd_inode_ops, proc_root_link_inode_ops;
 
-void proc_system_register(void); // proc_system.c
-void proc_cpu_register(void);    // proc_cpu.c
-void proc_sys_register(void);    // proc_sys.c
+void proc_system_register(void);     // proc_system.c
+void proc_cpu_register(void);        // proc_cpu.c
+void proc_fail_alloc_register(void); // proc_fail_alloc.c
+void proc_sys_register(void);        // proc_sys.c
 void proc_init(void);
 void sysfs_init(void);
 void sysfs_memory_init(void);

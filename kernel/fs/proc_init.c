@@ -56,6 +56,7 @@ void proc_init(void)
     proc_tree_publish(superblock);
     proc_system_register();
     proc_cpu_register();
+    proc_fail_alloc_register();
     proc_sys_register();
     filesystem_register(&type);
 }
