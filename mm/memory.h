@@ -60,6 +60,12 @@ static inline struct zone *zone_of(const struct page *page)
     return zone_of_node(page->node, page_to_pfn(page) < DMA32_END_PFN ? ZONE_DMA32 : ZONE_NORMAL);
 }
 
+// Without a lock: a snapshot.
+static inline uint64_t zone_free_pages(const struct zone *zone)
+{
+    return zone->buddy.free_pages + zone->buddy.promised_pages;
+}
+
 static inline uint32_t zone_node(const struct zone *zone)
 {
     return (uint32_t)(zone - zones) / ZONE_KINDS;

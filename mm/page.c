@@ -9,12 +9,13 @@
 // Nodes. A CPU's list is filled from its own node as long as that has memory, then from the others
 // in the order of numa_order(). Pages of other nodes that a CPU frees do not go into its list,
 // where they would be given out as if they were near, but into a second one, which goes back to the
-// zones when it is full; machines with one node do not have the test for it (page_nodes_key). Who wants
-// memory of certain nodes (page_alloc_from()) takes the zone's lock.
+// zones when it is full; machines with one node do not have the test for it (page_nodes_key). Who
+// wants memory of certain nodes (page_alloc_from()) takes the zone's lock.
 //
-// When memory is short there are three levels. Programs (PAGE_ALLOC_USER) stop first, at one and a
-// half times the reserve; the kernel stops at the reserve; atomic requests may use it up. Who may
-// sleep first reclaims (clean page cache, empty slabs, this CPU's list), then asks the balloon, and
+// A thread keeps memory free by dropping page cache ahead of need (reclaim.c). When memory is short
+// nevertheless there are three levels. Programs (PAGE_ALLOC_USER) stop first, at one and a half
+// times the reserve; the kernel stops at the reserve; atomic requests may use it up. Who may sleep
+// first reclaims (clean page cache, empty slabs, this CPU's list), then asks the balloon, and
 // has unused names dropped by another thread; a program's request then asks for a victim
 // (mm_out_of_memory) and waits for the memory that its end gives back. A request that fails returns
 // NULL; nothing here panics for lack of memory.
@@ -43,6 +44,7 @@
 #include "mm/memory.h"
 #include "mm/page_internal.h"
 #include "mm/page_report.h"
+#include "mm/reclaim.h"
 #include "mm/slab.h"
 
 #define PERCPU_PAGES_MAX 64
@@ -124,11 +126,6 @@ static void poison_mark(struct page *page, unsigned order)
 #endif
 
 // ---- zones ----
-
-static uint64_t zone_free_pages(const struct zone *zone)
-{
-    return zone->buddy.free_pages + zone->buddy.promised_pages;
-}
 
 // How many pages a request must leave.
 static uint64_t zone_floor(const struct zone *zone, uint32_t flags)
@@ -250,6 +247,8 @@ static void list_refill_from(struct page_list *list, struct zone *zone, uint32_t
     }
     zone_count_given(zone, place, list->count);
     spin_unlock(&zone->lock);
+    if (unlikely(zone_is_low(zone)))
+        reclaim_wake();
 }
 
 // Fills this CPU's empty list with a batch, from the nearest node that has something. Interrupts

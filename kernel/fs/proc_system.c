@@ -258,6 +258,30 @@ static void add_fault(const char *name, uint64_t value, void *context)
         *(uint64_t *)context += value;
 }
 
+// Lines of vmstat that are counters here.
+static const struct {
+    const char *counter, *line;
+} vmstat_counters[] = {
+    {"reclaim.background_pages", "pgsteal_kswapd"},
+    {"reclaim.background_runs", "pageoutrun"},
+    {"page.reclaimed", "pgsteal_direct"},
+    {"page.slow_allocations", "allocstall_normal"},
+    {"migrate.moved", "pgmigrate_success"},
+    {"migrate.left", "pgmigrate_fail"},
+    {"huge.faults", "thp_fault_alloc"},
+    {"huge.fallbacks", "thp_fault_fallback"},
+    {"huge.promoted", "thp_collapse_alloc"},
+    {"huge.splits", "thp_split_pmd"},
+};
+
+static void show_vmstat_counter(const char *name, uint64_t value, void *context)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(vmstat_counters); i++) {
+        if (strcmp(name, vmstat_counters[i].counter) == 0)
+            proc_printf(context, "%s %lu\n", vmstat_counters[i].line, (unsigned long)value);
+    }
+}
+
 static int show_vmstat(struct proc_buffer *buffer, void *context)
 {
     struct page_statistics pages;
@@ -273,6 +297,7 @@ static int show_vmstat(struct proc_buffer *buffer, void *context)
     counter_for_each(add_fault, &faults);
     proc_printf(buffer, "pgfault %lu\npgmajfault 0\n", (unsigned long)faults);
     proc_printf(buffer, "pgpgin 0\npgpgout 0\npswpin 0\npswpout 0\n");
+    counter_for_each(show_vmstat_counter, buffer);
     return 0;
 }
 
