@@ -73,6 +73,7 @@ static void context_sync(struct perf_context *context, bool in_force)
     uint64_t now_ns = time_monotonic_ns();
     struct perf_event *event;
     spin_lock(&context->lock);
+    perf_hardware_begin();
     list_for_each_entry (event, &context->events, context_node) {
         bool wanted = in_force && event->enabled && event->leader->enabled &&
                       (event->cpu < 0 || (uint32_t)event->cpu == cpu_current());
@@ -81,6 +82,7 @@ static void context_sync(struct perf_context *context, bool in_force)
         else if (!wanted && event->active)
             event_stop(event, now_ns);
     }
+    perf_hardware_end(now_ns);
     spin_unlock_no_resched(&context->lock);
 }
 
@@ -101,6 +103,7 @@ static void sync_here(void *argument)
         context_sync(of_cpu, true);
     if (of_thread != NULL)
         context_sync(of_thread, true);
+    perf_hardware_user(of_thread);
 }
 
 void perf_event_sync_all(void)
@@ -125,6 +128,7 @@ void perf_event_switch(const struct thread *previous, const struct thread *next)
         context_sync(leaves, false);
     if (comes != NULL)
         context_sync(comes, true);
+    perf_hardware_user(comes);
 }
 
 void perf_event_attach(struct perf_event *event, struct perf_context *context)
@@ -155,21 +159,29 @@ void perf_event_detach(struct perf_event *event)
     uint64_t flags = spin_lock_irqsave(&context->lock);
     // A thread that was between two CPUs has left it active nowhere: it starts nothing more.
     list_remove(&event->context_node);
+    if (event->kind == PERF_EVENT_COUNTER && event->was_mapped && event->task != NULL)
+        context->user_readers--;
     spin_unlock_irqrestore(&context->lock, flags);
     assert(!event->active);
     event->context = NULL;
     perf_context_put(context);
 }
 
-void perf_event_read(struct perf_event *event, uint64_t *count, uint64_t *running_ns)
+void perf_event_read(
+    struct perf_event *event, uint64_t *count, uint64_t *enabled_ns, uint64_t *running_ns)
 {
+    if (event->kind == PERF_EVENT_COUNTER) {
+        perf_hardware_read(event, count, enabled_ns, running_ns);
+        return;
+    }
     struct perf_context *context = event->context;
     uint64_t flags = context != NULL ? spin_lock_irqsave(&context->lock) : 0;
     uint64_t since_ns = event->active ? time_monotonic_ns() - event->since_ns : 0;
     *count = atomic_load_relaxed(&event->count);
     if (event->kind == PERF_EVENT_CLOCK)
         *count += since_ns;
-    *running_ns = event->running_ns + since_ns;
+    *enabled_ns = event->running_ns + since_ns;
+    *running_ns = *enabled_ns;
     if (context != NULL)
         spin_unlock_irqrestore(&context->lock, flags);
 }
@@ -203,10 +215,11 @@ int perf_event_fork(struct thread *child, struct thread *parent)
 // Adds what a copy has counted to the event it is a copy of.
 static void fold(struct perf_event *copy)
 {
-    uint64_t count, running_ns;
+    uint64_t count, enabled_ns, running_ns;
     struct perf_event *parent = copy->parent;
-    perf_event_read(copy, &count, &running_ns);
+    perf_event_read(copy, &count, &enabled_ns, &running_ns);
     parent->child_count += count;
+    parent->child_enabled_ns += enabled_ns;
     parent->child_running_ns += running_ns;
     list_remove(&copy->child_node);
 }

@@ -26,6 +26,7 @@
 #include "kernel/core/trace.h"
 #include "kernel/core/wait.h"
 #include "perf/event/buffer.h"
+#include "perf/pmu/pmu.h"
 
 #include <linux/perf_event.h>
 
@@ -35,6 +36,7 @@ struct trap_frame;
 
 struct perf_context {
     struct spinlock lock;
+    uint32_t user_readers;   // its events whose counters programs may read (RDPMC); lock
     struct list_node events; // perf_event.context_node; lock
     uint32_t refcount;       // its thread and its events; atomic
 };
@@ -43,6 +45,7 @@ enum perf_event_kind : uint8_t {
     PERF_EVENT_NOTHING, // counts nothing: dummy, and what cannot happen here
     PERF_EVENT_CLOCK,   // time
     PERF_EVENT_POINT,   // tracepoints
+    PERF_EVENT_COUNTER, // the processor's
 };
 
 struct perf_event {
@@ -60,11 +63,18 @@ struct perf_event {
     struct list_node active_node;  // V2
     bool enabled, active;          // V1
     uint64_t count;                // atomic; of a clock without the time since `since_ns`
-    uint64_t running_ns;           // V1: time active before since_ns
+    uint64_t running_ns;           // V1: time active before since_ns; a counter's is its own
     uint64_t since_ns;             // V1: when it became active
     int64_t left;                  // until the next sample: ns or events; V2 while active, else V1
     struct timer timer;            // samples of a clock
     uint64_t lost;                 // atomic
+    // PERF_EVENT_COUNTER; both by the rules of perf/pmu/pmu.h, on the CPU where it is active.
+    struct pmu_event counter;
+    struct pmu_group counters; // of the group's leader, whatever kind it is
+    uint32_t active_cpu;       // V1: where it is or was last active
+    uint64_t sampled_ns;       // when a sample was last taken; NMI
+    uint64_t window_ns;        // of which samples are counted, for the limit; NMI
+    uint32_t window_samples;   // NMI
 
     // events_lock:
     struct perf_event *leader; // of the group; itself
@@ -73,16 +83,20 @@ struct perf_event {
     uint32_t sibling_count;
     struct list_node children; // inherited copies: child_node
     struct list_node child_node;
-    uint64_t child_count, child_running_ns; // of copies whose tasks have ended
-    struct perf_buffer *buffer;             // with a reference; own or SET_OUTPUT's; NULL: none
-    bool was_mapped;                        // its own buffer was mapped
-    struct wait_queue wait;                 // poll
-    uint32_t ready;                         // EPOLLIN, EPOLLHUP; atomic
-    uint32_t wake_queued;                   // is on some CPU's list of those to wake; atomic
-    struct perf_event *wake_next;           // of that list
+    // Of copies whose tasks have ended.
+    uint64_t child_count, child_enabled_ns, child_running_ns;
+    struct perf_buffer *buffer;   // with a reference; own or SET_OUTPUT's; NULL: none
+    bool was_mapped;              // its own buffer was mapped
+    struct wait_queue wait;       // poll
+    uint32_t ready;               // EPOLLIN, EPOLLHUP; atomic
+    uint32_t wake_queued;         // is on some CPU's list of those to wake; atomic
+    struct perf_event *wake_next; // of that list
 };
 
-#define PERF_EVENT_RATE_MAX 100000u // samples a second: /proc/sys/kernel/perf_event_max_sample_rate
+// Most samples a second that an event may ask for, and gets: what
+// /proc/sys/kernel/perf_event_max_sample_rate says, at most PERF_EVENT_RATE_MAX; atomic.
+#define PERF_EVENT_RATE_MAX 100000u
+extern uint32_t perf_event_rate_max;
 
 extern struct mutex events_lock;
 
@@ -103,8 +117,9 @@ void perf_event_attach(struct perf_event *event, struct perf_context *context);
 void perf_event_detach(struct perf_event *event); // inactive everywhere afterwards
 void perf_event_set_enabled(struct perf_event *event, bool enabled);
 void perf_event_sync_all(void); // task context
-// What it has counted, and for how long. Any context but NMI.
-void perf_event_read(struct perf_event *event, uint64_t *count, uint64_t *running_ns);
+// What it has counted, how long it was active, and for how much of that it counted. Task context.
+void perf_event_read(
+    struct perf_event *event, uint64_t *count, uint64_t *enabled_ns, uint64_t *running_ns);
 
 // ---- source.c: own CPU, interrupts off ----
 void perf_event_source_start(struct perf_event *event, uint64_t now_ns);
@@ -116,6 +131,23 @@ void perf_event_source_remove(struct perf_event *event);
 PERCPU_DECLARE(struct list_node, active_events);
 extern uint32_t perf_events_count; // atomic: whether there are any
 
+// ---- hardware.c ----
+// 0, -ENOENT: no counters, or none for this; -EINVAL. events_lock.
+[[nodiscard]] int perf_hardware_find(struct perf_event *event);
+// Could its group, with it, ever have counters at once? events_lock.
+[[nodiscard]] bool perf_hardware_fits(const struct perf_event *event, struct perf_event *leader);
+// Own CPU, interrupts off, context locked: between begin and end counters stand still.
+void perf_hardware_begin(void);
+void perf_hardware_start(struct perf_event *event, uint64_t now_ns);
+void perf_hardware_stop(struct perf_event *event, uint64_t now_ns);
+void perf_hardware_end(uint64_t now_ns);
+// The thread with this context (NULL: none) runs on: may it read counters itself?
+void perf_hardware_user(const struct perf_context *of_thread);
+// As perf_event_read(). Task context, unless the event is inactive.
+void perf_hardware_read(
+    struct perf_event *event, uint64_t *count, uint64_t *enabled_ns, uint64_t *running_ns);
+void perf_hardware_set_period(struct perf_event *event); // inactive
+
 // ---- record.c: own CPU, interrupts off ----
 struct perf_event_sample {
     const struct trap_frame *frame; // what was interrupted, or where the tracepoint is
@@ -124,6 +156,13 @@ struct perf_event_sample {
     uint32_t raw_len;
 };
 void perf_event_sample(struct perf_event *event, const struct perf_event_sample *sample);
+// The same in an NMI: the record waits in memory of this CPU for perf_event_records_flush(), which
+// an interrupt sees to that is raised.
+void perf_event_sample_nmi(struct perf_event *event, const struct perf_event_sample *sample);
+void perf_event_records_flush(void);              // interrupts off
+[[nodiscard]] int perf_event_stage_prepare(void); // memory for them; -ENOMEM; task context
+// PERF_RECORD_THROTTLE or UNTHROTTLE. Interrupts off.
+void perf_event_note_throttle(struct perf_event *event, bool throttled);
 [[nodiscard]] int perf_event_records_prepare(void); // memory for them; -ENOMEM; task context
 
 // ---- file.c ----

@@ -52,6 +52,7 @@ void perf_event_wake_now(struct perf_event *event, uint32_t events)
 void perf_event_wake_queued(void)
 {
     uint64_t flags = arch_irq_save();
+    perf_event_records_flush();
     struct perf_event *event = this_cpu(wake_list);
     this_cpu(wake_list) = NULL;
     while (event != NULL) {
@@ -65,18 +66,35 @@ void perf_event_wake_queued(void)
 
 // ---- reading ------------------------------------------------------------------------------------
 
-static void totals(struct perf_event *event, uint64_t *count, uint64_t *running_ns)
+// What an event and its copies have counted, and for how long.
+struct total {
+    uint64_t count, enabled_ns, running_ns;
+};
+
+static void totals(struct perf_event *event, struct total *total)
 {
     struct perf_event *child;
-    perf_event_read(event, count, running_ns);
-    *count += event->child_count;
-    *running_ns += event->child_running_ns;
+    perf_event_read(event, &total->count, &total->enabled_ns, &total->running_ns);
+    total->count += event->child_count;
+    total->enabled_ns += event->child_enabled_ns;
+    total->running_ns += event->child_running_ns;
     list_for_each_entry (child, &event->children, child_node) {
-        uint64_t child_count, child_running_ns;
-        perf_event_read(child, &child_count, &child_running_ns);
-        *count += child_count;
-        *running_ns += child_running_ns;
+        struct total own;
+        perf_event_read(child, &own.count, &own.enabled_ns, &own.running_ns);
+        total->count += own.count;
+        total->enabled_ns += own.enabled_ns;
+        total->running_ns += own.running_ns;
     }
+}
+
+static size_t put_times(uint64_t *words, uint64_t format, const struct total *total)
+{
+    size_t at = 0;
+    if (format & PERF_FORMAT_TOTAL_TIME_ENABLED)
+        words[at++] = total->enabled_ns;
+    if (format & PERF_FORMAT_TOTAL_TIME_RUNNING)
+        words[at++] = total->running_ns;
+    return at;
 }
 
 static size_t put_value(uint64_t *words, struct perf_event *event, uint64_t count)
@@ -96,22 +114,19 @@ static int64_t read_group(struct perf_event *event, struct io_iter *to)
     struct perf_event *sibling;
     uint64_t format = leader->attr.read_format;
     uint64_t words[8];
-    uint64_t count, running_ns;
+    struct total total;
     size_t at = 0;
     int64_t done = 0;
-    totals(leader, &count, &running_ns);
+    totals(leader, &total);
     words[at++] = 1 + leader->sibling_count;
-    if (format & PERF_FORMAT_TOTAL_TIME_ENABLED)
-        words[at++] = running_ns;
-    if (format & PERF_FORMAT_TOTAL_TIME_RUNNING)
-        words[at++] = running_ns;
-    at += put_value(words + at, leader, count);
+    at += put_times(words + at, format, &total);
+    at += put_value(words + at, leader, total.count);
     if (iter_copy_to(to, words, at * sizeof(uint64_t)) != at * sizeof(uint64_t))
         return -EFAULT;
     done += (int64_t)(at * sizeof(uint64_t));
     list_for_each_entry (sibling, &leader->siblings, sibling_node) {
-        totals(sibling, &count, &running_ns);
-        at = put_value(words, sibling, count);
+        totals(sibling, &total);
+        at = put_value(words, sibling, total.count);
         if (iter_copy_to(to, words, at * sizeof(uint64_t)) != at * sizeof(uint64_t))
             return -EFAULT;
         done += (int64_t)(at * sizeof(uint64_t));
@@ -123,13 +138,10 @@ static int64_t read_one(struct perf_event *event, struct io_iter *to)
 {
     uint64_t format = event->attr.read_format;
     uint64_t words[5];
-    uint64_t running_ns;
-    size_t at = 1;
-    totals(event, &words[0], &running_ns);
-    if (format & PERF_FORMAT_TOTAL_TIME_ENABLED)
-        words[at++] = running_ns;
-    if (format & PERF_FORMAT_TOTAL_TIME_RUNNING)
-        words[at++] = running_ns;
+    struct total total;
+    totals(event, &total);
+    words[0] = total.count;
+    size_t at = 1 + put_times(words + 1, format, &total);
     if (format & PERF_FORMAT_ID)
         words[at++] = event->id;
     if (format & PERF_FORMAT_LOST)
@@ -175,13 +187,19 @@ static uint32_t event_poll(struct file *file, struct poll_table *table)
 
 // ---- ioctl --------------------------------------------------------------------------------------
 
+static void count_clear(struct perf_event *event)
+{
+    atomic_store_relaxed(&event->count, UINT64_C(0));
+    event->counter.count = 0;
+}
+
 static void reset(struct perf_event *event)
 {
     struct perf_event *child;
-    while_inactive(event, atomic_store_relaxed(&event->count, UINT64_C(0)));
+    while_inactive(event, count_clear(event));
     event->child_count = 0;
     list_for_each_entry (child, &event->children, child_node)
-        while_inactive(child, atomic_store_relaxed(&child->count, UINT64_C(0)));
+        while_inactive(child, count_clear(child));
 }
 
 static void set_enabled(struct perf_event *event, bool enabled)
@@ -213,6 +231,13 @@ static void apply_to_group(struct perf_event *event, uint32_t command, bool grou
     perf_event_sync_all();
 }
 
+static void period_store(struct perf_event *event, uint64_t period)
+{
+    event->attr.sample_period = period;
+    if (event->kind == PERF_EVENT_COUNTER)
+        perf_hardware_set_period(event);
+}
+
 static int set_period(struct perf_event *event, uintptr_t user)
 {
     uint64_t period;
@@ -220,9 +245,9 @@ static int set_period(struct perf_event *event, uintptr_t user)
     if (error != 0)
         return error;
     if (event->attr.sample_period == 0 || period == 0 || (period >> 63) != 0 ||
-        (event->attr.freq && period > PERF_EVENT_RATE_MAX))
+        (event->attr.freq && period > atomic_load_relaxed(&perf_event_rate_max)))
         return -EINVAL;
-    while_inactive(event, event->attr.sample_period = period);
+    while_inactive(event, period_store(event, period));
     return 0;
 }
 
@@ -314,6 +339,19 @@ static void set_watermark(struct perf_event *event, struct perf_buffer *buffer)
         buffer->watermark = MIN((uint64_t)event->attr.wakeup_watermark, buffer->bytes);
 }
 
+// A task that mapped the page of its counter may read the counter as well.
+static void buffer_attach(struct perf_event *event, struct perf_buffer *buffer)
+{
+    struct perf_context *context = event->context;
+    event->buffer = buffer;
+    event->was_mapped = true;
+    if (event->kind != PERF_EVENT_COUNTER || event->task == NULL || context == NULL)
+        return;
+    uint64_t flags = spin_lock_irqsave(&context->lock);
+    context->user_readers++;
+    spin_unlock_irqrestore(&context->lock, flags);
+}
+
 static int map_locked(struct perf_event *event, struct vm_map_request *request)
 {
     uint64_t pages = request->len_bytes >> PAGE_SHIFT;
@@ -333,8 +371,7 @@ static int map_locked(struct perf_event *event, struct vm_map_request *request)
     if (buffer == NULL)
         return -ENOMEM;
     set_watermark(event, buffer);
-    while_inactive(event, event->buffer = buffer);
-    event->was_mapped = true;
+    while_inactive(event, buffer_attach(event, buffer));
     return perf_buffer_map(buffer, request);
 }
 

@@ -21,6 +21,7 @@
         PERF_SAMPLE_STREAM_ID | PERF_SAMPLE_RAW | PERF_SAMPLE_IDENTIFIER)
 
 int32_t perf_event_paranoid = 2;
+uint32_t perf_event_rate_max = PERF_EVENT_RATE_MAX;
 static uint64_t next_id; // atomic
 
 // ---- checks -------------------------------------------------------------------------------------
@@ -67,7 +68,8 @@ static int attr_check(const struct perf_event_attr *attr)
         return -EINVAL;
     if (attr->inherit && (attr->read_format & PERF_FORMAT_GROUP))
         return -EINVAL;
-    if (attr->freq ? attr->sample_freq > PERF_EVENT_RATE_MAX : (attr->sample_period >> 63) != 0)
+    if (attr->freq ? attr->sample_freq > atomic_load_relaxed(&perf_event_rate_max)
+                   : (attr->sample_period >> 63) != 0)
         return -EINVAL;
     if (attr->remove_on_exec && attr->enable_on_exec)
         return -EINVAL;
@@ -109,6 +111,7 @@ static struct perf_event *event_new(const struct perf_event_attr *attr, struct t
         task_get(task);
     event->leader = event;
     event->enabled = !attr->disabled;
+    pmu_group_init(&event->counters, attr->pinned);
     list_init(&event->siblings);
     list_init(&event->children);
     list_init(&event->child_node);
@@ -143,6 +146,8 @@ struct perf_event *perf_event_inherit(struct perf_event *event, struct task *chi
     copy->points[0] = event->points[0];
     copy->points[1] = event->points[1];
     copy->raw = event->raw;
+    copy->counter = event->counter;
+    pmu_event_inherit(&copy->counter);
     copy->enabled = event->enabled && event->leader->enabled;
     copy->buffer = copy->parent->buffer;
     if (copy->buffer != NULL)
@@ -156,6 +161,8 @@ struct perf_event *perf_event_inherit(struct perf_event *event, struct task *chi
 static int join_group(struct perf_event *event, struct perf_event *leader)
 {
     if (leader->leader != leader || leader->cpu != event->cpu || leader->task != event->task)
+        return -EINVAL;
+    if (event->kind == PERF_EVENT_COUNTER && !perf_hardware_fits(event, leader))
         return -EINVAL;
     event->leader = leader;
     list_add_tail(&leader->siblings, &event->sibling_node);
@@ -217,7 +224,9 @@ static int64_t open_for(const struct perf_event_attr *attr, struct task *task, i
     struct perf_event *event = event_new(attr, task, cpu);
     if (event == NULL)
         return -ENOMEM;
+    mutex_lock(&events_lock);
     error = perf_event_source_find(event);
+    mutex_unlock(&events_lock);
     if (error != 0) {
         if (task != NULL)
             task_put(task);

@@ -3,10 +3,12 @@
 // perf_event_type).
 //
 // A record is put together in a page of its CPU and copied into the ring whole.
+#include "kernel/arch/x86/apic.h"
 #include "kernel/arch/x86/arch.h"
 #include "kernel/base/assert.h"
 #include "kernel/base/string.h"
 #include "kernel/core/errno.h"
+#include "kernel/core/irq.h"
 #include "kernel/core/thread.h"
 #include "kernel/core/time.h"
 #include "kernel/fs/poll.h"
@@ -170,10 +172,14 @@ static void put_chain(
 static void put_read(struct writer *writer, struct perf_event *event)
 {
     uint64_t format = event->attr.read_format;
-    uint64_t running_ns = event->running_ns + (time_monotonic_ns() - event->since_ns);
-    put_u64(writer, atomic_load_relaxed(&event->count));
+    uint64_t now_ns = time_monotonic_ns();
+    uint64_t enabled_ns = event->running_ns + (now_ns - event->since_ns);
+    const bool counter = event->kind == PERF_EVENT_COUNTER;
+    uint64_t running_ns = counter ? pmu_event_running_ns(&event->counter, now_ns) : enabled_ns;
+    // A counter is read in its own interrupt, which has just brought its count up to date.
+    put_u64(writer, counter ? event->counter.count : atomic_load_relaxed(&event->count));
     if (format & PERF_FORMAT_TOTAL_TIME_ENABLED)
-        put_u64(writer, running_ns);
+        put_u64(writer, enabled_ns);
     if (format & PERF_FORMAT_TOTAL_TIME_RUNNING)
         put_u64(writer, running_ns);
     if (format & PERF_FORMAT_ID)
@@ -225,22 +231,29 @@ static void put_sample(
         put_u32s(writer, 4, 0);
 }
 
+static uint16_t sample_misc(const struct perf_event_sample *sample)
+{
+    return trap_frame_is_user(sample->frame) ? PERF_RECORD_MISC_USER : PERF_RECORD_MISC_KERNEL;
+}
+
+static bool is_wanted(const struct perf_event *event, const struct perf_event_sample *sample)
+{
+    bool in_user = trap_frame_is_user(sample->frame);
+    if (in_user ? event->attr.exclude_user : event->attr.exclude_kernel)
+        return false;
+    return !event->attr.exclude_idle || !(thread_current()->flags & THREAD_FLAG_IDLE);
+}
+
 void perf_event_sample(struct perf_event *event, const struct perf_event_sample *sample)
 {
     struct perf_buffer *buffer = event->buffer;
-    bool in_user = trap_frame_is_user(sample->frame);
     assert_irqs_off();
-    if (this_cpu(events_nesting) != 0)
-        return;
-    if (in_user ? event->attr.exclude_user : event->attr.exclude_kernel)
-        return;
-    if (event->attr.exclude_idle && (thread_current()->flags & THREAD_FLAG_IDLE))
+    if (this_cpu(events_nesting) != 0 || !is_wanted(event, sample))
         return;
     if (buffer != NULL && buffer->bytes != 0) {
         struct writer writer;
         tell_lost(event, buffer);
-        uint16_t misc = in_user ? PERF_RECORD_MISC_USER : PERF_RECORD_MISC_KERNEL;
-        if (!record_begin(&writer, PERF_RECORD_SAMPLE, misc))
+        if (!record_begin(&writer, PERF_RECORD_SAMPLE, sample_misc(sample)))
             return;
         put_sample(&writer, event, sample);
         record_write(event, buffer, &writer);
@@ -248,6 +261,136 @@ void perf_event_sample(struct perf_event *event, const struct perf_event_sample 
     }
     if (event->attr.wakeup_events != 0 && !event->attr.watermark)
         perf_event_wake(known(event), EPOLLIN | EPOLLRDNORM);
+}
+
+// ---- records made in NMIs -----------------------------------------------------------------------
+//
+// An NMI can come while this CPU has a buffer locked, so it must not write there. Its records are
+// staged: one after the other in memory of this CPU. The NMI alone appends; the interrupt that it
+// raises takes them out, and empties the stage if nothing has come meanwhile.
+
+#define STAGE_ORDER 2
+#define STAGE_BYTES (PAGE_SIZE << STAGE_ORDER)
+
+struct stage {
+    uint32_t used; // own CPU; NMIs add, the interrupt makes it 0 by compare-and-exchange
+    uint32_t reserved;
+    uint8_t bytes[STAGE_BYTES - 8];
+};
+struct staged { // before each record
+    struct perf_event *event;
+    uint64_t len;
+};
+static struct stage *stages[CPU_MAX]; // made before the first event that needs them; for ever
+
+int perf_event_stage_prepare(void)
+{
+    for (uint32_t cpu = 0; cpu < cpu_count_possible; cpu++) {
+        if (stages[cpu] == NULL)
+            stages[cpu] = page_alloc_kernel(STAGE_ORDER, PAGE_ALLOC_ZERO);
+        if (stages[cpu] == NULL)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+// False: there is no room, which counts as lost. NMI.
+static bool stage_begin(
+    struct writer *writer, struct perf_event *event, uint32_t type, uint16_t misc)
+{
+    struct stage *stage = stages[cpu_current()];
+    if (event->buffer == NULL || event->buffer->bytes == 0)
+        return false;
+    if (stage->used + sizeof(struct staged) + RECORD_BYTES > sizeof(stage->bytes)) {
+        atomic_fetch_add_relaxed(&known(event)->lost, UINT64_C(1));
+        return false;
+    }
+    writer->begin = stage->bytes + stage->used + sizeof(struct staged);
+    writer->at = writer->begin;
+    *(struct perf_event_header *)writer->at =
+        (struct perf_event_header){.type = type, .misc = misc};
+    writer->at += sizeof(struct perf_event_header);
+    return true;
+}
+
+static void stage_end(const struct writer *writer, struct perf_event *event)
+{
+    struct stage *stage = stages[cpu_current()];
+    struct staged *staged = (struct staged *)writer->begin - 1;
+    staged->event = event;
+    staged->len = (uint64_t)(writer->at - writer->begin);
+    debug_assert(staged->len <= RECORD_BYTES);
+    atomic_store_release(&stage->used, (uint32_t)(writer->at - stage->bytes)); // nobody else adds
+    apic_send_self(VECTOR_TIMER);
+}
+
+void perf_event_sample_nmi(struct perf_event *event, const struct perf_event_sample *sample)
+{
+    struct writer writer;
+    if (!is_wanted(event, sample) ||
+        !stage_begin(&writer, event, PERF_RECORD_SAMPLE, sample_misc(sample)))
+        return;
+    put_sample(&writer, event, sample);
+    stage_end(&writer, event);
+}
+
+static void staged_write(const struct staged *staged)
+{
+    struct perf_event *event = staged->event;
+    struct perf_buffer *buffer = event->buffer;
+    if (buffer == NULL || buffer->bytes == 0)
+        return;
+    tell_lost(event, buffer);
+    struct writer writer = {.begin = (uint8_t *)(staged + 1)};
+    writer.at = writer.begin + staged->len;
+    record_write(event, buffer, &writer);
+    if (event->attr.wakeup_events != 0 && !event->attr.watermark)
+        perf_event_wake(known(event), EPOLLIN | EPOLLRDNORM);
+}
+
+void perf_event_records_flush(void)
+{
+    struct stage *stage = stages[cpu_current()];
+    uint32_t at = 0;
+    assert_irqs_off();
+    if (stage == NULL)
+        return;
+    uint32_t seen;
+    do {
+        seen = atomic_load_acquire(&stage->used);
+        while (at < seen) {
+            const struct staged *staged = (const struct staged *)(stage->bytes + at);
+            staged_write(staged);
+            at += (uint32_t)(sizeof(*staged) + staged->len);
+        }
+        // The stage is full at the latest after a few rounds.
+    } while (seen != 0 && !atomic_cmpxchg(&stage->used, &seen, 0u));
+}
+
+static void put_throttle(struct writer *writer, struct perf_event *event)
+{
+    put_u64(writer, time_monotonic_ns());
+    put_u64(writer, known(event)->id);
+    put_u64(writer, event->id);
+    put_sample_id(writer, event);
+}
+
+void perf_event_note_throttle(struct perf_event *event, bool throttled)
+{
+    struct writer writer;
+    if (throttled) { // in the NMI that was one too many
+        if (stage_begin(&writer, event, PERF_RECORD_THROTTLE, 0)) {
+            put_throttle(&writer, event);
+            stage_end(&writer, event);
+        }
+        return;
+    }
+    if (event->buffer == NULL || event->buffer->bytes == 0 ||
+        !record_begin(&writer, PERF_RECORD_UNTHROTTLE, 0))
+        return;
+    put_throttle(&writer, event);
+    record_write(event, event->buffer, &writer);
+    record_end();
 }
 
 // ---- what happens to tasks ----------------------------------------------------------------------

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Where events come from: time, and tracepoints. There are no others: software events of Linux are
-// tracepoints here (page faults, context switches, migrations), and hardware events answer ENOENT,
-// as Linux does in a virtual machine without a PMU.
+// Where events come from: time, tracepoints, and counters of the processor (hardware.c). There are
+// no others: software events of Linux are tracepoints here (page faults, context switches,
+// migrations).
 #include "kernel/arch/x86/arch.h"
 #include "kernel/base/assert.h"
 #include "kernel/core/errno.h"
@@ -14,8 +14,6 @@
 
 PERCPU(struct list_node, active_events);
 uint32_t perf_events_count;
-
-#define CLOCK_PERIOD_MIN_NS 10000 // 100,000 samples a second: /proc/sys/kernel's maximum
 
 // ---- finding ------------------------------------------------------------------------------------
 
@@ -55,6 +53,9 @@ int perf_event_source_find(struct perf_event *event)
 {
     if (event->attr.type == PERF_TYPE_SOFTWARE)
         return software_find(event);
+    if (event->attr.type == PERF_TYPE_HARDWARE || event->attr.type == PERF_TYPE_HW_CACHE ||
+        event->attr.type == PERF_TYPE_RAW)
+        return perf_hardware_find(event);
     if (event->attr.type != PERF_TYPE_TRACEPOINT)
         return -ENOENT;
     const struct trace_entry *entry = trace_entry_find(event->attr.config);
@@ -95,10 +96,11 @@ static bool is_sampling(const struct perf_event *event)
 
 static int64_t clock_period_ns(const struct perf_event *event)
 {
+    const uint64_t least = NS_PER_SECOND / atomic_load_relaxed(&perf_event_rate_max);
     uint64_t period = event->attr.sample_period;
     if (event->attr.freq)
         period = NS_PER_SECOND / period;
-    return (int64_t)CLAMP(period, (uint64_t)CLOCK_PERIOD_MIN_NS, (uint64_t)INT64_MAX / 4);
+    return (int64_t)CLAMP(period, least, (uint64_t)INT64_MAX / 4);
 }
 
 static void clock_fired(struct timer *timer)
@@ -119,6 +121,8 @@ static void clock_fired(struct timer *timer)
 
 void perf_event_source_start(struct perf_event *event, uint64_t now_ns)
 {
+    if (event->kind == PERF_EVENT_COUNTER)
+        perf_hardware_start(event, now_ns);
     if (event->kind != PERF_EVENT_CLOCK || !is_sampling(event))
         return;
     if (event->left <= 0 || event->left > clock_period_ns(event))
@@ -129,6 +133,8 @@ void perf_event_source_start(struct perf_event *event, uint64_t now_ns)
 
 void perf_event_source_stop(struct perf_event *event, uint64_t now_ns)
 {
+    if (event->kind == PERF_EVENT_COUNTER)
+        perf_hardware_stop(event, now_ns);
     if (event->kind != PERF_EVENT_CLOCK)
         return;
     event->count += now_ns - event->since_ns;

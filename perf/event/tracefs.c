@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What tools read beside perf_event_open(2): the file system "tracefs" with each tracepoint's
-// number
-// and format, and /proc/sys/kernel/perf_event_*. Tracepoints are switched on by perf_event_open
-// alone.
+// number and format, and /proc/sys/kernel/perf_event_*. Tracepoints are switched on by
+// perf_event_open alone.
 #include "kernel/base/assert.h"
 #include "kernel/base/fmt.h"
 #include "kernel/core/errno.h"
@@ -101,19 +100,44 @@ static int show_paranoid(struct proc_buffer *buffer, void *context)
     return 0;
 }
 
-static int store_paranoid(const char *text, size_t len, void *context)
+// A decimal number and nothing else but a line's end.
+static int number_of(const char *text, size_t len, int32_t most, int32_t *value)
 {
     bool negative = len != 0 && text[0] == '-';
-    int32_t value = 0;
+    int32_t number = 0;
     size_t at = negative ? 1 : 0;
-    while (at < len && text[at] >= '0' && text[at] <= '9' && value < 10)
-        value = value * 10 + (text[at++] - '0');
+    while (at < len && text[at] >= '0' && text[at] <= '9' && number <= most)
+        number = number * 10 + (text[at++] - '0');
     if (at == (negative ? 1u : 0u) || (at < len && text[at] != '\n'))
         return -EINVAL;
-    value = negative ? -value : value;
-    if (value < -1 || value > 4)
+    *value = negative ? -number : number;
+    return 0;
+}
+
+static int store_paranoid(const char *text, size_t len, void *context)
+{
+    int32_t value;
+    int error = number_of(text, len, 4, &value);
+    if (error != 0 || value < -1 || value > 4)
         return -EINVAL;
     atomic_store_relaxed(&perf_event_paranoid, value);
+    return 0;
+}
+
+static int show_rate(struct proc_buffer *buffer, void *context)
+{
+    proc_printf(buffer, "%u\n", atomic_load_relaxed(&perf_event_rate_max));
+    return 0;
+}
+
+// Clocks' periods follow at their next start, counters' limit at once.
+static int store_rate(const char *text, size_t len, void *context)
+{
+    int32_t value;
+    int error = number_of(text, len, PERF_EVENT_RATE_MAX, &value);
+    if (error != 0 || value < 1 || value > (int32_t)PERF_EVENT_RATE_MAX)
+        return -EINVAL;
+    atomic_store_relaxed(&perf_event_rate_max, (uint32_t)value);
     return 0;
 }
 
@@ -133,9 +157,9 @@ void perf_event_register(void)
             .show = show_paranoid,
             .store = store_paranoid},
         {.path = "sys/kernel/perf_event_max_sample_rate",
-            .mode = 0444,
-            .show = show_constant,
-            .context = (void *)(uintptr_t)PERF_EVENT_RATE_MAX},
+            .mode = 0644,
+            .show = show_rate,
+            .store = store_rate},
         {.path = "sys/kernel/perf_event_mlock_kb",
             .mode = 0444,
             .show = show_constant,

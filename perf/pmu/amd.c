@@ -3,10 +3,9 @@
 // extension, and with PerfMonV2 one register for all.
 //
 // Before PerfMonV2 there is neither a switch for all counters nor a status: counters are stopped
-// one
-// by one, and one has overflowed if its top bit is clear, because it was loaded with a negative
-// number (C4 of pmu.h). Such interrupts may come late: after the counter has been stopped or dealt
-// with.
+// one by one, and one has overflowed if its top bit is clear, because it was loaded with a
+// negative number (C4 of pmu.h). Such interrupts may come late: after the counter has been
+// stopped or dealt with.
 #include "kernel/base/assert.h"
 #include "perf/pmu/backend.h"
 #include "perf/pmu/registers.h"
@@ -71,10 +70,7 @@ static bool amd_detect(struct pmu *pmu)
         }
     }
     pmu->counters = (UINT64_C(1) << count) - 1;
-    // A hypervisor that has no counters says so nowhere before PerfMonV2: the register tells.
-    uint64_t value;
-    return count != 0 && access->try_read(pmu->select_base, &value) &&
-           access->try_write(pmu->select_base, value);
+    return count != 0;
 }
 
 // ---- events -------------------------------------------------------------------------------------

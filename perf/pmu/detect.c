@@ -53,6 +53,11 @@ int pmu_find(const struct pmu *pmu, uint32_t type, uint64_t config, struct pmu_s
     return error;
 }
 
+const char *pmu_name(const struct pmu *pmu)
+{
+    return pmu->backend->name;
+}
+
 uint32_t pmu_rdpmc_index(const struct pmu *pmu, int counter)
 {
     return pmu->backend->rdpmc_index(counter);

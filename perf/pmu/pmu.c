@@ -2,11 +2,11 @@
 // A CPU's counters at work: loading, counting, overflowing, changing hands. pmu.h has the rules
 // (C1 to C4).
 //
-// ORDER IN AN INTERRUPT. All counters off; read what has overflowed and acknowledge it; count, tell
-// and load again; unmask the local APIC's entry; counters on. An entry that is masked when a
-// counter
-// overflows loses that interrupt for good, and with it the counter, which nobody loads again; a
-// status that is acknowledged after the counters are on may take a new overflow with it.
+// ORDER IN AN INTERRUPT. All counters off; read what has overflowed and acknowledge it; count,
+// tell and load again; unmask the local APIC's entry; counters on. An entry that is masked when
+// a counter overflows loses that interrupt for good, and with it the counter, which nobody loads
+// again; a status that is acknowledged after the counters are on may take a new overflow with
+// it.
 //
 // LATE INTERRUPTS. Two counters that overflow one after the other may raise two interrupts, the
 // first of which deals with both; a counter that is stopped may have raised one that has not come
@@ -16,16 +16,28 @@
 #include "kernel/base/atomic.h"
 #include "perf/pmu/backend.h"
 
-#define LATE_NS UINT64_C(100000000)
+#define PROBE_EVENTS 0x1234 // any number
+#define LATE_NS      UINT64_C(100000000)
 
 // ---- life ---------------------------------------------------------------------------------------
+
+// A hypervisor without counters says so nowhere on AMD, and some ignore writes to registers that
+// they do not have: what was loaded is there, then.
+static bool counters_keep_values(const struct pmu *pmu)
+{
+    const int counter = (int)bit_lowest(pmu->counters);
+    pmu->backend->counter_load(pmu, counter, PROBE_EVENTS);
+    uint64_t shown = pmu->backend->counter_read(pmu, counter);
+    pmu->backend->counter_load(pmu, counter, 0);
+    return pmu_sign_extend(shown, pmu_counter_width(pmu, counter)) == (uint64_t)-PROBE_EVENTS;
+}
 
 bool pmu_cpu_init(struct pmu_cpu *cpu, const struct pmu *pmu)
 {
     void (*on_overflow)(struct pmu_cpu *, struct pmu_event *, uint64_t, void *) = cpu->on_overflow;
     *cpu = (struct pmu_cpu){.pmu = pmu, .on_overflow = on_overflow};
     list_init(&cpu->groups);
-    return pmu->backend->reset(pmu);
+    return pmu->backend->reset(pmu) && counters_keep_values(pmu);
 }
 
 void pmu_group_init(struct pmu_group *group, bool pinned)
@@ -40,6 +52,15 @@ void pmu_event_init(struct pmu_event *event, const struct pmu_selector *selector
     event->select = selector->bits;
     event->period = period;
     event->left = period != 0 ? (int64_t)period : INT64_MAX;
+}
+
+void pmu_event_inherit(struct pmu_event *event)
+{
+    const struct pmu_event original = *event;
+    const struct pmu_selector selector = {
+        .bits = original.select, .counters = original.want.counters};
+    *event = (struct pmu_event){.in_user = original.in_user, .in_kernel = original.in_kernel};
+    pmu_event_init(event, &selector, original.period);
 }
 
 // ---- pausing ------------------------------------------------------------------------------------
@@ -107,7 +128,7 @@ static void event_update(const struct pmu *pmu, struct pmu_event *event)
         event->left = (int64_t)((uint64_t)event->left - delta);
 }
 
-// Loads the counter for what is left, as far as it can hold that. What is due already comes at once.
+// Loads the counter for what is left, as far as it can hold that. What is due comes at once.
 static void event_load(const struct pmu *pmu, struct pmu_event *event)
 {
     uint64_t most = pmu->period_max;
@@ -146,9 +167,23 @@ void pmu_event_set_period(struct pmu_cpu *cpu, struct pmu_event *event, uint64_t
     if (counts)
         event_update(cpu->pmu, event);
     event->period = period;
-    event->left = MIN(event->left, (int64_t)period);
+    if (!event->held)
+        event->left = MIN(event->left, (int64_t)period);
     if (counts)
         event_load(cpu->pmu, event);
+}
+
+void pmu_event_hold(struct pmu_event *event)
+{
+    event->held = true;
+    event->left = INT64_MAX;
+}
+
+void pmu_event_release(struct pmu_cpu *cpu, struct pmu_event *event)
+{
+    assert(cpu->paused != 0);
+    event->held = false;
+    pmu_event_set_period(cpu, event, event->period);
 }
 
 // ---- changing hands: paused ---------------------------------------------------------------------
@@ -231,6 +266,24 @@ void pmu_cpu_rotate(struct pmu_cpu *cpu, uint64_t now_ns)
         }
     }
     pmu_cpu_schedule(cpu, now_ns);
+}
+
+void pmu_cpu_leave(struct pmu_cpu *cpu, uint64_t now_ns)
+{
+    pmu_cpu_pause(cpu);
+    pmu_for_each(counter, cpu->in_use) counter_take(cpu, cpu->assigned[counter], now_ns);
+}
+
+bool pmu_cpu_return(struct pmu_cpu *cpu, uint64_t now_ns)
+{
+    assert(cpu->paused == 1);
+    assert(cpu->in_use == 0);
+    if (!cpu->pmu->backend->reset(cpu->pmu))
+        return false;
+    cpu->pmu->access->unmask();
+    pmu_cpu_schedule(cpu, now_ns);
+    pmu_cpu_resume(cpu);
+    return true;
 }
 
 // ---- interrupts ---------------------------------------------------------------------------------

@@ -95,6 +95,7 @@ struct pmu_event {
     uint64_t count;          // until `previous`; C1, read by C2
     uint64_t previous;       // what the counter then showed, in 64 bits; C1, read by C2
     int64_t left;            // from `previous` to the next overflow that is told; C1
+    bool held;               // pmu_event_hold(); C1
     uint64_t running_ns;     // with a counter, until running_since_ns; C1
     uint64_t running_since_ns;
 };
@@ -123,6 +124,8 @@ struct pmu_cpu {
 // CPU, once.
 [[nodiscard]] bool pmu_detect(struct pmu *pmu, const struct pmu_access *access);
 
+const char *pmu_name(const struct pmu *pmu); // the vendor's
+
 // What attr->type, config mean here (linux/perf_event.h: HARDWARE, HW_CACHE, RAW). 0, -ENOENT: this
 // processor has no such event, -EINVAL: bits that it must not have.
 [[nodiscard]] int pmu_find(
@@ -133,12 +136,17 @@ struct pmu_cpu {
 // All counters off and empty. False: a register that CPUID promises does not exist; this CPU has no
 // counters then and nothing below may be called for it.
 [[nodiscard]] bool pmu_cpu_init(struct pmu_cpu *cpu, const struct pmu *pmu);
+// The CPU goes off, and comes back with empty registers: paused in between. False: as above.
+void pmu_cpu_leave(struct pmu_cpu *cpu, uint64_t now_ns);
+[[nodiscard]] bool pmu_cpu_return(struct pmu_cpu *cpu, uint64_t now_ns);
 // Stops all counters and lets them go on. May be nested.
 void pmu_cpu_pause(struct pmu_cpu *cpu);
 void pmu_cpu_resume(struct pmu_cpu *cpu);
 
 void pmu_group_init(struct pmu_group *group, bool pinned);
 void pmu_event_init(struct pmu_event *event, const struct pmu_selector *selector, uint64_t period);
+// A copy of another one begins anew.
+void pmu_event_inherit(struct pmu_event *event);
 // Could events that want these counters have them all at once? Any context.
 [[nodiscard]] bool pmu_group_fits(const uint64_t *counters, size_t count);
 
@@ -154,6 +162,11 @@ void pmu_cpu_rotate(struct pmu_cpu *cpu, uint64_t now_ns);
 // Another period from the next overflow on; at once if that is farther away. Paused, in
 // on_overflow(), or while no CPU has the event.
 void pmu_event_set_period(struct pmu_cpu *cpu, struct pmu_event *event, uint64_t period);
+
+// It counts on, but no overflow is told until it is released: then a period begins. In
+// on_overflow(); paused.
+void pmu_event_hold(struct pmu_event *event);
+void pmu_event_release(struct pmu_cpu *cpu, struct pmu_event *event);
 
 // What the event has counted up to now, and how long it had a counter. Interrupts off, the event is
 // this CPU's, or no CPU's at all.

@@ -442,6 +442,100 @@ static void periods_change(void **state)
     }
 }
 
+// A held event counts on and tells nothing; released, it begins a period.
+static void held_events_tell_nothing(void **state)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(configs); i++) {
+        prompt_machine_start(&configs[i]);
+        event_make(2, 100);
+        event_add(2, 2);
+        happen(2, 150);
+        assert_int_equal(events[2].periods, 1);
+        pmu_cpu_pause(&cpu);
+        pmu_event_hold(&events[2].event);
+        pmu_event_set_period(&cpu, &events[2].event, 100); // stays held
+        pmu_cpu_resume(&cpu);
+        happen(2, 1000);
+        event_remove(2, 2); // over a change of tasks as well
+        event_add(2, 2);
+        happen(2, 1000);
+        assert_int_equal(events[2].periods, 1);
+        pmu_cpu_pause(&cpu);
+        pmu_event_release(&cpu, &events[2].event);
+        pmu_cpu_resume(&cpu);
+        happen(2, 99);
+        assert_int_equal(events[2].periods, 1);
+        happen(2, 1);
+        assert_int_equal(events[2].periods, 2);
+        assert_int_equal(pmu_event_count(&cpu, &events[2].event), 2250);
+    }
+}
+
+// A CPU goes off and comes back with empty registers.
+static void cpus_leave_and_return(void **state)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(configs); i++) {
+        prompt_machine_start(&configs[i]);
+        event_make(2, 100);
+        event_make(3, 0);
+        event_add(2, 2);
+        event_add(3, 3);
+        happen(2, 130);
+        happen(3, 7);
+        pmu_cpu_leave(&cpu, now_ns);
+        happen(2, 1000);
+        const struct pmu_model_config config = model.config;
+        pmu_model_init(&model, &config);
+        model.counted[2] = 130;
+        model.counted[3] = 7;
+        assert_true(pmu_cpu_return(&cpu, now_ns));
+        happen(2, 69);
+        happen(3, 5);
+        assert_int_equal(events[2].periods, 1);
+        happen(2, 1);
+        assert_int_equal(events[2].periods, 2);
+        check_event(&events[2]);
+        check_event(&events[3]);
+        assert_int_equal(foreign, 0);
+    }
+}
+
+// Registers that take every write and read as 0: QEMU's emulation, and KVM without counters.
+static bool empty_try_read(uint32_t msr, uint64_t *value)
+{
+    *value = 0;
+    return true;
+}
+
+static uint64_t empty_read(uint32_t msr)
+{
+    return 0;
+}
+
+static void empty_write(uint32_t msr, uint64_t value)
+{
+}
+
+static bool empty_try_write(uint32_t msr, uint64_t value)
+{
+    return true;
+}
+
+static void counters_that_keep_nothing_are_none(void **state)
+{
+    struct pmu_access empty = access;
+    empty.read = empty_read;
+    empty.write = empty_write;
+    empty.try_read = empty_try_read;
+    empty.try_write = empty_try_write;
+    for (size_t i = 0; i < ARRAY_SIZE(configs); i++) {
+        machine_start(&configs[i]);
+        struct pmu_cpu other = {.on_overflow = on_overflow};
+        assert_true(pmu_detect(&pmu, &empty));
+        assert_false(pmu_cpu_init(&other, &pmu));
+    }
+}
+
 // ---- giving out ---------------------------------------------------------------------------------
 
 // Tries all ways.
@@ -522,13 +616,18 @@ static void hostile_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t result[4])
         memcpy(result, hostile_leaf, 16);
 }
 
+static uint64_t hostile_written; // last
+
 static uint64_t hostile_read(uint32_t msr)
 {
+    if (prng_below(&prng, 2) == 0)
+        return hostile_written; // or it looks as if there were no counters
     return prng_u64(&prng) >> prng_below(&prng, 64);
 }
 
 static void hostile_write(uint32_t msr, uint64_t value)
 {
+    hostile_written = value;
 }
 
 static bool hostile_try_read(uint32_t msr, uint64_t *value)
@@ -603,6 +702,9 @@ int main(void)
         cmocka_unit_test(interrupts_of_others_are_theirs),
         cmocka_unit_test(watch_finds_what_was_lost),
         cmocka_unit_test(periods_change),
+        cmocka_unit_test(held_events_tell_nothing),
+        cmocka_unit_test(cpus_leave_and_return),
+        cmocka_unit_test(counters_that_keep_nothing_are_none),
         cmocka_unit_test(groups_fit_if_there_is_a_way),
         cmocka_unit_test(events_have_their_codes),
         cmocka_unit_test(any_answer_is_survived),

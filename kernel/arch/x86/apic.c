@@ -31,6 +31,7 @@
 #define APIC_COMMAND       0x300
 #define APIC_COMMAND_HIGH  0x310
 #define APIC_LVT_TIMER     0x320
+#define APIC_LVT_COUNTERS  0x340
 #define APIC_LVT_LINT0     0x350
 #define APIC_LVT_LINT1     0x360
 #define APIC_LVT_ERROR     0x370
@@ -102,6 +103,11 @@ static void lapic_write(uint32_t reg, uint32_t value)
 void apic_end_of_interrupt(void)
 {
     lapic_write(APIC_EOI, 0);
+}
+
+void apic_counters_unmask(void)
+{
+    lapic_write(APIC_LVT_COUNTERS, LVT_NMI);
 }
 
 // ---- inter-processor interrupts -----------------------------------------------------------------

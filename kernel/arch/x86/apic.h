@@ -15,6 +15,9 @@ void apic_end_of_interrupt(void);
 bool apic_timer_use_deadline(void);
 void apic_timer_arm(uint64_t deadline_tsc); // interrupts off; may fire a little early
 void apic_timer_stop(void);                 // interrupts off
+// The counters' overflow interrupt comes as an NMI from now on; it masks itself with each delivery.
+// Any context.
+void apic_counters_unmask(void);
 void apic_send_ipi(uint32_t cpu, uint32_t vector);
 void apic_send_ipi_mask(const struct cpumask *mask, uint32_t vector);
 void apic_send_nmi(uint32_t cpu);

@@ -162,6 +162,14 @@ bool arch_cpu_has(enum arch_feature feature)
     assert_unreachable();
 }
 
+void cpu_user_counters(bool allowed)
+{
+    uint64_t before = cr4_read();
+    uint64_t after = allowed ? before | CR4_PCE : before & ~CR4_PCE;
+    if (after != before)
+        cr4_write(after);
+}
+
 bool cpu_random(uint64_t *value)
 {
     // May be asked before cpu_detect().

@@ -18,6 +18,7 @@
 #define CR4_PAE        BIT(5)
 #define CR4_MCE        BIT(6)
 #define CR4_PGE        BIT(7)
+#define CR4_PCE        BIT(8)
 #define CR4_OSFXSR     BIT(9)
 #define CR4_OSXMMEXCPT BIT(10)
 #define CR4_UMIP       BIT(11)
@@ -152,6 +153,8 @@ void cpu_detect(void);
 void cpu_enable_features(void);
 // The running CPU's number and node as programs read them from the processor. Any context.
 void cpu_tell_number(void);
+// May programs on the running CPU read counters with RDPMC? Interrupts off.
+void cpu_user_counters(bool allowed);
 // One RDRAND with retries; false: there is none or it failed.
 bool cpu_random(uint64_t *value);
 uint32_t cpu_apic_id_now(void); // of the running CPU, from CPUID

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Claim: perf_event_open(2) counts and samples software events as documented: time, faults,
 // switches, for a task and its children, in groups, with what a program's ring shows of them.
-// Method: each event counts something whose number or bounds the test knows. No hardware event is
-// used: virtual machines may have none.
+// Method: each event counts something whose number or bounds the test knows. Hardware events may be
+// missing, as in most virtual machines.
 #include "tests/guest/check.h"
 
 #include <linux/perf_event.h>
@@ -299,6 +299,84 @@ static void mistakes_are_refused(void)
     close(fd);
 }
 
+// Counters of the processor count where there are any.
+static void hardware_counts_or_is_missing(void)
+{
+    static const struct perf_event_attr events[] = {
+        {.type = PERF_TYPE_HARDWARE, .config = PERF_COUNT_HW_INSTRUCTIONS},
+        {.type = PERF_TYPE_RAW, .config = 0xc0},
+        {.type = PERF_TYPE_HW_CACHE, .config = PERF_COUNT_HW_CACHE_BPU},
+    };
+    for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
+        struct perf_event_attr attr = events[i];
+        int fd = event_open(&attr, 0, -1, -1);
+        if (fd == -1) {
+            CHECK(errno == ENOENT);
+            continue;
+        }
+        spin_ms(1);
+        uint64_t count = value_of(fd);
+        CHECK(count > 10000);
+        spin_ms(1);
+        CHECK(value_of(fd) > count);
+        close(fd);
+    }
+}
+
+#define RATE_FILE "/proc/sys/kernel/perf_event_max_sample_rate"
+
+static void rate_set(long rate)
+{
+    FILE *file = fopen(RATE_FILE, "w");
+    CHECK(file != NULL);
+    fprintf(file, "%ld\n", rate);
+    CHECK(fclose(file) == 0);
+}
+
+static long rate_get(void)
+{
+    long rate = 0;
+    FILE *file = fopen(RATE_FILE, "r");
+    CHECK(file != NULL);
+    CHECK(fscanf(file, "%ld", &rate) == 1);
+    fclose(file);
+    return rate;
+}
+
+static void rate_is_limited(void)
+{
+    struct perf_event_attr attr = {
+        .config = PERF_COUNT_SW_CPU_CLOCK, .freq = 1, .sample_freq = 1001, .disabled = 1};
+    const long before = rate_get();
+    rate_set(1000);
+    CHECK(rate_get() == 1000);
+    CHECK(software(attr.config, attr) == -1 && errno == EINVAL);
+    attr.sample_freq = 1000;
+    int fd = software(attr.config, attr);
+    CHECK(fd >= 0);
+    close(fd);
+    // A period is not refused; it gets no more samples either.
+    attr = (struct perf_event_attr){.sample_period = 20000,
+        .sample_type = PERF_SAMPLE_IP | PERF_SAMPLE_TID | PERF_SAMPLE_CALLCHAIN};
+    fd = software(PERF_COUNT_SW_CPU_CLOCK, attr);
+    CHECK(fd >= 0);
+    void *map = mmap(NULL, 4096 + DATA_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    CHECK(map != MAP_FAILED);
+    spin_ms(100);
+    ioctl(fd, PERF_EVENT_IOC_DISABLE, 0);
+    struct seen seen = {0};
+    take_all(map, &seen);
+    CHECK(seen.samples >= 10 && seen.samples <= 1000); // not 5,000
+    munmap(map, 4096 + DATA_BYTES);
+    close(fd);
+    rate_set(before);
+    FILE *file = fopen(RATE_FILE, "w");
+    CHECK(file != NULL);
+    setvbuf(file, NULL, _IONBF, 0);
+    CHECK(fprintf(file, "0\n") < 0 && errno == EINVAL);
+    fclose(file);
+}
+
 int main(void)
 {
     counts();
@@ -307,6 +385,8 @@ int main(void)
     groups_are_read_together();
     samples_are_taken();
     faults_are_sampled();
+    hardware_counts_or_is_missing();
+    rate_is_limited();
     mistakes_are_refused();
     return check_done();
 }
