@@ -43,7 +43,7 @@ static const char help[] =
     "discard,\n"
     "                       iommu, nvme, faults=FILE (QEMU's blkdebug rules)\n"
     "  --device DEVICE      repeatable: net[,queues=N,packed,mac=ADDRESS], rng, balloon, console,\n"
-    "                       vsock=CID\n"
+    "                       vsock=CID (with peer=PROGRAM the KVM lab's host runs that)\n"
     "  --name NAME          for lodger perf (default: the guest's, or the program's)\n"
     "  --share FOLDER       a folder of this host: in the guest, mount -t 9p share /mnt\n"
     "  --timeout SECONDS    end the guest after that time\n"

@@ -106,6 +106,7 @@ static const struct option_rule disk_rules[] = {
     {"nvme", NULL, NULL},
     {"faults", is_readable_file, "a file that can be read"},
     {"latency", is_latency, "milliseconds from 1 to 60000"},
+    {"vhost-user", NULL, NULL},
     {},
 };
 
@@ -113,6 +114,12 @@ static const struct option_rule net_rules[] = {
     {"queues", is_queue_count, "a number from 1 to 256"},
     {"packed", NULL, NULL},
     {"mac", is_address, "an address such as 52:54:00:12:34:56"},
+    {"vhost", NULL, NULL},
+    {},
+};
+
+static const struct option_rule vsock_rules[] = {
+    {"peer", is_readable_file, "a program that can be read"},
     {},
 };
 
@@ -175,9 +182,15 @@ char *machine_add_device(struct machine *machine, const char *text)
     if (strcmp(text, "net") == 0 || strncmp(text, "net,", 4) == 0) {
         reason = check_options("--device net", text + 3 + (text[3] == ','), net_rules);
     } else if (strncmp(text, "vsock=", 6) == 0) {
-        if (!parse_number(text + 6, 3, UINT32_MAX - 1, &number)) {
+        size_t len = strcspn(text + 6, ",");
+        char *cid = xstrndup(text + 6, len);
+        if (parse_number(cid, 3, UINT32_MAX - 1, &number)) {
+            reason = check_options(
+                "--device vsock", text + 6 + len + (text[6 + len] == ','), vsock_rules);
+        } else {
             reason = xasprintf("--device %s: expected a number from 3 on", text);
         }
+        free(cid);
     } else if (strncmp(text, "share=", 6) == 0) {
         struct stat status;
         if (stat(text + 6, &status) != 0 || !S_ISDIR(status.st_mode)) {
@@ -198,6 +211,41 @@ static const char *options_of(const struct machine *machine, size_t disk)
     return disk < machine->disk_options.count ? machine->disk_options.items[disk] : "";
 }
 
+const char *machine_vsock_peer(const struct machine *machine, bool *has_vsock)
+{
+    const char *peer = NULL;
+    *has_vsock = false;
+    for (size_t i = 0; i < machine->devices.count; i++) {
+        const char *device = machine->devices.items[i];
+        if (strncmp(device, "vsock=", 6) == 0) {
+            *has_vsock = true;
+            peer = find_option(device, "peer");
+        }
+    }
+    return peer;
+}
+
+bool machine_has_vhost_net(const struct machine *machine)
+{
+    for (size_t i = 0; i < machine->devices.count; i++) {
+        const char *device = machine->devices.items[i];
+        if (strncmp(device, "net,", 4) == 0 && find_option(device + 4, "vhost") != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool machine_needs_shared_memory(const struct machine *machine)
+{
+    for (size_t i = 0; i < machine->disks.count; i++) {
+        if (find_option(options_of(machine, i), "vhost-user") != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
 char *machine_check_devices(const struct machine *machine)
 {
     for (size_t i = 0; i < machine->disks.count; i++) {
@@ -212,6 +260,17 @@ char *machine_check_devices(const struct machine *machine)
         if (machine->type == MACHINE_MICROVM && find_option(options, "nvme") != NULL) {
             return xasprintf("--disk %s: nvme needs --machine q35 or pc: microvm has no PCI", file);
         }
+        if (find_option(options, "vhost-user") != NULL &&
+            (machine->type == MACHINE_MICROVM || machine->numa_nodes > 1)) {
+            return xasprintf("--disk %s: vhost-user needs --machine q35 or pc, and no nodes", file);
+        }
+    }
+    bool has_vsock;
+    if (machine_vsock_peer(machine, &has_vsock) != NULL && machine->lab == NULL) {
+        return xstrdup("--device vsock: peer=PROGRAM runs in the host of the KVM lab");
+    }
+    if (machine_has_vhost_net(machine) && machine->lab == NULL) {
+        return xstrdup("--device net: vhost is for the host of the KVM lab");
     }
     return NULL;
 }
@@ -290,8 +349,30 @@ static void add_drive(const struct machine *machine, size_t i, struct strings *c
     finish(command, "-drive", &text);
 }
 
+// The other end of the socket is the disk; what the other options say is for it to know.
+static void add_vhost_user_disk(const struct machine *machine, size_t i, struct strings *command)
+{
+    char *path = option_file(machine->disks.items[i]);
+    strings_add(command, "-chardev");
+    strings_addf(command, "socket,id=disk%zu,path=%s", i, path);
+    free(path);
+    struct buffer text = {};
+    char *queues = xasprintf("%u", machine->cpus);
+    char *start = xasprintf("vhost-user-blk-pci,chardev=disk%zu", i);
+    const char *wanted = find_option(options_of(machine, i), "queues");
+    add_text(&text, start);
+    add_property(&text, "num-queues", wanted != NULL ? wanted : queues);
+    free(start);
+    free(queues);
+    finish(command, "-device", &text);
+}
+
 static void add_disk(const struct machine *machine, size_t i, struct strings *command)
 {
+    if (find_option(options_of(machine, i), "vhost-user") != NULL) {
+        add_vhost_user_disk(machine, i, command);
+        return;
+    }
     add_drive(machine, i, command);
     const char *options = options_of(machine, i);
     struct buffer text = {};
@@ -327,8 +408,13 @@ static void add_net(
     const struct machine *machine, size_t i, const char *options, struct strings *command)
 {
     strings_add(command, "-netdev");
-    // A hub nobody else is on: frames that are sent go nowhere but to QEMU's own network.
-    strings_addf(command, "user,id=net%zu,restrict=on", i);
+    if (find_option(options, "vhost") != NULL) {
+        // The host's kernel takes the frames, and QEMU no part (lab_host.c has the script).
+        strings_addf(command, "tap,id=net%zu,script=./ifup,downscript=no,vhost=on", i);
+    } else {
+        // A hub nobody else is on: frames that are sent go nowhere but to QEMU's own network.
+        strings_addf(command, "user,id=net%zu,restrict=on", i);
+    }
     struct buffer text = {};
     char *start = xasprintf("virtio-net-%s,netdev=net%zu", suffix(machine), i);
     add_text(&text, start);
@@ -368,8 +454,8 @@ static void add_device(const struct machine *machine, size_t i, struct strings *
         strings_addf(command, "virtio-rng-%s,rng=rng%zu", type, i);
     } else if (strcmp(device, "balloon") == 0) {
         strings_add(command, "-device");
-        strings_addf(command,
-            "virtio-balloon-%s,id=balloon,deflate-on-oom=on,free-page-reporting=on", type);
+        strings_addf(
+            command, "virtio-balloon-%s,id=balloon,deflate-on-oom=on,free-page-reporting=on", type);
     } else if (strcmp(device, "console") == 0) {
         strings_add(command, "-chardev");
         strings_addf(command, "null,id=hvc%zu", i);
@@ -381,7 +467,8 @@ static void add_device(const struct machine *machine, size_t i, struct strings *
         add_monitor(machine, i, command);
     } else if (strncmp(device, "vsock=", 6) == 0) {
         strings_add(command, "-device");
-        strings_addf(command, "vhost-vsock-%s,guest-cid=%s", type, device + 6);
+        strings_addf(command, "vhost-vsock-%s,guest-cid=%.*s", type, (int)strcspn(device + 6, ","),
+            device + 6);
     } else {
         char *folder = option_file(device + 6);
         size_t number = 0;

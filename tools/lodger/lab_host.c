@@ -2,6 +2,7 @@
 //
 // A lab's host as a virtual machine, and the jobs for it (tools/lab/host/kvm-init takes them).
 #include "tools/lodger/cpio.h"
+#include "tools/lodger/device.h"
 #include "tools/lodger/lab.h"
 #include "kernel/core/debug_exit.h"
 
@@ -149,6 +150,22 @@ static void pack_files(struct cpio *job, struct machine *machine)
     pack_rules(job, &machine->disk_options);
 }
 
+// What QEMU runs in the host for the interface at the other end of the guest's (vhost-net).
+static const char interface_up[] = "#!/bin/sh\n"
+                                   "ip addr add 10.0.2.2/24 dev $1 && ip link set $1 up\n";
+
+// What the host does for sockets of the guest: the shell's lines, allocated.
+static char *pack_vsock(struct cpio *job, const struct machine *machine)
+{
+    bool has_vsock;
+    const char *peer = machine_vsock_peer(machine, &has_vsock);
+    if (peer != NULL) {
+        pack(job, "/peer", peer);
+    }
+    return xasprintf("%s%s", has_vsock ? "modprobe vhost_vsock\n" : "",
+        peer != NULL ? "chmod +x peer\n./peer </dev/null &\n" : "");
+}
+
 int lab_job_create(const struct machine *machine, bool with_program_streams, size_t *len_bytes)
 {
     struct machine inner = *machine;
@@ -164,8 +181,13 @@ int lab_job_create(const struct machine *machine, bool with_program_streams, siz
         .ports = PORTS, .out = with_program_streams ? 0 : -1, .err = with_program_streams ? 0 : -1};
     machine_command(&inner, &streams, &command);
     char *line = shell_quote_all(command.items);
+    if (machine_has_vhost_net(machine)) {
+        cpio_add_file(&job, "/ifup", 0755, interface_up, strlen(interface_up));
+    }
+    char *sockets = pack_vsock(&job, machine);
     char *script =
-        xasprintf("exec %s%s\n", machine->overcommitted ? "taskset 1 " : "", line);
+        xasprintf("%sexec %s%s\n", sockets, machine->overcommitted ? "taskset 1 " : "", line);
+    free(sockets);
     cpio_add_file(&job, "/run", 0755, script, strlen(script));
     cpio_finish(&job);
     strings_free(&command);

@@ -327,7 +327,9 @@ void machine_command(
     strings_add(command, "qemu-system-x86_64");
     // A guest with a name can be looked into: threads say which vCPU they are, and memory is a file
     // that a collector maps. Under KVM it is not: shared memory would get no huge pages.
-    bool shared = machine->name != NULL && machine->accel == ACCEL_TCG && machine->numa_nodes <= 1;
+    bool shared =
+        (machine->name != NULL && machine->accel == ACCEL_TCG && machine->numa_nodes <= 1) ||
+        machine_needs_shared_memory(machine);
     strings_add(command, "-machine");
     strings_addf(command, "%s%s", type_names[machine->type], shared ? ",memory-backend=ram" : "");
     if (machine->name != NULL) {

@@ -155,9 +155,10 @@ static void devices_that_cannot_be(void **state)
 {
     static const char *const disks[] = {"", ",readonly", "f,format=vdi", "f,format", "f,readonly=1",
         "f,queues=0", "f,serial=123456789012345678901", "f,speed=9", "f,block=700", "f,depth=3",
-        "f,nvme,packed", "f,faults=/no/such/file"};
-    static const char *const devices[] = {"", "vga", "net,queues=x", "net,mac=1", "vsock",
-        "vsock=2", "share=/no/such/folder", "rng1"};
+        "f,nvme,packed", "f,vhost-user=1", "f,faults=/no/such/file"};
+    static const char *const devices[] = {"", "vga", "net,queues=x", "net,mac=1", "net,vhost=1",
+        "vsock", "vsock=2", "vsock=3,peer", "vsock=3,peer=/no/such/file", "vsock=3,speed=1",
+        "share=/no/such/folder", "rng1"};
     struct machine machine;
     machine_init(&machine);
     for (size_t i = 0; i < sizeof(disks) / sizeof(disks[0]); i++) {
