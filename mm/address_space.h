@@ -44,6 +44,7 @@ struct vm_area {
     struct memory_policy *policy; // where pages come from, NULL: as the thread's; under space->lock
     // May hold private pages that fork has to copy; only ever set, under space->lock for reading.
     bool has_anonymous;
+    uint32_t pool_reserved; // with VM_POOL: pages promised and not used (huge_pool.c); atomic
 };
 
 #define VM_READ        BIT(0)
@@ -60,6 +61,7 @@ struct vm_area {
 #define VM_HUGE        BIT(11)
 #define VM_NOHUGE      BIT(12)
 #define VM_DONTDUMP    BIT(13)
+#define VM_POOL        BIT(14) // pages of the pool (MAP_HUGETLB)
 #define VM_ACCESS      (VM_READ | VM_WRITE | VM_EXEC)
 
 #define VM_AREAS_MAX   65530             // most areas in a space (as Linux: vm.max_map_count)

@@ -35,6 +35,8 @@ static int discard_pages(struct vm_area *area, uintptr_t start, uintptr_t end)
 {
     if (area->flags & (VM_LOCKED | VM_FIXED_PAGES))
         return -EINVAL;
+    if ((area->flags & VM_POOL) && !IS_ALIGNED(start | end, HUGE_BYTES))
+        return -EINVAL;
     int error = shared_table_own_edges(area->space, start, end);
     while (error == 0 && start < end) {
         error = huge_split_at(area->space, start);

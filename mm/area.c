@@ -18,6 +18,7 @@
 
 #include "mm/area.h"
 #include "mm/huge.h"
+#include "mm/huge_pool.h"
 
 #include "kernel/base/assert.h"
 #include "kernel/core/user.h"
@@ -44,6 +45,7 @@ struct vm_area *area_alloc(void)
 void area_dispose(struct vm_area *area)
 {
     memory_policy_put(area->policy);
+    huge_pool_unreserve(area->pool_reserved);
     slab_free(area_cache, area);
 }
 
@@ -193,6 +195,8 @@ int area_split(struct address_space *space, struct vm_area *area, uintptr_t addr
 {
     debug_assert(area->start < address);
     debug_assert(address < area->end);
+    if ((area->flags & VM_POOL) && !IS_ALIGNED(address, HUGE_BYTES))
+        return -EINVAL;
     if (space->area_count >= VM_AREAS_MAX)
         return -ENOMEM;
     int error = huge_split_at(space, address);
@@ -213,6 +217,8 @@ int area_split(struct address_space *space, struct vm_area *area, uintptr_t addr
     upper->has_anonymous = area->has_anonymous;
     area_resize(area, area->start, address);
     area_insert(space, upper);
+    if (upper->flags & VM_POOL)
+        huge_pool_divide(area, upper);
     if (upper->ops != NULL && upper->ops->open != NULL)
         upper->ops->open(upper);
     return 0;
@@ -235,6 +241,8 @@ static void area_join(struct address_space *space, struct vm_area *lower, struct
 {
     uintptr_t end = upper->end;
     lower->has_anonymous |= upper->has_anonymous;
+    lower->pool_reserved += upper->pool_reserved;
+    upper->pool_reserved = 0;
     area_remove(space, upper);
     area_resize(lower, lower->start, end);
     if (upper->ops != NULL && upper->ops->close != NULL)

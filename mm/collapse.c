@@ -145,8 +145,8 @@ static int collapse_one(struct vm_area *area, uintptr_t start, uint32_t wanted)
 // May the area have huge pages when it is asked for explicitly, whatever the policy says?
 static bool may_collapse(const struct vm_area *area)
 {
-    return area->cache == NULL && !(area->flags & (VM_SHARED | VM_FIXED_PAGES | VM_NOHUGE)) &&
-           !area->space->huge_disabled;
+    const uint32_t never = VM_SHARED | VM_FIXED_PAGES | VM_NOHUGE | VM_POOL;
+    return area->cache == NULL && !(area->flags & never) && !area->space->huge_disabled;
 }
 
 int collapse_range(struct address_space *space, uintptr_t start, uintptr_t end)

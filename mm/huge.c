@@ -41,6 +41,7 @@
 #include "mm/area.h"
 #include "mm/collapse.h"
 #include "mm/fault.h"
+#include "mm/huge_pool.h"
 #include "mm/page_internal.h"
 #include "mm/policy.h"
 #include "mm/tlb.h"
@@ -76,7 +77,7 @@ bool huge_is_eligible(const struct vm_area *area, uintptr_t address)
     uintptr_t start = ALIGN_DOWN(address, HUGE_BYTES);
     if (area->cache != NULL || start < area->start || area->end - start < HUGE_BYTES)
         return false;
-    if (area->flags & (VM_SHARED | VM_FIXED_PAGES | VM_NOHUGE | VM_GROWSDOWN))
+    if (area->flags & (VM_SHARED | VM_FIXED_PAGES | VM_NOHUGE | VM_GROWSDOWN | VM_POOL))
         return false;
     if (__atomic_load_n(&area->space->huge_disabled, __ATOMIC_RELAXED))
         return false;
@@ -162,8 +163,7 @@ void huge_count(struct address_space *space, int64_t huge_pages)
 
 // ---- faults ----
 
-// A fault on a huge page that is there. True: served. False: one page of it has to be copied.
-static bool fault_present(struct address_space *space, uint64_t *upper, bool write)
+bool huge_fault_present(struct address_space *space, uint64_t *upper, bool write)
 {
     uint64_t value = __atomic_load_n(upper, __ATOMIC_RELAXED);
     if (!write || (value & PTE_WRITE) || !(value & PTE_PRESENT))
@@ -215,12 +215,14 @@ int huge_fault(struct address_space *space, struct vm_area *area, uintptr_t addr
     uint64_t **entry)
 {
     *entry = NULL;
+    if (area->flags & VM_POOL)
+        return huge_pool_fault(space, area, address, write);
     uint64_t *upper = page_table_make_upper(space, address);
     if (upper == NULL)
         return -ENOMEM;
     uint64_t value = __atomic_load_n(upper, __ATOMIC_ACQUIRE);
     if (pte_is_huge(value)) {
-        if (fault_present(space, upper, write))
+        if (huge_fault_present(space, upper, write))
             return 0;
     } else if (huge_is_eligible(area, address)) {
         if (value == 0 && write && fault_new(space, area, address, upper))
@@ -345,6 +347,8 @@ int64_t huge_zap(struct tlb_gather *gather, uint64_t *upper, uintptr_t address)
     if (value & PTE_PRESENT)
         tlb_gather_address(gather, ALIGN_DOWN(address, HUGE_BYTES));
     gather->huge[gather->huge_count++] = pte_page(value);
+    if (pte_page(value)->flags & PAGE_POOL)
+        return 0; // was not counted
     page_usage_add(huge, -(int64_t)HUGE_PAGES);
     return (int64_t)HUGE_PAGES;
 }
@@ -379,7 +383,8 @@ int huge_share(struct address_space *parent, struct address_space *child, uint64
     huge_page_map(pte_page(value));
     __atomic_store_n(to, value, __ATOMIC_RELEASE);
     virt_to_page(to)->used_entries++;
-    huge_count(child, 1);
+    if (!(pte_page(value)->flags & PAGE_POOL))
+        huge_count(child, 1);
     return 0;
 }
 

@@ -40,6 +40,9 @@ void huge_part_get(struct page *part);
 
 // ---- mappings; space->lock held ----
 
+// A fault on a huge page that is there. True: served. False: it, or one page of it, has to be
+// copied.
+bool huge_fault_present(struct address_space *space, uint64_t *upper, bool write);
 // What a fault does at level 2: *entry is where to go on, in a table that is the space's own; or
 // NULL, and the result is that of the fault: 0 (a huge page serves it) or -ENOMEM.
 [[nodiscard]] int huge_fault(struct address_space *space, struct vm_area *area, uintptr_t address,

@@ -2,6 +2,8 @@
 // mmap, munmap and brk: making and removing areas.
 
 #include "mm/area.h"
+#include "mm/huge.h"
+#include "mm/huge_pool.h"
 
 #include "kernel/base/assert.h"
 #include "kernel/core/user.h"
@@ -37,12 +39,19 @@ static bool data_may_grow(struct address_space *space, size_t len_bytes, uint32_
     return bytes <= space->limit_data_bytes;
 }
 
+// What addresses and lengths are multiples of.
+static size_t map_unit(const struct vm_map_request *request)
+{
+    return request->flags & VM_POOL ? HUGE_BYTES : PAGE_SIZE;
+}
+
 // Where the mapping goes: an address or -errno. Under the lock.
 static int64_t choose_address(
     struct address_space *space, const struct vm_map_request *request, size_t len)
 {
+    const size_t unit = map_unit(request);
     if (request->fixed || request->fixed_noreplace) {
-        if (!IS_ALIGNED(request->address, PAGE_SIZE))
+        if (!IS_ALIGNED(request->address, unit))
             return -EINVAL;
         if (!user_range_ok(request->address, len))
             return -ENOMEM;
@@ -54,12 +63,12 @@ static int64_t choose_address(
         return (int64_t)request->address;
     }
     if (request->address != 0) {
-        uintptr_t hint = ALIGN_UP(MAX(request->address, VM_MIN), PAGE_SIZE);
+        uintptr_t hint = ALIGN_UP(MAX(request->address, VM_MIN), unit);
         if (user_range_ok(hint, len) && hint >= VM_MIN && !area_overlaps(space, hint, hint + len))
             return (int64_t)hint;
     }
     uintptr_t place = area_place(space, len, request->low_2g);
-    return place != 0 ? (int64_t)place : -ENOMEM;
+    return place != 0 && IS_ALIGNED(place, unit) ? (int64_t)place : -ENOMEM;
 }
 
 // Fills in an area from the request; makes the cache of shared anonymous memory.
@@ -72,6 +81,12 @@ static int area_prepare(struct vm_area *area, const struct vm_map_request *reque
     area->backing = request->backing;
     area->ops = request->ops;
     area->label = request->label;
+    if ((request->flags & VM_POOL) && !(request->flags & VM_NORESERVE)) {
+        int error = huge_pool_reserve(len / HUGE_BYTES);
+        if (error != 0)
+            return error;
+        area->pool_reserved = (uint32_t)(len / HUGE_BYTES);
+    }
     if (request->cache == NULL && (request->flags & VM_SHARED) &&
         !(request->flags & VM_FIXED_PAGES))
         return shared_memory_attach(area, len);
@@ -116,7 +131,7 @@ int64_t vm_map(struct address_space *space, const struct vm_map_request *request
 {
     if (request->len_bytes == 0)
         return -EINVAL;
-    size_t len = ALIGN_UP(request->len_bytes, PAGE_SIZE);
+    size_t len = ALIGN_UP(request->len_bytes, map_unit(request));
     if (len == 0 || len > USER_END)
         return -ENOMEM;
     if (request->cache != NULL && range_overflows(request->cache_index, len >> PAGE_SHIFT))

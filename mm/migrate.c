@@ -180,7 +180,7 @@ void migrate_range(
     migration->moved = migration->left = 0;
     for (struct vm_area *area = vm_area_find(space, start); area != NULL && area->start < end;
         area = vm_area_next(area)) {
-        if (!(area->flags & VM_FIXED_PAGES))
+        if (!(area->flags & (VM_FIXED_PAGES | VM_POOL)))
             migrate_area(area, MAX(start, area->start), MIN(end, area->end), migration);
     }
     if (migration->target == NULL)

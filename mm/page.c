@@ -40,6 +40,7 @@
 #include "kernel/core/upcall.h"
 #include "kernel/core/work.h"
 #include "mm/fail_alloc.h"
+#include "mm/huge_pool.h"
 #include "mm/kasan.h"
 #include "mm/memory.h"
 #include "mm/page_internal.h"
@@ -531,6 +532,10 @@ void page_put_last(struct page *page)
 {
     if (unlikely(page->order == PAGE_ORDER_PART)) {
         page_put(huge_head(page)); // U2 of huge.c
+        return;
+    }
+    if (unlikely(page->flags & PAGE_POOL)) {
+        huge_pool_return(page);
         return;
     }
     page_free(page, page->order);

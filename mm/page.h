@@ -53,6 +53,7 @@ static_assert(sizeof(struct page) == 64);
 #define PAGE_PERCPU    BIT(8) // on a per-CPU list of the allocator
 #define PAGE_REPORTED                                                                              \
     BIT(10) // with PAGE_FREE: the host knows that the block is free (B4 of buddy.h)
+#define PAGE_POOL BIT(11) // head of a huge page that belongs to the pool (huge_pool.c)
 
 #ifdef LODGER_HOST
 // Host tests: an arena stands for physical memory, an array for its struct pages.

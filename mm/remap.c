@@ -126,6 +126,8 @@ static int find_old(struct address_space *space, const struct remap *remap, stru
         return -EFAULT;
     if (remap->old_len == 0 && !((*area)->flags & VM_SHARED))
         return -EINVAL;
+    if ((*area)->flags & VM_POOL)
+        return -EINVAL; // they stay where they are
     if (((*area)->flags & VM_FIXED_PAGES) && remap->new_len > remap->old_len)
         return -EFAULT;
     return 0;

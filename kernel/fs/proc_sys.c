@@ -63,7 +63,6 @@ static const struct {
 } texts[] = {
     {"sys/vm/max_map_count", "65530"},
     {"sys/vm/mmap_min_addr", "65536"},
-    {"sys/vm/nr_hugepages", "0"},
     {"sys/fs/nr_open", "1048576"},
     {"sys/fs/pipe-max-size", "1048576"},
     {"sys/fs/pipe-user-pages-soft", "16384"},

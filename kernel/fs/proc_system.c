@@ -12,6 +12,7 @@
 #include "kernel/fs/device.h"
 #include "kernel/fs/proc.h"
 #include "kernel/process/task.h"
+#include "mm/huge_pool.h"
 #include "mm/page.h"
 #include "mm/slab.h"
 #include "sched/sched.h"
@@ -67,9 +68,14 @@ static int show_meminfo(struct proc_buffer *buffer, void *context)
         int width = 24 - (int)(buffer->len - before);
         proc_printf(buffer, "%*lu kB\n", MAX(width, 1), (unsigned long)(lines[i].pages * kilo));
     }
-    proc_printf(buffer, "HugePages_Total:       0\nHugePages_Free:        0\nHugePages_Rsvd:       "
-                        " 0\nHugePages_Surp:        0\n"
-                        "Hugepagesize:       2048 kB\n");
+    struct huge_pool_statistics pool;
+    huge_pool_statistics_read(&pool);
+    proc_printf(
+        buffer, "HugePages_Total:   %5lu\nHugePages_Free:    %5lu\n", pool.total, pool.free);
+    proc_printf(buffer, "HugePages_Rsvd:    %5lu\nHugePages_Surp:    %5lu\n", pool.reserved,
+        pool.surplus);
+    proc_printf(
+        buffer, "Hugepagesize:       2048 kB\nHugetlb:        %8lu kB\n", pool.total * 2048);
     proc_printf(buffer, "VmallocTotal:   34359738367 kB\nVmallocUsed:           0 kB\n");
     return 0;
 }

@@ -6,6 +6,7 @@
 #include "kernel/fs/proc.h"
 #include "kernel/fs/register.h"
 #include "mm/huge_policy.h"
+#include "mm/huge_pool.h"
 #include "mm/page.h"
 
 static const char *const policy_names[] = {
@@ -48,8 +49,71 @@ static int show_size(struct proc_buffer *buffer, void *context)
     return 0;
 }
 
+// ---- the pool of huge pages ----
+
+enum pool_figure { POOL_SET, POOL_FREE, POOL_RESERVED, POOL_SURPLUS };
+
+static int show_pool(struct proc_buffer *buffer, void *context)
+{
+    struct huge_pool_statistics pool;
+    huge_pool_statistics_read(&pool);
+    const uint64_t figures[] = {[POOL_SET] = pool.total - pool.surplus,
+        [POOL_FREE] = pool.free,
+        [POOL_RESERVED] = pool.reserved,
+        [POOL_SURPLUS] = pool.surplus};
+    proc_printf(buffer, "%lu\n", figures[(uintptr_t)context]);
+    return 0;
+}
+
+static int store_pool(const char *text, size_t len, void *context)
+{
+    uint64_t count;
+    if (len != 0 && text[len - 1] == '\n')
+        len--;
+    if (parse_u64(text, len, 10, &count) != 0)
+        return -EINVAL;
+    huge_pool_resize(count);
+    return 0;
+}
+
+static void register_pool(void)
+{
+#define POOL_FOLDER "kernel/mm/hugepages/hugepages-2048kB/"
+    static const struct proc_file files[] = {
+        {.path = POOL_FOLDER "nr_hugepages",
+            .mode = 0644,
+            .show = show_pool,
+            .store = store_pool,
+            .context = (void *)POOL_SET},
+        {.path = POOL_FOLDER "free_hugepages",
+            .mode = 0444,
+            .show = show_pool,
+            .context = (void *)POOL_FREE},
+        {.path = POOL_FOLDER "resv_hugepages",
+            .mode = 0444,
+            .show = show_pool,
+            .context = (void *)POOL_RESERVED},
+        {.path = POOL_FOLDER "surplus_hugepages",
+            .mode = 0444,
+            .show = show_pool,
+            .context = (void *)POOL_SURPLUS},
+    };
+    static const struct proc_file setting = {.path = "sys/vm/nr_hugepages",
+        .mode = 0644,
+        .show = show_pool,
+        .store = store_pool,
+        .context = (void *)POOL_SET};
+    for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+        int error = sysfs_register(&files[i]);
+        assert(error == 0); // at boot
+    }
+    int error = proc_register(&setting);
+    assert(error == 0);
+}
+
 void sysfs_memory_init(void)
 {
+    register_pool();
     static const struct proc_file files[] = {
         {.path = "kernel/mm/transparent_hugepage/enabled",
             .mode = 0644,

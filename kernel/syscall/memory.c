@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Memory: mmap and its relatives, mlock, membarrier. Arguments are translated here, the work is
 // done in mm/.
+#include "kernel/arch/x86/arch.h"
 #include "kernel/core/mutex.h"
 #include "kernel/fs/file.h"
 #include "kernel/process/credentials.h"
@@ -47,6 +48,19 @@ static uint32_t access_of(int prot)
         MAP_LOCKED | MAP_NORESERVE | MAP_POPULATE | MAP_NONBLOCK | MAP_STACK | MAP_HUGETLB |       \
         MAP_SYNC | MAP_FIXED_NOREPLACE | MAP_32BIT | MAP_UNINITIALIZED)
 
+// MAP_HUGETLB: there is a pool of 2 MiB pages, for private memory. 0 or -errno.
+static int check_pool_flags(int type, int flags)
+{
+    const uint32_t size = (uint32_t)flags & (uint32_t)MAP_HUGE_MASK << MAP_HUGE_SHIFT;
+    if (size == (uint32_t)MAP_HUGE_1GB && arch_cpu_has(ARCH_1G_PAGES))
+        return -ENOMEM; // that pool is empty
+    if (size != 0 && size != (uint32_t)MAP_HUGE_2MB)
+        return -EINVAL;
+    if (!(flags & MAP_ANONYMOUS))
+        return -EINVAL; // no file of ours is made of such pages
+    return type == MAP_PRIVATE ? 0 : -ENOMEM;
+}
+
 // Flags of the new area from those of mmap. 0 or -errno.
 static int map_flags(struct vm_map_request *request, int prot, int flags)
 {
@@ -56,9 +70,13 @@ static int map_flags(struct vm_map_request *request, int prot, int flags)
     if (type == MAP_SHARED_VALIDATE &&
         ((flags & MAP_ANONYMOUS) || (flags & ~MAP_KNOWN) || (flags & MAP_SYNC)))
         return (flags & MAP_ANONYMOUS) ? -EINVAL : -EOPNOTSUPP;
-    if (flags & MAP_HUGETLB)
-        return -ENOMEM; // there is no pool of huge pages
     request->flags = access_of(prot);
+    if (flags & MAP_HUGETLB) {
+        int error = check_pool_flags(type, flags);
+        if (error != 0)
+            return error;
+        request->flags |= VM_POOL;
+    }
     if (type == MAP_PRIVATE)
         request->flags |= VM_MAYWRITE;
     else
