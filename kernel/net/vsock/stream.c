@@ -261,13 +261,22 @@ static uint32_t end_events(const struct vsock_flow *flow)
     return flow->error != 0 ? events | EPOLLERR : events;
 }
 
+// Who polls may go on doing so when the socket has been connected, whichever way that leads.
+static void watch(struct vsock_socket *socket, struct file *file, struct poll_table *table)
+{
+    struct vsock_transport *transport = __atomic_load_n(&socket->transport, __ATOMIC_ACQUIRE);
+    struct vsock_transport *host = __atomic_load_n(&vsock_host, __ATOMIC_ACQUIRE);
+    poll_wait(table, file, &socket->wait);
+    if (transport == NULL || transport == &vsock_loopback)
+        poll_wait(table, file, &vsock_loopback.room);
+    if (host != NULL && (transport == NULL || transport == host))
+        poll_wait(table, file, &host->room);
+}
+
 uint32_t vsock_poll(struct socket *base, struct file *file, struct poll_table *table)
 {
     struct vsock_socket *socket = vsock_of(base);
-    poll_wait(table, file, &socket->wait);
-    struct vsock_transport *transport = __atomic_load_n(&socket->transport, __ATOMIC_ACQUIRE);
-    if (transport != NULL)
-        poll_wait(table, file, &transport->room);
+    watch(socket, file, table);
     uint64_t flags = spin_lock_irqsave(&socket->lock);
     const struct vsock_flow *flow = &socket->flow;
     uint32_t events = end_events(flow);

@@ -150,6 +150,33 @@ static void without_waiting(void)
     close(client);
 }
 
+// A sender that is faster than what carries its packets is told by epoll when it can go on, also
+// where the socket was added before it was connected.
+static void full_way(void)
+{
+    int client = vsock_socket(SOCK_NONBLOCK), server, epoll = (int)MUST(epoll_create1(0));
+    struct epoll_event event = {.events = EPOLLOUT | EPOLLET};
+    char byte = 'e', bytes[4096];
+    MUST(epoll_ctl(epoll, EPOLL_CTL_ADD, client, &event));
+    ERR(EINPROGRESS, vsock_connect(client, VMADDR_CID_LOCAL, PORT));
+    server = (int)MUST(accept(listener, NULL, NULL));
+    CHECK_EQ(events_of(client, POLLOUT), POLLOUT); // accept() may be first
+    for (int sent = 0; sent < 20000;) {
+        if (send(client, &byte, 1, 0) == 1)
+            sent++;
+        else if (!CHECK_QUIET(errno == EAGAIN) ||
+                 !CHECK_QUIET(epoll_wait(epoll, &event, 1, 5000) == 1))
+            break;
+    }
+    close(client);
+    ssize_t len, got = 0;
+    while ((len = recv(server, bytes, sizeof(bytes), 0)) > 0)
+        got += len;
+    CHECK_EQ(got, 20000);
+    close(server);
+    close(epoll);
+}
+
 static void streams(void)
 {
     int client, server;
@@ -371,6 +398,7 @@ int main(void)
     names();
     connections();
     without_waiting();
+    full_way();
     streams();
     ends();
     options();
