@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 //
 // Claim: memory keeps what was written to it, and shows zeroes where nothing was, whatever mmap,
-// munmap, mprotect, mremap, madvise, fork and truncation do to it, on several CPUs at once. Method:
+// munmap, mprotect, mremap, madvise, fork and truncation do to it, and however it is moved between
+// memory nodes (where there are two), on several CPUs at once. Method:
 // each worker keeps a model of its pages (what each must hold) and does random operations; threads
 // of one process do so side by side in one address space, children check what they inherited.
 // SECONDS (argument 1, default 4) long.
 #include "tests/guest/check.h"
+#include <linux/mempolicy.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -24,6 +26,7 @@ struct worker {
 };
 
 static time_t deadline;
+static unsigned long nodes; // mask of those that have memory
 
 static uint64_t next_random(struct worker *worker)
 {
@@ -114,6 +117,16 @@ static void discard(struct worker *worker, struct region *region)
     memset(&region->holds[first], 0, (size_t)count * sizeof(region->holds[0]));
 }
 
+// Its pages shall lie on one node from now on, and those that are there move.
+static void relocate(struct worker *worker, struct region *region)
+{
+    unsigned long node = next_random(worker) % 2 != 0 ? nodes & -nodes : nodes & (nodes - 1);
+    if (node != 0 && syscall(SYS_mbind, region->start, (size_t)region->pages * PAGE, MPOL_PREFERRED,
+                         &node, 64, MPOL_MF_MOVE) != 0) {
+        fail("mbind");
+    }
+}
+
 static void check_all(struct worker *worker)
 {
     for (int r = 0; r < REGIONS; r++) {
@@ -180,6 +193,8 @@ static void work(struct worker *worker)
             move(worker, region);
         } else if (choice < 56) {
             discard(worker, region);
+        } else if (choice == 56) {
+            relocate(worker, region);
         } else if (choice < 60) {
             for (int p = 0; region->writable && p < region->pages; p++) {
                 write_page(worker, region, p);
@@ -265,6 +280,10 @@ int main(int argc, char **argv)
 {
     deadline = time(NULL) + (argc > 1 ? atoi(argv[1]) : 4);
     scratch();
+    // Kernels without memory policies have one node.
+    if (syscall(SYS_get_mempolicy, NULL, &nodes, 64, NULL, MPOL_F_MEMS_ALLOWED) != 0) {
+        nodes = 1;
+    }
     int file = (int)OK(open("file", O_RDWR | O_CREAT, 0600));
     fflush(stdout);
     pid_t children[PROCESSES + 4];
