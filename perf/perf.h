@@ -78,7 +78,7 @@ struct trace_point;
 // That changed between none and some. Defined in side.c.
 void perf_events_changed(void);
 // What the running CPU counts changes with a context switch. As perf_note_switch().
-void perf_event_switch(const struct thread *previous, const struct thread *next);
+void perf_event_switch(const struct thread *previous, const struct thread *next, bool preempted);
 // A tracepoint was passed; `frame` has its place. Interrupts off.
 void perf_event_point(
     struct trace_point *point, const void *record, uint32_t size, const struct trap_frame *frame);

@@ -125,7 +125,7 @@ void perf_note_switch(const struct thread *previous, const struct thread *next, 
 {
     assert_irqs_off();
     struct perf_cpu *cpu = this_cpu_ptr(perf_cpu);
-    perf_event_switch(previous, next);
+    perf_event_switch(previous, next, preempted);
     if (unlikely(cpu->timer_runs && !timer_is_queued(&cpu->timer)) &&
         !(next->flags & THREAD_FLAG_IDLE))
         timer_arm(&cpu->timer, time_monotonic_ns() + perf_config.period_ns);

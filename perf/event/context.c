@@ -116,7 +116,7 @@ void perf_event_sync_all(void)
     preempt_enable();
 }
 
-void perf_event_switch(const struct thread *previous, const struct thread *next)
+void perf_event_switch(const struct thread *previous, const struct thread *next, bool preempted)
 {
     assert_irqs_off();
     struct perf_context *leaves = thread_context(previous);
@@ -124,10 +124,13 @@ void perf_event_switch(const struct thread *previous, const struct thread *next)
     struct list_node *active = this_cpu_ptr(active_events);
     if (active->next == NULL)
         list_init(active);
+    perf_event_note_switch(previous, next,
+        PERF_RECORD_MISC_SWITCH_OUT | (preempted ? PERF_RECORD_MISC_SWITCH_OUT_PREEMPT : 0));
     if (leaves != NULL)
         context_sync(leaves, false);
     if (comes != NULL)
         context_sync(comes, true);
+    perf_event_note_switch(next, previous, 0);
     perf_hardware_user(comes);
 }
 

@@ -161,6 +161,9 @@ void perf_event_sample(struct perf_event *event, const struct perf_event_sample 
 void perf_event_sample_nmi(struct perf_event *event, const struct perf_event_sample *sample);
 void perf_event_records_flush(void);              // interrupts off
 [[nodiscard]] int perf_event_stage_prepare(void); // memory for them; -ENOMEM; task context
+// PERF_RECORD_SWITCH of this CPU's events: `thread` comes, or goes (misc: PERF_RECORD_MISC_*), and
+// `other` is whom it takes turns with. From the scheduler.
+void perf_event_note_switch(const struct thread *thread, const struct thread *other, uint16_t misc);
 // PERF_RECORD_THROTTLE or UNTHROTTLE. Interrupts off.
 void perf_event_note_throttle(struct perf_event *event, bool throttled);
 [[nodiscard]] int perf_event_records_prepare(void); // memory for them; -ENOMEM; task context

@@ -94,10 +94,10 @@ static void record_end(void)
 }
 
 // What follows records that are no samples, with sample_id_all.
-static void put_sample_id(struct writer *writer, struct perf_event *event)
+static void put_sample_id_of(
+    struct writer *writer, struct perf_event *event, const struct thread *thread)
 {
     uint64_t type = event->attr.sample_type;
-    const struct thread *thread = thread_current();
     if (!event->attr.sample_id_all)
         return;
     if (type & PERF_SAMPLE_TID)
@@ -112,6 +112,11 @@ static void put_sample_id(struct writer *writer, struct perf_event *event)
         put_u32s(writer, cpu_current(), 0);
     if (type & PERF_SAMPLE_IDENTIFIER)
         put_u64(writer, known(event)->id);
+}
+
+static void put_sample_id(struct writer *writer, struct perf_event *event)
+{
+    put_sample_id_of(writer, event, thread_current());
 }
 
 // Says what was lost before the next record.
@@ -523,4 +528,32 @@ void perf_event_note_exit(const struct thread *thread)
 {
     struct note_life life = {.thread = thread};
     side_write(PERF_RECORD_EXIT, 0, wants_task, put_life, &life);
+}
+
+// ---- switches -----------------------------------------------------------------------------------
+
+static void put_switch(struct perf_event *event, const struct thread *thread,
+    const struct thread *other, uint16_t misc)
+{
+    struct writer writer;
+    const bool of_cpu = event->task == NULL;
+    if (!record_begin(&writer, of_cpu ? PERF_RECORD_SWITCH_CPU_WIDE : PERF_RECORD_SWITCH, misc))
+        return;
+    if (of_cpu)
+        put_u32s(&writer, other->pid, other->tid);
+    put_sample_id_of(&writer, event, thread);
+    record_write(event, event->buffer, &writer);
+    record_end();
+}
+
+void perf_event_note_switch(const struct thread *thread, const struct thread *other, uint16_t misc)
+{
+    struct perf_event *event;
+    assert_irqs_off();
+    list_for_each_entry (event, this_cpu_ptr(active_events), active_node) {
+        if (!event->attr.context_switch || event->buffer == NULL || event->buffer->bytes == 0)
+            continue;
+        tell_lost(event, event->buffer);
+        put_switch(event, thread, other, misc);
+    }
 }

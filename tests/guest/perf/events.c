@@ -171,6 +171,7 @@ static void groups_are_read_together(void)
 
 struct seen {
     int samples, in_spin, with_caller, comms, mmaps, forks, exits;
+    int gone, come, of_others; // switches
 };
 
 static void take_sample(const uint8_t *body, struct seen *seen)
@@ -189,6 +190,20 @@ static void take_sample(const uint8_t *body, struct seen *seen)
     }
 }
 
+// PERF_RECORD_SWITCH has the identity alone (TID), the other kind whom it was from or to first.
+static void take_switch(
+    const struct perf_event_header *header, const uint8_t *body, struct seen *seen)
+{
+    const uint32_t *words = (const uint32_t *)body;
+    const uint32_t *own = header->type == PERF_RECORD_SWITCH_CPU_WIDE ? words + 2 : words;
+    if (own[1] != (uint32_t)gettid())
+        seen->of_others++;
+    else if (header->misc & PERF_RECORD_MISC_SWITCH_OUT)
+        seen->gone++;
+    else
+        seen->come++;
+}
+
 static void take_all(void *map, struct seen *seen)
 {
     struct perf_event_mmap_page *page = map;
@@ -203,6 +218,8 @@ static void take_all(void *map, struct seen *seen)
             record[i] = data[(tail + i) % DATA_BYTES];
         if (header.type == PERF_RECORD_SAMPLE)
             take_sample(record + sizeof(header), seen);
+        if (header.type == PERF_RECORD_SWITCH || header.type == PERF_RECORD_SWITCH_CPU_WIDE)
+            take_switch(&header, record + sizeof(header), seen);
         seen->comms += header.type == PERF_RECORD_COMM;
         seen->mmaps += header.type == PERF_RECORD_MMAP2;
         seen->forks += header.type == PERF_RECORD_FORK;
@@ -323,6 +340,40 @@ static void hardware_counts_or_is_missing(void)
     }
 }
 
+// The task's own switches, and all of its CPU.
+static void switches_are_recorded(pid_t pid, int cpu)
+{
+    struct perf_event_attr attr = {.type = PERF_TYPE_SOFTWARE,
+        .config = PERF_COUNT_SW_DUMMY,
+        .sample_type = PERF_SAMPLE_TID,
+        .sample_id_all = 1,
+        .context_switch = 1};
+    int fd = event_open(&attr, pid, cpu, -1);
+    CHECK(fd >= 0);
+    void *map = mmap(NULL, 4096 + DATA_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    CHECK(map != MAP_FAILED);
+    for (int i = 0; i < 20; i++)
+        usleep(1000);
+    ioctl(fd, PERF_EVENT_IOC_DISABLE, 0);
+    struct seen seen = {0};
+    take_all(map, &seen);
+    CHECK(seen.gone >= 20 && seen.come == seen.gone);
+    CHECK(cpu >= 0 ? seen.of_others >= 20 : seen.of_others == 0);
+    munmap(map, 4096 + DATA_BYTES);
+    close(fd);
+}
+
+static void switches_of_a_cpu_are_recorded(void)
+{
+    cpu_set_t before, first;
+    CHECK(sched_getaffinity(0, sizeof(before), &before) == 0);
+    CPU_ZERO(&first);
+    CPU_SET(0, &first);
+    CHECK(sched_setaffinity(0, sizeof(first), &first) == 0);
+    switches_are_recorded(-1, 0);
+    CHECK(sched_setaffinity(0, sizeof(before), &before) == 0);
+}
+
 #define RATE_FILE "/proc/sys/kernel/perf_event_max_sample_rate"
 
 static void rate_set(long rate)
@@ -387,6 +438,8 @@ int main(void)
     faults_are_sampled();
     hardware_counts_or_is_missing();
     rate_is_limited();
+    switches_are_recorded(0, -1);
+    switches_of_a_cpu_are_recorded();
     mistakes_are_refused();
     return check_done();
 }
