@@ -20,6 +20,12 @@ typedef void irq_handler(void *context, struct trap_frame *frame);
 
 [[nodiscard]] int irq_vector_alloc(
     irq_handler *handler, void *context, const char *name); // vector or -ENOSPC
+
+// Interrupts by this vector do not come through the local APIC, so that it is not told of their end:
+// it would take that for the end of another one. For a vector of irq_vector_alloc() that has not
+// been used yet; at boot.
+void irq_vector_set_without_end(uint32_t vector);
+
 void irq_vector_set(uint32_t vector, irq_handler *handler, void *context, const char *name);
 void irq_vector_free(
     uint32_t vector); // after the device can't raise it any more; waits for running handlers

@@ -10,7 +10,6 @@
 //                      APIC; then it also reaches a running vCPU without an exit.
 // So the second is used where Xen says that APIC accesses do not exit, else the first.
 
-#include "kernel/arch/x86/apic.h"
 #include "kernel/arch/x86/arch.h"
 #include "kernel/core/irq.h"
 #include "kernel/core/panic.h"
@@ -35,9 +34,6 @@ PERCPU(struct vcpu_info *, xen_vcpu_info) PERCPU_INITIAL(&xen_no_vcpu_info);
 static PERCPU(struct vcpu_info, placed_info) __aligned(64);
 static_assert(sizeof(struct vcpu_info) == 64);
 static PERCPU(bool, info_is_placed);
-
-// Is this vCPU handling an interrupt that came without the APIC? Interrupts off.
-static PERCPU(bool, without_apic);
 
 PV_READ_ONLY_AFTER_INIT static bool placement_is_on = false;
 PV_READ_ONLY_AFTER_INIT static bool domain_vector_is_on = false;
@@ -87,19 +83,9 @@ void xen_vcpu_info_cpu(uint32_t cpu)
 
 static void upcall(void *context, struct trap_frame *frame)
 {
-    this_cpu(without_apic) = domain_vector_is_on;
-    xen_events_upcall(frame);
-}
-
-void xen_end_of_interrupt(void)
-{
-    if (likely(this_cpu(without_apic))) {
-        this_cpu(without_apic) = false;
+    if (likely(domain_vector_is_on))
         counter_add(pv, eois_without_exit, 1);
-        return;
-    }
-    counter_add(pv, eois, 1);
-    apic_end_of_interrupt();
+    xen_events_upcall(frame);
 }
 
 static const char *vector_alloc(void)
@@ -129,6 +115,7 @@ const char *xen_domain_vector_start(void)
     uint64_t value = (uint64_t)HVM_PARAM_CALLBACK_TYPE_VECTOR << 56 | (uint64_t)upcall_vector;
     if (xen_hvm_param_write(HVM_PARAM_CALLBACK_IRQ, value) != 0)
         return "Xen refused it";
+    irq_vector_set_without_end((uint32_t)upcall_vector);
     domain_vector_is_on = true;
     return NULL;
 }

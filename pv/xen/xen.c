@@ -279,8 +279,7 @@ static void xen_cpu_offline(uint32_t cpu)
 // clang-format off
 static const struct pv_feature features[] = {
     [FEATURE_VCPU_INFO] = {"vcpu-info", &xen_vcpu_info_wanted, xen_vcpu_info_start, {0}},
-    [FEATURE_DOMAIN_VECTOR] = {"domain-vector", &xen_domain_vector, xen_domain_vector_start,
-        {.end_of_interrupt = xen_end_of_interrupt}},
+    [FEATURE_DOMAIN_VECTOR] = {"domain-vector", &xen_domain_vector, xen_domain_vector_start, {0}},
     [FEATURE_VCPU_VECTOR] = {"vcpu-vector", &xen_vcpu_vector, xen_vcpu_vector_start, {0}},
     [FEATURE_FIFO] = {"events-fifo", &xen_fifo, xen_fifo_start, {0}},
     [FEATURE_2LEVEL] = {"events-2-level", &xen_2level, xen_2level_start, {0}},

@@ -22,7 +22,6 @@ const char *xen_vcpu_vector_start(void);
 const char *xen_fifo_start(void);
 const char *xen_2level_start(void);
 void xen_upcall_cpu(uint32_t cpu); // events and their vector
-void xen_end_of_interrupt(void);
 
 // ---- clock.c ----
 const char *xen_clock_start(void);

@@ -24,11 +24,18 @@
 
 #include <linux/errno.h>
 
+// When the local APIC is told that an interrupt has been taken.
+enum irq_end {
+    IRQ_END_AT_ONCE,
+    IRQ_END_AFTER_HANDLER, // its source is a level: the handler has to quiet the device before
+    IRQ_END_NEVER,         // it does not come through the APIC
+};
+
 struct vector {
     irq_handler *handler; // NULL: free. Written under vectors_lock, read without
     void *context;
     const char *name;
-    bool is_level; // its source is a level: ended after the handler has quieted the device
+    enum irq_end end;
 };
 static struct vector vectors[256];
 static struct spinlock vectors_lock = SPINLOCK_INIT("irq vectors");
@@ -62,15 +69,15 @@ void irq_dispatch(struct trap_frame *frame, uint32_t vector)
     rcu_interrupt_enter(); // the handler may read what RCU protects
     this_cpu(preempt_count) += PREEMPT_IRQ_ONE;
     counter_add(irq, interrupts, 1);
-    bool is_level = vectors[vector].is_level;
+    enum irq_end end = vectors[vector].end;
     // At once: a hypervisor that need not hear of the end takes that back at the next exit. The
     // same vector may become pending again meanwhile, and comes when interrupts are on.
-    if (likely(!is_level && vector != VECTOR_SPURIOUS))
+    if (likely(end == IRQ_END_AT_ONCE && vector != VECTOR_SPURIOUS))
         pv_end_of_interrupt();
     trace(irq_handler_entry, .irq = (int32_t)vector);
     handler_run(frame, vector);
     trace(irq_handler_exit, .irq = (int32_t)vector, .ret = 1);
-    if (unlikely(is_level))
+    if (unlikely(end == IRQ_END_AFTER_HANDLER))
         pv_end_of_interrupt();
     this_cpu(preempt_count) -= PREEMPT_IRQ_ONE;
 }
@@ -78,7 +85,13 @@ void irq_dispatch(struct trap_frame *frame, uint32_t vector)
 void irq_vector_set_level(uint32_t vector)
 {
     assert(vector >= VECTOR_DEVICE_FIRST && vector <= VECTOR_DEVICE_LAST);
-    vectors[vector].is_level = true;
+    vectors[vector].end = IRQ_END_AFTER_HANDLER;
+}
+
+void irq_vector_set_without_end(uint32_t vector)
+{
+    assert(vector >= VECTOR_DEVICE_FIRST && vector <= VECTOR_DEVICE_LAST);
+    vectors[vector].end = IRQ_END_NEVER;
 }
 
 void irq_vector_set(uint32_t vector, irq_handler *handler, void *context, const char *name)
@@ -114,7 +127,7 @@ void irq_vector_free(uint32_t vector)
     assert(vector >= VECTOR_DEVICE_FIRST && vector <= VECTOR_DEVICE_LAST);
     uint64_t flags = spin_lock_irqsave(&vectors_lock);
     vectors[vector].handler = NULL;
-    vectors[vector].is_level = false;
+    vectors[vector].end = IRQ_END_AT_ONCE;
     spin_unlock_irqrestore(&vectors_lock, flags);
     // Handlers run with interrupts off: when every CPU has taken an interrupt, none is in this one.
     preempt_disable();

@@ -32,7 +32,24 @@ static const struct {
     {"kvm_poll=off", "kvm-halt-poll"},
     {"kvm_async_pf=off", "kvm-async-pf"},
     {"tsc_deadline=off", "tsc-deadline"},
+    {"xen_2level=off", "events-2-level"},
+    {"xen_clock=off", "clock"},
+    {"xen_cpu_start=off", "cpu-start"},
+    {"xen_domain_vector=off", "domain-vector"},
+    {"xen_fifo=off", "events-fifo"},
+    {"xen_ipi=off", "ipi"},
+    {"xen_locks=off", "locks"},
+    {"xen_multicall=off", "multicall"},
+    {"xen_run_state=off", "run-state"},
+    {"xen_timer=off", "timer"},
+    {"xen_tlb_flush=off", "tlb-flush"},
+    {"xen_vcpu_info=off", "vcpu-info"},
+    {"xen_vcpu_vector=off", "vcpu-vector"},
+    {"xen_wall_clock=off", "wall-clock"},
 };
+
+// A Xen domain has no real-time clock: without Xen's date there is none.
+static bool has_date;
 
 static void said(void)
 {
@@ -46,6 +63,7 @@ static void said(void)
             check_true(strstr(text, want) != NULL, features[i].feature, __LINE__);
         }
     }
+    has_date = strstr(text, "XenVMM") == NULL || strstr(text, "feature wall-clock on") != NULL;
     if (strstr(line, "pv=native") != NULL) {
         CHECK(strncmp(text, "backend native\n", 15) == 0);
     }
@@ -68,7 +86,7 @@ static void clocks(void)
     }
     struct timespec now;
     CHECK(clock_gettime(CLOCK_REALTIME, &now) == 0);
-    CHECK(now.tv_sec > 1600000000); // some date from the host, whoever tells it
+    CHECK(!has_date || now.tv_sec > 1600000000); // some date from the host, whoever tells it
 }
 
 static pthread_barrier_t start;
