@@ -39,8 +39,9 @@ struct vm_area {
     uint64_t cache_index;     // page number in the cache at start
     void *backing;            // e.g. struct file *; belongs to ops
     const struct vm_area_ops *ops;
-    struct list_node cache_node; // in cache->areas, under cache->lock
-    const char *label;           // "[heap]", "[stack]", "[vdso]", ... or NULL
+    struct list_node cache_node;  // in cache->areas, under cache->lock
+    struct vm_area *leaving_next; // the next one that the same unmapping removes; belongs to it
+    const char *label;            // "[heap]", "[stack]", "[vdso]", ... or NULL
     struct memory_policy *policy; // where pages come from, NULL: as the thread's; under space->lock
     // May hold private pages that fork has to copy; only ever set, under space->lock for reading.
     bool has_anonymous;
@@ -62,6 +63,8 @@ struct vm_area {
 #define VM_NOHUGE      BIT(12)
 #define VM_DONTDUMP    BIT(13)
 #define VM_POOL        BIT(14) // pages of the pool (MAP_HUGETLB)
+// Being unmapped: there is nothing at its addresses any more, but they are not free yet (unmap.c).
+#define VM_LEAVING     BIT(15)
 #define VM_ACCESS      (VM_READ | VM_WRITE | VM_EXEC)
 
 #define VM_AREAS_MAX   65530             // most areas in a space (as Linux: vm.max_map_count)
@@ -73,6 +76,11 @@ struct address_space {
     struct rbtree areas;
     uint32_t area_count;       // under lock
     struct vm_area *last_area; // hint of the last found area; RCU-free: under lock, racy store fine
+    // Those that walk page tables without the lock, see unmap.c; under lock.
+    struct list_node unmappings;
+    uint32_t leaving_count;    // areas that are VM_LEAVING; under lock
+    uint32_t unmap_waiters;    // threads that wait for one of those to end; under lock
+    uint32_t unmappings_ended; // changes with each that ended; written under lock, atomic
     struct spinlock table_lock; // page tables below the top level
     uint64_t *page_table;       // top level, kernel address
     uint32_t users;             // tasks that run in it (mm_users); atomic

@@ -6,6 +6,10 @@
 // continue each other are merged after each change, so programs that map piece by piece do not
 // collect areas.
 //
+// An area that is being unmapped while others go on stays in the tree, marked VM_LEAVING, until its
+// addresses may be used again (unmap.c). Only who looks for free addresses sees it there: the
+// public functions pass over it.
+//
 // Invariants (space->lock for writing to change, for reading to read):
 //   A1  Areas do not overlap, are not empty, page-aligned, and lie in [VM_MIN, USER_END) unless
 //   mapped
@@ -15,6 +19,8 @@
 //       and including the node.
 //   A3  An area with a cache is on cache->areas from area_insert() to area_remove(); start, end and
 //       cache_index change under cache->lock as well, because truncation reads them there.
+//   A4  Nothing of an area changes while it is VM_LEAVING, but its place in the tree and its gaps.
+//       space->last_area never is one.
 
 #include "mm/area.h"
 #include "mm/huge.h"
@@ -26,7 +32,6 @@
 #include "mm/page_internal.h"
 #include "mm/page_table.h"
 #include "mm/policy.h"
-#include "mm/shared_table.h"
 #include "mm/slab.h"
 #include <linux/errno.h>
 
@@ -75,14 +80,27 @@ static bool area_less(const struct rbtree_node *a, const struct rbtree_node *b)
            rbtree_entry(b, struct vm_area, node)->start;
 }
 
+struct vm_area *area_next_any(struct vm_area *area)
+{
+    return area_of(rbtree_next(&area->node));
+}
+
+// The area itself, or the first one behind it that stays.
+static struct vm_area *area_staying(struct vm_area *area)
+{
+    while (area != NULL && unlikely(area->flags & VM_LEAVING))
+        area = area_next_any(area);
+    return area;
+}
+
 struct vm_area *vm_area_first(struct address_space *space)
 {
-    return area_of(rbtree_first(&space->areas));
+    return area_staying(area_of(rbtree_first(&space->areas)));
 }
 
 struct vm_area *vm_area_next(struct vm_area *area)
 {
-    return area_of(rbtree_next(&area->node));
+    return area_staying(area_next_any(area));
 }
 
 static struct vm_area *area_previous(struct vm_area *area)
@@ -90,11 +108,8 @@ static struct vm_area *area_previous(struct vm_area *area)
     return area_of(rbtree_prev(&area->node));
 }
 
-struct vm_area *vm_area_find(struct address_space *space, uintptr_t address)
+struct vm_area *area_find_any(struct address_space *space, uintptr_t address)
 {
-    struct vm_area *hint = __atomic_load_n(&space->last_area, __ATOMIC_RELAXED);
-    if (hint != NULL && hint->start <= address && address < hint->end)
-        return hint;
     struct vm_area *found = NULL;
     for (struct rbtree_node *node = space->areas.root; node != NULL;) {
         struct vm_area *area = rbtree_entry(node, struct vm_area, node);
@@ -107,6 +122,15 @@ struct vm_area *vm_area_find(struct address_space *space, uintptr_t address)
             node = node->right;
         }
     }
+    return found;
+}
+
+struct vm_area *vm_area_find(struct address_space *space, uintptr_t address)
+{
+    struct vm_area *hint = __atomic_load_n(&space->last_area, __ATOMIC_RELAXED);
+    if (hint != NULL && hint->start <= address && address < hint->end)
+        return hint;
+    struct vm_area *found = area_staying(area_find_any(space, address));
     if (found != NULL)
         __atomic_store_n(&space->last_area, found, __ATOMIC_RELAXED);
     return found;
@@ -114,7 +138,7 @@ struct vm_area *vm_area_find(struct address_space *space, uintptr_t address)
 
 bool area_overlaps(struct address_space *space, uintptr_t start, uintptr_t end)
 {
-    struct vm_area *area = vm_area_find(space, start);
+    struct vm_area *area = area_find_any(space, start);
     return area != NULL && area->start < end;
 }
 
@@ -135,7 +159,7 @@ void area_insert(struct address_space *space, struct vm_area *area)
     area->gap = area->subtree_gap = 0;
     (void)rbtree_insert_augmented(&space->areas, &area->node, area_less, gap_update);
     gap_set(area, area_previous(area));
-    struct vm_area *next = vm_area_next(area);
+    struct vm_area *next = area_next_any(area);
     if (next != NULL)
         gap_set(next, area);
     space->area_count++;
@@ -151,7 +175,7 @@ void area_insert(struct address_space *space, struct vm_area *area)
 
 void area_remove(struct address_space *space, struct vm_area *area)
 {
-    struct vm_area *previous = area_previous(area), *next = vm_area_next(area);
+    struct vm_area *previous = area_previous(area), *next = area_next_any(area);
     rbtree_remove(&space->areas, &area->node, gap_update);
     if (next != NULL)
         gap_set(next, previous);
@@ -184,7 +208,7 @@ void area_resize(struct vm_area *area, uintptr_t start, uintptr_t end)
     if (area->flags & VM_LOCKED)
         space->locked_pages += pages - old_pages;
     gap_set(area, area_previous(area));
-    struct vm_area *next = vm_area_next(area);
+    struct vm_area *next = area_next_any(area);
     if (next != NULL)
         gap_set(next, area);
 }
@@ -328,60 +352,12 @@ uintptr_t area_place(struct address_space *space, size_t len_bytes, bool low_2g)
     return found;
 }
 
-// ---- removing ----
-
-#define TRIM_TOGETHER_BYTES (16 * PAGE_TABLE_BYTES)
-
-int area_unmap_range(struct address_space *space, uintptr_t start, uintptr_t end)
-{
-    debug_assert(rwlock_is_write_held(&space->lock));
-    int error = shared_table_own_edges(space, start, end);
-    if (error == 0)
-        error = area_split_range(space, start, end);
-    if (error != 0)
-        return error;
-    struct vm_area *area = vm_area_find(space, start);
-    if (area == NULL || area->start >= end)
-        return 0;
-    // The areas leave the tree and their caches first: from then on nobody brings pages in.
-    struct vm_area *removed = NULL, **link = &removed;
-    while (area != NULL && area->start < end) {
-        struct vm_area *next = vm_area_next(area);
-        area_remove(space, area);
-        *link = area;
-        link = (struct vm_area **)&area->node.left; // unlinked: free to chain with
-        area = next;
-    }
-    *link = NULL;
-    TLB_GATHER(gather);
-    tlb_gather_begin(&gather, space);
-    uintptr_t trim_start = removed->start;
-    for (area = removed; area != NULL;) {
-        struct vm_area *next = (struct vm_area *)area->node.left;
-        uintptr_t stopped = zap_range(&gather, area->start, area->end, ZAP_UNMAP);
-        assert(stopped == area->end); // U3 of huge.c
-        // Areas that lie close together share tables above: those are looked through once.
-        if (next == NULL || next->start - area->end > TRIM_TOGETHER_BYTES) {
-            page_table_trim(space, &gather, trim_start, area->end);
-            trim_start = next != NULL ? next->start : 0;
-        }
-        area = next;
-    }
-    tlb_gather_finish(&gather);
-    while ((area = removed) != NULL) {
-        removed = (struct vm_area *)area->node.left;
-        if (area->ops != NULL && area->ops->close != NULL)
-            area->ops->close(area);
-        area_dispose(area);
-    }
-    return 0;
-}
-
 bool address_space_is_valid(struct address_space *space)
 {
-    uint64_t pages = 0, locked = 0, count = 0;
+    uint64_t pages = 0, locked = 0, count = 0, leaving = 0;
     uintptr_t previous_end = 0;
-    for (struct vm_area *area = vm_area_first(space); area != NULL; area = vm_area_next(area)) {
+    for (struct vm_area *area = area_of(rbtree_first(&space->areas)); area != NULL;
+        area = area_next_any(area)) {
         if (area->start >= area->end || area->start < previous_end || area->space != space)
             return false;
         if (!IS_ALIGNED(area->start, PAGE_SIZE) || !IS_ALIGNED(area->end, PAGE_SIZE))
@@ -391,8 +367,10 @@ bool address_space_is_valid(struct address_space *space)
         previous_end = area->end;
         pages += (area->end - area->start) >> PAGE_SHIFT;
         locked += area->flags & VM_LOCKED ? (area->end - area->start) >> PAGE_SHIFT : 0;
+        leaving += (area->flags & VM_LEAVING) != 0;
         count++;
     }
-    return count == space->area_count && pages == space->mapped_pages &&
-           locked == space->locked_pages && previous_end <= USER_END;
+    return count == space->area_count && leaving == space->leaving_count &&
+           pages == space->mapped_pages && locked == space->locked_pages &&
+           previous_end <= USER_END;
 }

@@ -29,10 +29,23 @@ struct vm_area *area_merge(struct address_space *space, struct vm_area *area);
 // Free addresses for len bytes, from mmap_base downwards, else above it, and with low_2g below 2
 // GiB; 0: none.
 uintptr_t area_place(struct address_space *space, size_t len_bytes, bool low_2g);
-// Does any area overlap [start, end)?
+// Does any area overlap [start, end), leaving ones among them?
 bool area_overlaps(struct address_space *space, uintptr_t start, uintptr_t end);
-// Removes everything in [start, end). -ENOMEM: nothing was removed.
+// vm_area_find() and vm_area_next() that see leaving areas too.
+struct vm_area *area_find_any(struct address_space *space, uintptr_t address);
+struct vm_area *area_next_any(struct vm_area *area);
+
+// ---- unmap.c; space->lock held for writing ----
+
+// Nothing that overlaps [start, end) is being unmapped by another thread when it returns. True: it
+// had to wait, and gave the lock up meanwhile.
+bool unmap_wait(struct address_space *space, uintptr_t start, uintptr_t end);
+// Removes everything in [start, end), where nothing is being unmapped (unmap_wait()), all under the
+// one hold of the lock. -ENOMEM: nothing was removed.
 [[nodiscard]] int area_unmap_range(struct address_space *space, uintptr_t start, uintptr_t end);
+// Does an unmapping without the lock reach into [start, end)? Then page tables that cover the range
+// have to stay; it frees them when it ends, if they are still empty.
+[[nodiscard]] bool unmap_keeps_tables(struct address_space *space, uintptr_t start, uintptr_t end);
 
 // ---- pages; zap.c ----
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// mmap, munmap and brk: making and removing areas.
+// mmap, shmdt and brk: making and removing areas. munmap is in unmap.c.
 
 #include "mm/area.h"
 #include "mm/huge.h"
@@ -145,6 +145,8 @@ int64_t vm_map(struct address_space *space, const struct vm_map_request *request
         return error;
     }
     rwlock_write_lock(&space->lock);
+    if (request->fixed && user_range_ok(request->address, len))
+        (void)unmap_wait(space, request->address, request->address + len);
     int64_t address = map_locked(space, request, len, area);
     expensive_assert(address_space_is_valid_sampled(space));
     bool locked = ((request->flags | space->default_flags) & VM_LOCKED) != 0;
@@ -157,18 +159,6 @@ int64_t vm_map(struct address_space *space, const struct vm_map_request *request
     if (request->populate || locked)
         (void)fault_in_range(space, (uintptr_t)address, (uintptr_t)address + len, false, false);
     return address;
-}
-
-int vm_unmap(struct address_space *space, uintptr_t address, size_t len_bytes)
-{
-    size_t len = ALIGN_UP(len_bytes, PAGE_SIZE);
-    if (!IS_ALIGNED(address, PAGE_SIZE) || len == 0 || !user_range_ok(address, len))
-        return -EINVAL;
-    rwlock_write_lock(&space->lock);
-    int error = area_unmap_range(space, address, address + len);
-    expensive_assert(address_space_is_valid_sampled(space));
-    rwlock_write_unlock(&space->lock);
-    return error;
 }
 
 // Does the area lie where it would in a mapping that began at `address`?
@@ -227,9 +217,12 @@ static bool brk_grow(struct address_space *space, uintptr_t old_end, uintptr_t e
 uintptr_t vm_brk(struct address_space *space, uintptr_t new_end)
 {
     rwlock_write_lock(&space->lock);
+    uintptr_t old_page, new_page = ALIGN_UP(new_end, PAGE_SIZE);
+    do {
+        old_page = ALIGN_UP(space->brk_end, PAGE_SIZE);
+    } while (new_page >= space->brk_start && new_page < old_page &&
+             unmap_wait(space, new_page, old_page));
     uintptr_t result = space->brk_end;
-    uintptr_t old_page = ALIGN_UP(space->brk_end, PAGE_SIZE),
-              new_page = ALIGN_UP(new_end, PAGE_SIZE);
     bool valid = new_end >= space->brk_start && new_end < USER_END - PAGE_SIZE;
     uint64_t data_bytes = (space->data_end - space->data_start) + (new_end - space->brk_start);
     if (valid && space->limit_data_bytes != UINT64_MAX && data_bytes > space->limit_data_bytes)

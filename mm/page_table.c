@@ -5,6 +5,7 @@
 
 #include "kernel/arch/x86/arch.h"
 #include "kernel/base/assert.h"
+#include "mm/area.h"
 #include "mm/huge.h"
 #include "mm/page_internal.h"
 #include "mm/shared_table.h"
@@ -289,7 +290,9 @@ static void trim_table(struct address_space *space, struct tlb_gather *gather, u
         if (level > 2)
             trim_table(space, gather, page_to_virt(lower), level - 1, MAX(start, entry_start),
                 MIN(end, entry_start + covers));
-        if (lower->used_entries == 0) {
+        // L2: who unmaps without the lock may be in it.
+        if (lower->used_entries == 0 &&
+            !unmap_keeps_tables(space, entry_start, entry_start + covers)) {
             table[index] = 0;
             own->used_entries--;
             space->table_pages--;

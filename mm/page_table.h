@@ -14,7 +14,8 @@
 //   L2  Entries of the upper levels go from 0 to a table and back under space->table_lock. They may
 //   be followed by who holds
 //       space->lock (then no table goes away: only who has it for writing frees tables) or
-//       space->table_lock.
+//       space->table_lock; and by an unmapping without these, for the range that it has reserved
+//       (R3 of unmap.c).
 //   L3  used_entries of a table is the number of its entries that are not 0, anonymous_entries of
 //   those with PTE_ANONYMOUS; same lock as the entries. Only a table with none is freed, so a freed
 //   table is all zero and serves as a new one without being cleared.

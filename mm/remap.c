@@ -252,6 +252,8 @@ int64_t vm_remap(struct address_space *space, uintptr_t old, size_t old_len, siz
     if (error != 0)
         return error;
     rwlock_write_lock(&space->lock);
+    if (flags & MREMAP_FIXED)
+        (void)unmap_wait(space, remap.new_address, remap.new_address + remap.new_len);
     int64_t result = remap_locked(space, &remap);
     expensive_assert(address_space_is_valid_sampled(space));
     bool populate = false;

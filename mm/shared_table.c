@@ -58,11 +58,11 @@ bool shared_table_is_worth(
         return false;
     if (virt_to_page(place->entry)->used_entries < ENTRIES_WORTH_SHARING)
         return false;
-    // H6: no other area reaches into it.
+    // H6: no other area reaches into it, nor one that is leaving (R4 of unmap.c).
     uintptr_t start = ALIGN_DOWN(address, PAGE_TABLE_BYTES);
     if (area->start - area->gap > start && area->start > start)
         return false;
-    const struct vm_area *next = area->end < start + PAGE_TABLE_BYTES ? vm_area_next(area) : NULL;
+    const struct vm_area *next = area->end < start + PAGE_TABLE_BYTES ? area_next_any(area) : NULL;
     return next == NULL || next->start >= start + PAGE_TABLE_BYTES;
 }
 

@@ -50,6 +50,7 @@ struct address_space *address_space_create(void)
         space->page_table[kernel_slots[i]] = kernel_page_table[kernel_slots[i]];
     rwlock_init(&space->lock);
     spin_lock_init(&space->table_lock);
+    list_init(&space->unmappings);
     space->users = 1;
     space->refcount = 1;
     space->id = __atomic_fetch_add(&next_id, 1, __ATOMIC_RELAXED);
@@ -84,6 +85,7 @@ void address_space_put(struct address_space *space)
     if (__atomic_sub_fetch(&space->users, 1, __ATOMIC_ACQ_REL) != 0)
         return;
     collapse_forget(space);
+    debug_assert(list_is_empty(&space->unmappings)); // their threads are users
     rwlock_write_lock(&space->lock);
     int error = area_unmap_range(space, 0, USER_END);
     assert(error == 0); // nothing has to be split

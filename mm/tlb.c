@@ -288,6 +288,7 @@ void tlb_gather_begin(struct tlb_gather *gather, struct address_space *space)
     gather->start = UINTPTR_MAX;
     gather->end = 0;
     gather->tables_freed = false;
+    gather->tables_emptied = false;
     gather->count = 0;
     gather->capacity = TLB_GATHER_INLINE;
     gather->pages = gather->inline_pages;

@@ -46,6 +46,7 @@ struct tlb_gather {
     struct address_space *space;
     uintptr_t start, end; // what has to be flushed; empty: start > end
     bool tables_freed;
+    bool tables_emptied; // a table lost its last entry, and was not freed yet; stays set
     uint32_t count, capacity;
     struct page **pages;
     struct page *batch;      // page that `pages` lies in, once the inline array was not enough

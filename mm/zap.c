@@ -52,6 +52,7 @@ static uintptr_t zap_table(struct tlb_gather *gather, uint64_t *entry, uintptr_t
     table->anonymous_entries =
         (uint16_t)(table->anonymous_entries - (count->anonymous - anonymous_before));
     bool full = address < end && left != 0;
+    gather->tables_emptied |= table->used_entries == 0;
     spin_unlock(&table->table_lock);
     return full ? address : end;
 }
@@ -66,6 +67,7 @@ static bool zap_shared(struct tlb_gather *gather, uintptr_t address,
     if (anonymous < 0)
         return false;
     count->anonymous += anonymous;
+    gather->tables_emptied = true; // perhaps: that of `upper`
     return true;
 }
 
@@ -86,6 +88,7 @@ uintptr_t zap_range(struct tlb_gather *gather, uintptr_t start, uintptr_t end, e
             if (gather->huge_count == TLB_GATHER_HUGE)
                 tlb_gather_flush(gather);
             count.anonymous += huge_zap(gather, place.upper, address);
+            gather->tables_emptied = true; // perhaps: that of `upper`
             address = table_end;
             continue;
         }

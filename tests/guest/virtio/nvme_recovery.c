@@ -4,7 +4,7 @@
 // again, and after several times fails with EIO; programs that use it and other disks go on.
 // Method: the first disk takes three times as long for each request as it is given
 // (nvme.timeout_ms); the second one is written and read meanwhile, and its content checked.
-#include "tests/guest/check.h"
+#include "tests/guest/counters.h"
 
 #include <fcntl.h>
 #include <sys/wait.h>
@@ -13,23 +13,6 @@
 #define ROUNDS      200
 
 _Alignas(BLOCK_BYTES) static char buffer[BLOCK_BYTES];
-
-static unsigned long counter(const char *name)
-{
-    char line[256];
-    unsigned long value = 0;
-    FILE *file = fopen("/proc/lodger/counters", "r");
-    while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
-        size_t len = strlen(name);
-        if (strncmp(line, name, len) == 0 && line[len] == ' ') {
-            value = strtoul(line + len, NULL, 10);
-        }
-    }
-    if (file != NULL) {
-        fclose(file);
-    }
-    return value;
-}
 
 static void other_disk(void)
 {
@@ -52,7 +35,7 @@ static void other_disk(void)
 int main(void)
 {
     // The partition table was to be read at start-up already.
-    unsigned long resets = counter("nvme.resets");
+    unsigned long resets = lodger_counter("nvme.resets");
     CHECK(resets >= 3);
     int slow = (int)MUST(open("/dev/nvme0n1", O_RDWR | O_DIRECT));
     pid_t child = fork();
@@ -60,7 +43,7 @@ int main(void)
         other_disk();
     }
     ERR(EIO, pread(slow, buffer, sizeof(buffer), 0));
-    CHECK(counter("nvme.resets") >= resets + 3);
+    CHECK(lodger_counter("nvme.resets") >= resets + 3);
     int status = -1;
     MUST(waitpid(child, &status, 0));
     CHECK_EQ(status, 0);
