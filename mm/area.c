@@ -108,7 +108,7 @@ static struct vm_area *area_previous(struct vm_area *area)
     return area_of(rbtree_prev(&area->node));
 }
 
-struct vm_area *area_find_any(struct address_space *space, uintptr_t address)
+static inline struct vm_area *find_in_tree(struct address_space *space, uintptr_t address)
 {
     struct vm_area *found = NULL;
     for (struct rbtree_node *node = space->areas.root; node != NULL;) {
@@ -125,12 +125,17 @@ struct vm_area *area_find_any(struct address_space *space, uintptr_t address)
     return found;
 }
 
+struct vm_area *area_find_any(struct address_space *space, uintptr_t address)
+{
+    return find_in_tree(space, address);
+}
+
 struct vm_area *vm_area_find(struct address_space *space, uintptr_t address)
 {
     struct vm_area *hint = __atomic_load_n(&space->last_area, __ATOMIC_RELAXED);
     if (hint != NULL && hint->start <= address && address < hint->end)
         return hint;
-    struct vm_area *found = area_staying(area_find_any(space, address));
+    struct vm_area *found = area_staying(find_in_tree(space, address));
     if (found != NULL)
         __atomic_store_n(&space->last_area, found, __ATOMIC_RELAXED);
     return found;

@@ -45,7 +45,13 @@ bool unmap_wait(struct address_space *space, uintptr_t start, uintptr_t end);
 [[nodiscard]] int area_unmap_range(struct address_space *space, uintptr_t start, uintptr_t end);
 // Does an unmapping without the lock reach into [start, end)? Then page tables that cover the range
 // have to stay; it frees them when it ends, if they are still empty.
-[[nodiscard]] bool unmap_keeps_tables(struct address_space *space, uintptr_t start, uintptr_t end);
+[[nodiscard]] bool unmap_reaches_into(
+    struct address_space *space, uintptr_t start, uintptr_t end);
+[[nodiscard]] static inline bool unmap_keeps_tables(
+    struct address_space *space, uintptr_t start, uintptr_t end)
+{
+    return unlikely(!list_is_empty(&space->unmappings)) && unmap_reaches_into(space, start, end);
+}
 
 // ---- pages; zap.c ----
 

@@ -67,7 +67,7 @@ static struct wait_queue ended = WAIT_QUEUE_INIT(ended, "mm/unmap.c: ended");
 
 // ---- unmappings under way ----
 
-static bool reaches_into(const struct unmapping *unmapping, uintptr_t start, uintptr_t end)
+static bool is_in_reach(const struct unmapping *unmapping, uintptr_t start, uintptr_t end)
 {
     for (const struct vm_area *area = unmapping->areas; area != NULL; area = area->leaving_next)
         if (area->start < end && start < area->end)
@@ -75,11 +75,11 @@ static bool reaches_into(const struct unmapping *unmapping, uintptr_t start, uin
     return false;
 }
 
-bool unmap_keeps_tables(struct address_space *space, uintptr_t start, uintptr_t end)
+bool unmap_reaches_into(struct address_space *space, uintptr_t start, uintptr_t end)
 {
     struct unmapping *unmapping;
     list_for_each_entry (unmapping, &space->unmappings, node) {
-        if (!reaches_into(unmapping, start, end))
+        if (!is_in_reach(unmapping, start, end))
             continue;
         unmapping->trim = true;
         counter_add(unmap, tables_left, 1);
