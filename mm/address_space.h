@@ -7,7 +7,9 @@
 #include "kernel/base/rbtree.h"
 #include "kernel/core/cpumask.h"
 #include "kernel/core/mutex.h"
+#include "kernel/core/user.h"
 #include "mm/page.h"
+#include <linux/errno.h>
 
 struct memory_policy;
 struct vm_area;
@@ -191,8 +193,18 @@ struct vm_word_key {
     uint64_t index;
     uint32_t offset;
 };
-[[nodiscard]] int vm_word_key(
-    struct address_space *space, uintptr_t address, bool shared, struct vm_word_key *key);
+[[nodiscard]] int vm_word_key_shared(
+    struct address_space *space, uintptr_t address, struct vm_word_key *key);
+[[nodiscard]] static inline int vm_word_key(
+    struct address_space *space, uintptr_t address, bool shared, struct vm_word_key *key)
+{
+    if (!user_range_ok(address, sizeof(uint32_t)))
+        return -EFAULT;
+    *key = (struct vm_word_key){.object = (uint64_t)(uintptr_t)space,
+        .index = address >> PAGE_SHIFT,
+        .offset = address % PAGE_SIZE};
+    return shared ? vm_word_key_shared(space, address, key) : 0;
+}
 
 // What is resident of an area, in pages; space->lock held in any way. A snapshot; huge pages count
 // as anonymous ones, too.

@@ -186,16 +186,8 @@ size_t vm_write_remote(
     return copy_remote(space, address, (void *)from, len_bytes, true);
 }
 
-int vm_word_key(
-    struct address_space *space, uintptr_t address, bool shared, struct vm_word_key *key)
+int vm_word_key_shared(struct address_space *space, uintptr_t address, struct vm_word_key *key)
 {
-    if (!user_range_ok(address, sizeof(uint32_t)))
-        return -EFAULT;
-    key->offset = address % PAGE_SIZE;
-    key->object = (uint64_t)(uintptr_t)space;
-    key->index = address >> PAGE_SHIFT;
-    if (!shared)
-        return 0;
     int result = 0;
     rwlock_read_lock(&space->lock);
     struct vm_area *area = vm_area_find(space, address);

@@ -21,8 +21,9 @@
 //
 // Two threads that hand work to each other are the case that has to be fast, and the one where
 // nothing has to be searched: with nobody else on the queue the next thread is the other one. The
-// fair_pair functions do for two threads of nice 0 what enqueue, dequeue, put and pick do for any
-// number, with the same results (fair_test.c compares them).
+// fair_pair functions do for two threads of nice 0, and the fair_alone functions for one, what
+// enqueue, dequeue, put and pick do for any number, with the same results (fair_test.c compares
+// them).
 #pragma once
 
 #include "kernel/base/assert.h"
@@ -94,6 +95,53 @@ static inline bool fair_account(struct fair_queue *queue, uint64_t delta_ns)
     return true;
 }
 
+static __always_inline void fair_set_waiting(struct fair_queue *queue, struct sched_entity *entity)
+{
+    queue->only = entity;
+    queue->count = 1;
+    queue->sum_weight = entity->weight;
+    queue->sum_weighted = (int64_t)entity->weight * fair_difference(entity->vruntime, queue->base);
+}
+
+// `only` becomes current.
+static inline struct sched_entity *fair_take_waiting(struct fair_queue *queue)
+{
+    struct sched_entity *next = queue->only;
+    queue->current = next;
+    queue->only = NULL;
+    queue->count = 0;
+    queue->sum_weight = 0;
+    queue->sum_weighted = 0;
+    return next;
+}
+
+// ---- one thread --------------------------------------------------------------------------------
+
+// fair_enqueue() where nobody is, of a thread that was asleep.
+static inline void fair_alone_join(struct fair_queue *queue, struct sched_entity *entity)
+{
+    debug_assert(queue->count == 0);
+    debug_assert(queue->current == NULL);
+    entity->vruntime = queue->base;
+    entity->deadline = entity->vruntime + fair_virtual(entity, entity->slice_ns);
+    fair_set_waiting(queue, entity);
+}
+
+// Does one thread wait, and none runs?
+static inline bool fair_waits_alone(const struct fair_queue *queue)
+{
+    return queue->only != NULL && queue->current == NULL;
+}
+
+// fair_dequeue() of current while nobody waits.
+static inline void fair_alone_leave(struct fair_queue *queue)
+{
+    debug_assert(queue->count == 0);
+    queue->current->lag = 0;
+    queue->base = queue->current->vruntime;
+    queue->current = NULL;
+}
+
 // ---- two threads -------------------------------------------------------------------------------
 
 // Would `entity`, which is not queued, make a pair with current?
@@ -112,37 +160,24 @@ static inline bool fair_is_pair(const struct fair_queue *queue)
            queue->current->weight == FAIR_WEIGHT_NICE_0;
 }
 
-static inline void fair_pair_set_waiting(struct fair_queue *queue, struct sched_entity *entity)
-{
-    queue->only = entity;
-    queue->count = 1;
-    queue->sum_weight = FAIR_WEIGHT_NICE_0;
-    queue->sum_weighted = FAIR_WEIGHT_NICE_0 * fair_difference(entity->vruntime, queue->base);
-}
-
 // fair_enqueue() of a thread that was asleep; fair_pair_may_join() must hold.
-static inline void fair_pair_join(struct fair_queue *queue, struct sched_entity *entity)
+static __always_inline void fair_pair_join(struct fair_queue *queue, struct sched_entity *entity)
 {
     entity->vruntime = queue->current->vruntime - (uint64_t)(2 * entity->lag); // F4
     entity->deadline = entity->vruntime + entity->slice_ns;
-    fair_pair_set_waiting(queue, entity);
+    fair_set_waiting(queue, entity);
 }
 
 // Current leaves (fair_dequeue()) and the one that waits is taken instead.
 static inline struct sched_entity *fair_pair_leave(struct fair_queue *queue)
 {
     struct sched_entity *current = queue->current;
-    struct sched_entity *next = queue->only;
     int64_t limit = (int64_t)(2 * current->slice_ns);
-    int64_t lag = fair_difference(next->vruntime, current->vruntime) >> 1; // down, as the average
+    int64_t lag =
+        fair_difference(queue->only->vruntime, current->vruntime) >> 1; // down, as the average
     debug_assert(fair_is_pair(queue));
     current->lag = CLAMP(lag, -limit, limit);
-    queue->current = next;
-    queue->only = NULL;
-    queue->count = 0;
-    queue->sum_weight = 0;
-    queue->sum_weighted = 0;
-    return next;
+    return fair_take_waiting(queue);
 }
 
 // Current goes on waiting and the one that waits is taken instead.
@@ -152,7 +187,7 @@ static inline struct sched_entity *fair_pair_swap(struct fair_queue *queue)
     struct sched_entity *next = queue->only;
     debug_assert(fair_is_pair(queue));
     queue->current = next;
-    fair_pair_set_waiting(queue, current);
+    fair_set_waiting(queue, current);
     return next;
 }
 

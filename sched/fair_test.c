@@ -208,7 +208,7 @@ static int index_of(const struct sched_entity *entities, const struct sched_enti
 
 static void assert_same(void)
 {
-    const struct sched_entity *waits = fair_pick(&b.queue); // from the tree or `only`
+    const struct sched_entity *waits = fair_pick(&b.queue); // from the tree, or `only`
     assert_int_equal(index_of(a.entities, a.queue.current), index_of(b.entities, b.queue.current));
     assert_int_equal(index_of(a.entities, a.queue.only), index_of(b.entities, waits));
     assert_int_equal(a.queue.count, b.queue.count);
@@ -250,6 +250,22 @@ static void pair_wake_or_sleep(void)
     fair_set_current(&b.queue, fair_pick(&b.queue));
 }
 
+// The last thread goes to sleep; who wakes up then runs at once.
+static void alone_wake_or_sleep(int thread)
+{
+    if (a.queue.current == NULL) {
+        fair_alone_join(&a.queue, &a.entities[thread]);
+        fair_enqueue(&b.queue, &b.entities[thread], false);
+        assert_same();
+        assert_true(fair_waits_alone(&a.queue));
+        (void)fair_take_waiting(&a.queue);
+        fair_set_current(&b.queue, fair_pick(&b.queue));
+    } else if (a.queue.count == 0) {
+        fair_alone_leave(&a.queue);
+        fair_dequeue(&b.queue, b.queue.current);
+    }
+}
+
 static void pair_pick(bool yields)
 {
     if (a.queue.count == 0)
@@ -259,11 +275,11 @@ static void pair_pick(bool yields)
     general_pick(yields);
 }
 
-static void a_pair_is_like_any_number(void **state)
+static void one_and_two_are_like_any_number(void **state)
 {
     (void)state;
     struct prng prng = host_seed("pair");
-    uint32_t together = 0;
+    uint32_t together = 0, asleep = 0;
     memset(&a, 0, sizeof(a));
     a.queue.base = UINT64_MAX - 5 * FAIR_SLICE_NS;
     for (int i = 0; i < 2; i++) {
@@ -277,6 +293,12 @@ static void a_pair_is_like_any_number(void **state)
     fair_set_current(&b.queue, &b.entities[0]);
     for (int step = 0; step < 100000; step++) {
         uint64_t delta_ns = prng_below(&prng, prng_below(&prng, 50) == 0 ? 5 * TICK_NS : 2000);
+        if (a.queue.current == NULL || prng_below(&prng, 10) == 0) {
+            alone_wake_or_sleep((int)prng_below(&prng, 2));
+            asleep += a.queue.current == NULL;
+            assert_same();
+            continue;
+        }
         switch (prng_below(&prng, 4)) {
         case 0:
             pair_wake_or_sleep();
@@ -292,6 +314,7 @@ static void a_pair_is_like_any_number(void **state)
         assert_same();
     }
     assert_true(together > 10000);
+    assert_true(asleep > 1000);
 }
 
 int main(void)
@@ -302,7 +325,7 @@ int main(void)
         cmocka_unit_test(nobody_waits_long),
         cmocka_unit_test(sleeping_earns_nothing),
         cmocka_unit_test(a_woken_thread_preempts_one_that_had_its_share),
-        cmocka_unit_test(a_pair_is_like_any_number),
+        cmocka_unit_test(one_and_two_are_like_any_number),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -84,6 +84,7 @@ PERCPU_DECLARE(struct run_queue, run_queue);
 #define SCHED_BACKOFF_FIRST 1 // sampling tick of a thread that runs alone: 8 ms ...
 #define SCHED_BACKOFF_MAX   6 // ... to 256 ms
 #define SCHED_RR_SLICE_NS   UINT64_C(100000000)
+#define SCHED_BRIEF_RUNS    16 // in a row, and the next is expected to be one
 
 extern bool sched_several_cpus;             // more than one CPU was ever on-line
 extern struct cpumask sched_idle_mask;      // CPUs that idle; atomic, a hint
@@ -215,7 +216,7 @@ void sched_tick_need(struct run_queue
 void sched_tick_init(struct run_queue *queue);
 // From an interrupt: the tick was left out. Is it time for it now? Own CPU, nothing locked.
 void sched_tick_late(struct run_queue *queue);
-// The thread is about to sleep: was that a short run? Under lock.
+// The thread is about to sleep: was that a short run, or a brief one? Under lock.
 void sched_tick_note_run(struct thread *thread);
 // Also of the deadline class: for good; own CPU, interrupts off.
 void sched_tick_stop(struct run_queue *queue);

@@ -46,6 +46,12 @@
 //       queue and the wake list after it. What was queued before the clearing is seen; what comes
 //       later sets need_resched again.
 //
+// HANDING OVER. Two threads that wake each other and sleep are the usual case, so each step has a
+// way for it in front of the general one: sched_join_few() for queueing, sched_next_of_few() for
+// picking. A waker that is about to sleep, because it says so (sched_wake_sync()) or because it
+// always does (sched_sleeps_at_once()), is not preempted by what it wakes, which stays on its CPU
+// (docs/decisions/0042).
+//
 // In none of these steps does a CPU need another one to make progress except for a spin lock's
 // holder, and no state that a stopped CPU leaves behind lets another one take a wrong decision:
 // sched/model/wakeup.pml is the handshake as a Spin model.
@@ -231,23 +237,32 @@ static inline bool sched_may_run_on(const struct thread *thread, const struct ru
            (cpumask_test(&thread->affinity, queue->cpu) && run_queue_is_active(queue));
 }
 
-// The usual wake-up where two threads hand work to each other: the running thread is alone on the
-// own queue, and the woken one, which slept there, shall wait behind it. False: it is not that.
-static inline bool sched_join_pair(struct run_queue *queue, struct thread *thread, bool sync)
+// The usual wake-ups, of a thread that slept on the own CPU: nobody else is there, and it shall run
+// at once; or the running thread is alone, and it shall wait behind that one. False: it is neither.
+static __always_inline bool sched_join_few(
+    struct run_queue *queue, struct thread *thread, bool sync)
 {
-    // Without `sync` a thread goes where a CPU idles, if there is one.
-    if ((!sync && sched_several_cpus) || queue->cpu != cpu_current() || queue->special ||
-        in_interrupt() || !sched_is_fair(thread) || thread->sched.policy != SCHED_NORMAL ||
-        !fair_pair_may_join(&queue->fair, &thread->sched) || !sched_may_run_on(thread, queue))
+    struct fair_queue *fair = &queue->fair;
+    if (queue->cpu != cpu_current() || queue->special || !sched_is_fair(thread) ||
+        fair->count != 0 || !sched_may_run_on(thread, queue))
         return false;
+    if (queue->current == queue->idle) {
+        fair_alone_join(fair, &thread->sched);
+        this_cpu_write(need_resched, 1);
+    } else {
+        // Without `sync` a thread goes where a CPU idles, if there is one.
+        if ((!sync && sched_several_cpus) || in_interrupt() ||
+            thread->sched.policy != SCHED_NORMAL || !fair_pair_may_join(fair, &thread->sched))
+            return false;
+        fair_pair_join(fair, &thread->sched);
+        if (!sync && fair_pair_other_preempts(fair))
+            this_cpu_write(need_resched, 1);
+    }
     thread->sched.queue_state = SCHED_QUEUE_ON;
-    fair_pair_join(&queue->fair, &thread->sched);
     atomic_store_relaxed(&queue->running, queue->running + 1);
     if (trace_is_on(sched_wakeup))
         sched_trace_wakeup(thread, queue->cpu, false);
-    if (!sync && fair_pair_other_preempts(&queue->fair))
-        this_cpu_write(need_resched, 1);
-    if (unlikely(!queue->tick_fast))
+    if (unlikely(queue->running > 1 && !queue->tick_fast))
         sched_tick_need(queue);
     return true;
 }
@@ -297,22 +312,9 @@ void sched_place(struct thread *thread, bool sync, bool is_new)
     }
 }
 
-// The second half of a wake-up: state is RUNNING already, and it was this waker (or a wake list)
-// that made it so. Interrupts off.
-static void sched_activate(struct thread *thread, bool sync)
+// The same for any thread and any number. The queue that the thread slept on is locked; unlocks.
+static __noinline void sched_join_any(struct run_queue *queue, struct thread *thread, bool sync)
 {
-    struct run_queue *queue = sched_lock_for_wake(thread);
-    if (queue == NULL)
-        return;
-    if (thread->sched.queue_state != SCHED_QUEUE_NONE ||
-        atomic_load_relaxed(&thread->state) != THREAD_RUNNING) {
-        spin_unlock_no_resched(&queue->lock); // S1: it did not get to sleep; or S3
-        return;
-    }
-    if (likely(sched_join_pair(queue, thread, sync))) {
-        spin_unlock_no_resched(&queue->lock);
-        return;
-    }
     if (!sched_is_fair(thread) && sched_is_deadline(thread))
         sched_deadline_wake(thread);
     uint32_t target = sched_choose_cpu(thread, queue->cpu, sync);
@@ -327,6 +329,32 @@ static void sched_activate(struct thread *thread, bool sync)
     atomic_store_relaxed(&thread->cpu, target);
     spin_unlock_no_resched(&queue->lock);
     sched_place(thread, sync && target == cpu_current(), false);
+}
+
+// The second half of a wake-up: state is RUNNING already, and it was this waker (or a wake list)
+// that made it so. Interrupts off.
+static __always_inline void sched_activate(struct thread *thread, bool sync)
+{
+    struct run_queue *queue = sched_lock_for_wake(thread);
+    if (unlikely(queue == NULL))
+        return;
+    if (unlikely(thread->sched.queue_state != SCHED_QUEUE_NONE ||
+                 atomic_load_relaxed(&thread->state) != THREAD_RUNNING)) {
+        spin_unlock_no_resched(&queue->lock); // S1: it did not get to sleep; or S3
+        return;
+    }
+    if (likely(sched_join_few(queue, thread, sync)))
+        spin_unlock_no_resched(&queue->lock);
+    else
+        sched_join_any(queue, thread, sync);
+}
+
+// A thread that has slept again at once many times in a row is expected to do so now. What it
+// wakes is handed over to: it waits for the waker's sleep rather than preempts it, or is brought to
+// another CPU by an interrupt, either of which would take longer. The tick takes it back.
+static inline bool sched_sleeps_at_once(void)
+{
+    return thread_current()->sched.brief_runs >= SCHED_BRIEF_RUNS && !in_interrupt();
 }
 
 static bool sched_wake_as(struct thread *thread, uint32_t states, bool sync)
@@ -349,7 +377,7 @@ static bool sched_wake_as(struct thread *thread, uint32_t states, bool sync)
 
 bool sched_wake(struct thread *thread, uint32_t states)
 {
-    return sched_wake_as(thread, states, false);
+    return sched_wake_as(thread, states, sched_sleeps_at_once());
 }
 
 bool sched_wake_sync(struct thread *thread, uint32_t states)
@@ -367,7 +395,8 @@ void sched_start(struct thread *thread)
     thread->sched.queue_state = SCHED_QUEUE_TRANSIT;
     thread->cpu = sched_choose_cpu(thread, cpu_current(), false);
     wake_batch_begin();
-    sched_place(thread, false, true);
+    // Nor does it preempt a parent that is about to sleep.
+    sched_place(thread, thread->cpu == cpu_current() && sched_sleeps_at_once(), true);
     wake_batch_end();
     arch_irq_restore(flags);
     preempt_enable();
@@ -478,35 +507,42 @@ static struct thread *sched_leave(struct run_queue *queue, struct thread *curren
     return current;
 }
 
-// Two threads of the fair class, one of them current, and nobody else: who is next is known without
-// a look at the classes. NULL: it is not that, and nothing has changed. *stays: current, or NULL if
-// it sleeps.
-static inline struct thread *sched_next_of_pair(struct run_queue *queue, struct thread *current,
-    bool blocks, bool yields, struct thread **stays)
+// No more than two threads, of the fair class: who is next is known without a look at the classes.
+// NULL: it is not that, and nothing has changed.
+static inline struct thread *sched_next_of_few(
+    struct run_queue *queue, struct thread *current, bool blocks, bool yields)
 {
     struct fair_queue *fair = &queue->fair;
-    if (queue->special || !fair_is_pair(fair) || !sched_may_run_on(current, queue))
+    bool pair = fair_is_pair(fair);
+    if (queue->special || !sched_may_run_on(current, queue))
         return NULL;
-    debug_assert(fair->current == &current->sched);
-    if (blocks && atomic_load_relaxed(&current->state) != THREAD_RUNNING) {
-        current->sched.queue_state = SCHED_QUEUE_NONE;
-        atomic_store_relaxed(&queue->running, queue->running - 1);
-        current->sched.switches_voluntary++;
-        sched_tick_note_run(current);
-        *stays = NULL;
-        return container_of(fair_pair_leave(fair), struct thread, sched);
+    if (!blocks || atomic_load_relaxed(&current->state) == THREAD_RUNNING) {
+        if (fair_waits_alone(fair))
+            return container_of(fair_take_waiting(fair), struct thread, sched);
+        if (!pair)
+            return NULL;
+        if (!yields && !fair_pair_other_is_next(fair))
+            return current;
+        return container_of(fair_pair_swap(fair), struct thread, sched);
     }
-    *stays = current;
-    if (!yields && !fair_pair_other_is_next(fair))
-        return current;
-    return container_of(fair_pair_swap(fair), struct thread, sched);
+    // With several CPUs, one that would idle looks for a thread that waits elsewhere.
+    if (!pair && (fair->count != 0 || sched_several_cpus))
+        return NULL;
+    current->sched.queue_state = SCHED_QUEUE_NONE;
+    atomic_store_relaxed(&queue->running, queue->running - 1);
+    current->sched.switches_voluntary++;
+    sched_tick_note_run(current);
+    if (pair)
+        return container_of(fair_pair_leave(fair), struct thread, sched);
+    fair_alone_leave(fair);
+    return queue->idle;
 }
 
 // The same for any number of threads of all classes.
-static __noinline struct thread *sched_next_of_all(struct run_queue *queue, struct thread *current,
-    bool blocks, bool yields, struct thread **stays)
+static __noinline struct thread *sched_next_of_all(
+    struct run_queue *queue, struct thread *current, bool blocks, bool yields)
 {
-    struct thread *previous = *stays = sched_leave(queue, current, blocks);
+    struct thread *previous = sched_leave(queue, current, blocks);
     struct thread *next = queue->idle;
     if (likely(run_queue_is_active(queue)))
         next = run_queue_pick(queue, previous, yields);
@@ -517,35 +553,42 @@ static __noinline struct thread *sched_next_of_all(struct run_queue *queue, stru
     return next;
 }
 
+// Those who want to know of each switch. Could current, an idle thread included, have gone on?
+static __noinline void sched_tell_switch(
+    struct run_queue *queue, struct thread *current, struct thread *next)
+{
+    bool runnable = current == queue->idle || current->sched.queue_state == SCHED_QUEUE_ON;
+    sched_trace_switch(current, next, runnable);
+    if (perf_switch_wanted)
+        perf_note_switch(current, next, runnable);
+}
+
 void sched_schedule(bool blocks, bool yields)
 {
     struct thread *current = thread_current();
-    struct thread *previous; // current if it can go on
     debug_assert(this_cpu(preempt_count) == 0);
     assert_irqs_off();
     rcu_note_context_switch();
     struct run_queue *queue = sched_lock_own(current);
     (void)run_queue_account(queue, time_monotonic_ns());
-    struct thread *next = sched_next_of_pair(queue, current, blocks, yields, &previous);
+    struct thread *next = sched_next_of_few(queue, current, blocks, yields);
     if (next == NULL)
-        next = sched_next_of_all(queue, current, blocks, yields, &previous);
+        next = sched_next_of_all(queue, current, blocks, yields);
     if (next == current) {
         if (unlikely(queue->special))
             run_queue_deadline_arm(queue);
         spin_unlock_no_resched(&queue->lock);
         return;
     }
-    current->sched.switches_involuntary += previous != NULL && current != queue->idle;
+    current->sched.switches_involuntary += current->sched.queue_state == SCHED_QUEUE_ON;
     next->sched.exec_start_ns = queue->clock_ns;
     next->sched.on_cpu = true;
     queue->current = next;
     queue->switches++;
     if (next != queue->idle)
         sched_tick_need(queue);
-    if (trace_is_on(sched_switch))
-        sched_trace_switch(current, next, previous != NULL);
-    if (unlikely(perf_switch_wanted))
-        perf_note_switch(current, next, previous != NULL);
+    if (trace_is_on(sched_switch) || unlikely(perf_switch_wanted))
+        sched_tell_switch(queue, current, next);
     if (unlikely(queue->special))
         run_queue_deadline_arm(queue);
     this_cpu(current_thread) = next;
@@ -614,7 +657,7 @@ static void sched_timeout_fired(struct timer *timer)
     sched_wake(thread, THREAD_ANY_SLEEP);
 }
 
-static int sched_block_until(struct thread *thread, uint64_t deadline_ns)
+static __noinline int sched_block_until(struct thread *thread, uint64_t deadline_ns)
 {
     struct sched_timeout timeout = {.thread = thread};
     timer_init(&timeout.timer, sched_timeout_fired);
@@ -681,6 +724,8 @@ void sched_thread_init(struct thread *thread, const struct thread *parent)
     thread->state = THREAD_RUNNING;
     thread->sched = (struct sched_entity){.policy = SCHED_NORMAL, .slice_ns = FAIR_SLICE_NS};
     const struct sched_entity *old = parent != NULL ? &parent->sched : NULL;
+    if (old != NULL)
+        thread->sched.brief_runs = old->brief_runs; // until it has shown what it is like
     if (old != NULL && old->own_policy == SCHED_DEADLINE) {
         thread->sched.nice = 0; // its bandwidth is its own
     } else if (old != NULL && !old->reset_on_fork) {

@@ -10,6 +10,9 @@
 // would be an exit each time. Nothing depends on it there, and if the thread does run for long,
 // the first interrupt that comes by arms it: RCU sends one when it waits for the CPU, and whoever
 // puts a second thread on the queue does.
+//
+// Runs are counted here, as they end: short ones for that purpose, brief ones for sched.c, which
+// hands over to what a thread wakes that always sleeps at once.
 #include "kernel/arch/x86/arch.h"
 #include "kernel/core/percpu.h"
 #include "kernel/core/rcu.h"
@@ -20,6 +23,7 @@
 
 #define SHORT_RUN_NS UINT64_C(500000)
 #define SHORT_RUNS   16 // in a row, and the next is expected to be one
+#define BRIEF_RUN_NS UINT64_C(20000)
 
 static void sched_tick_fired(struct timer *timer)
 {
@@ -64,12 +68,18 @@ void sched_tick_note_run(struct thread *thread)
         entity->short_runs = 0;
     else if (entity->short_runs < SHORT_RUNS)
         entity->short_runs++;
+    if (run_ns >= BRIEF_RUN_NS)
+        entity->brief_runs = 0;
+    else if (entity->brief_runs < SCHED_BRIEF_RUNS)
+        entity->brief_runs++;
 }
 
 void sched_tick_late(struct run_queue *queue)
 {
-    uint64_t now_ns = time_monotonic_ns();
     assert_irqs_off();
+    if (atomic_load_relaxed(&queue->current) == queue->idle)
+        return;
+    uint64_t now_ns = time_monotonic_ns();
     if (now_ns - atomic_load_relaxed(&queue->clock_ns) < SCHED_TICK_NS)
         return;
     spin_lock(&queue->lock);
@@ -77,6 +87,7 @@ void sched_tick_late(struct run_queue *queue)
     if (queue->current != queue->idle) {
         (void)run_queue_account(queue, now_ns);
         queue->current->sched.short_runs = 0;
+        queue->current->sched.brief_runs = 0;
         sched_tick_need(queue);
     }
     spin_unlock_no_resched(&queue->lock);
@@ -114,6 +125,7 @@ void sched_tick(bool was_user)
     queue->tick_armed = false;
     queue->tick_fast = false;
     if (queue->current != queue->idle) {
+        queue->current->sched.brief_runs = 0; // what it wakes need not wait for it any longer
         sched_sample(queue->current, was_user);
         uint32_t backoff = queue->tick_backoff;
         if (queue->running > 1) {

@@ -75,9 +75,11 @@ struct sched_entity {
     // What the three above are made of (policy.c): the thread's own, and the priority that it has
     // because somebody waits for it; 0: none. rq lock
     uint8_t own_policy, own_rt_priority, inherited_rt_priority;
-    int8_t nice;           // -20..19; rq lock
-    uint8_t queue_state;   // SCHED_QUEUE_*; rq lock
-    uint8_t short_runs;    // times in a row that it slept again soon; rq lock
+    int8_t nice;         // -20..19; rq lock
+    uint8_t queue_state; // SCHED_QUEUE_*; rq lock
+    uint8_t short_runs;  // times in a row that it slept again soon; rq lock
+    // Times in a row that it slept again at once; written under rq lock, read by the thread itself.
+    uint8_t brief_runs;
     bool on_cpu;           // from being picked until its context is saved; a hint without rq lock
     bool reset_on_fork;    // children start with default policy and nice
     bool deadline_overrun; // SIGXCPU is due for it; atomic

@@ -7,7 +7,10 @@
 // page ends the copy at once.
 #pragma once
 
+#include "kernel/base/assert.h"
 #include "kernel/base/types.h"
+#include "kernel/core/percpu.h"
+#include "kernel/core/preempt.h"
 
 #define USER_END                                                                                   \
     UINT64_C(0x00007ffffffff000) // first address beyond user space (4-level paging, one guard page)
@@ -49,6 +52,16 @@ static inline bool user_range_ok(uintptr_t address, size_t len_bytes)
 
 // Between these, faults on user memory are not resolved (copies fail instead): usable under spin
 // locks.
-void user_fault_disable(void);
-void user_fault_enable(void);
+PERCPU_DECLARE(uint32_t, user_fault_off); // depth; preemption is off while it is not 0
+static inline void user_fault_disable(void)
+{
+    preempt_disable();
+    this_cpu(user_fault_off) += 1;
+}
+static inline void user_fault_enable(void)
+{
+    debug_assert(this_cpu(user_fault_off) != 0);
+    this_cpu(user_fault_off) -= 1;
+    preempt_enable();
+}
 bool user_fault_disabled(void);

@@ -126,7 +126,7 @@ static inline size_t iter_piece(const struct io_iter *iter, uintptr_t at, void *
     return user_clear(at, len);
 }
 
-static inline size_t iter_move(
+static __noinline size_t iter_move(
     struct io_iter *iter, char *memory, size_t len_bytes, enum iter_direction direction)
 {
     size_t done = 0;
@@ -150,13 +150,36 @@ static inline size_t iter_move(
     return done;
 }
 
+// The usual case: it all lies in the one buffer of a program.
+static inline bool iter_is_simple(const struct io_iter *iter, size_t len_bytes)
+{
+    return iter->segment_count == 1 && !iter->kernel && len_bytes <= iter->count &&
+           len_bytes <= iter->segments->iov_len - iter->offset;
+}
+
+static inline uintptr_t iter_place(const struct io_iter *iter)
+{
+    return (uintptr_t)iter->segments->iov_base + iter->offset;
+}
+
+static inline size_t iter_simple_done(struct io_iter *iter, size_t copied)
+{
+    iter->count -= copied;
+    iter->offset += copied;
+    return copied;
+}
+
 size_t iter_copy_to(struct io_iter *iter, const void *from, size_t len_bytes)
 {
+    if (likely(iter_is_simple(iter, len_bytes)))
+        return iter_simple_done(iter, len_bytes - user_copy_out(iter_place(iter), from, len_bytes));
     return iter_move(iter, (char *)(uintptr_t)from, len_bytes, ITER_TO);
 }
 
 size_t iter_copy_from(struct io_iter *iter, void *to, size_t len_bytes)
 {
+    if (likely(iter_is_simple(iter, len_bytes)))
+        return iter_simple_done(iter, len_bytes - user_copy_in(to, iter_place(iter), len_bytes));
     return iter_move(iter, to, len_bytes, ITER_FROM);
 }
 

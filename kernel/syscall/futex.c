@@ -48,7 +48,18 @@ static int64_t restart_wait(struct task_restart *restart)
     return wait_result(&request, futex_wait(&request));
 }
 
-static int64_t wait(uintptr_t address, uint32_t value, uint32_t bitset, bool shared,
+static int64_t wait_forever(uintptr_t address, uint32_t value, uint32_t bitset, bool shared)
+{
+    struct futex_wait_request request = {.address = address,
+        .value = value,
+        .bitset = bitset,
+        .shared = shared,
+        .deadline_ns = UINT64_MAX};
+    int result = futex_wait(&request);
+    return result == -EINTR ? -ERESTARTSYS : result;
+}
+
+static __noinline int64_t wait(uintptr_t address, uint32_t value, uint32_t bitset, bool shared,
     uintptr_t timeout, bool absolute, bool realtime)
 {
     struct futex_wait_request request = {.address = address,
@@ -80,8 +91,8 @@ static int64_t lock_pi(uintptr_t address, bool shared, uintptr_t timeout, bool r
     return result == -EINTR ? -ERESTARTNOINTR : result;
 }
 
-SYSCALL6(futex, uintptr_t, address, int, operation, uint32_t, value, uintptr_t, timeout, uintptr_t,
-    address2, uint32_t, value3)
+static __noinline int64_t futex_other(uintptr_t address, int operation, uint32_t value,
+    uintptr_t timeout, uintptr_t address2, uint32_t value3)
 {
     bool shared = (operation & FUTEX_PRIVATE_FLAG) == 0;
     bool realtime = (operation & FUTEX_CLOCK_REALTIME) != 0;
@@ -117,6 +128,18 @@ SYSCALL6(futex, uintptr_t, address, int, operation, uint32_t, value, uintptr_t, 
     default:
         return -ENOSYS; // requeueing to a word with priority inheritance among them
     }
+}
+
+SYSCALL6(futex, uintptr_t, address, int, operation, uint32_t, value, uintptr_t, timeout, uintptr_t,
+    address2, uint32_t, value3)
+{
+    // What locks and condition variables do without a time limit: the other commands' code would
+    // only be in the way.
+    if (operation == (FUTEX_WAKE | FUTEX_PRIVATE_FLAG))
+        return futex_wake(address, false, value, FUTEX_BITSET_MATCH_ANY);
+    if (operation == (FUTEX_WAIT | FUTEX_PRIVATE_FLAG) && timeout == 0)
+        return wait_forever(address, value, FUTEX_BITSET_MATCH_ANY, false);
+    return futex_other(address, operation, value, timeout, address2, value3);
 }
 
 static int waitv_requests(struct futex_wait_request *requests, uintptr_t user, uint32_t count)

@@ -12,8 +12,7 @@
 
 #include <linux/errno.h>
 
-// Depth of user_fault_disable(); preemption is off while it is not 0.
-static PERCPU(uint32_t, user_fault_off);
+PERCPU(uint32_t, user_fault_off);
 
 size_t user_copy_in(void *dst, uintptr_t src, size_t len_bytes)
 {
@@ -76,19 +75,6 @@ int user_cmpxchg_u32(uintptr_t address, uint32_t expected, uint32_t desired, uin
     if (unlikely(!user_range_ok(address, sizeof(uint32_t))))
         return -EFAULT;
     return user_exchange_u32(address, expected, desired, old);
-}
-
-void user_fault_disable(void)
-{
-    preempt_disable();
-    this_cpu(user_fault_off) += 1;
-}
-
-void user_fault_enable(void)
-{
-    debug_assert(this_cpu(user_fault_off) != 0);
-    this_cpu(user_fault_off) -= 1;
-    preempt_enable();
 }
 
 bool user_fault_disabled(void)
