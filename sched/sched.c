@@ -661,7 +661,8 @@ static __noinline int sched_block_until(struct thread *thread, uint64_t deadline
 {
     struct sched_timeout timeout = {.thread = thread};
     timer_init(&timeout.timer, sched_timeout_fired);
-    timer_arm(&timeout.timer, deadline_ns);
+    timer_arm_within(
+        &timeout.timer, deadline_ns, sched_is_fair(thread) ? thread->timer_slack_ns : 0);
     sched_block_now();
     timer_cancel_sync(&timeout.timer);
     return atomic_load_relaxed(&timeout.expired) ? -ETIMEDOUT : 0;

@@ -121,6 +121,7 @@ struct thread {
     uint64_t major_faults;
     uint64_t user_ns; // time in user mode (tick accounted), own CPU only
     uint64_t system_ns;
+    uint64_t timer_slack_ns; // how much later its sleeps may end, fair class only; own
     // The last exception that became a signal, as signal frames show it: vector, error code,
     // address. Own.
     uint64_t trap_vector, trap_error_code, trap_address;

@@ -5,6 +5,11 @@
 // a deadline is queued that is earlier than what it is armed for; taking the earliest timer off
 // leaves it armed, and the interrupt that finds nothing to do arms it for what is first then. So
 // arming and cancelling again, the life of most timeouts, costs at most one exit.
+//
+// A timer with slack is queued for the last moment at which it may fire, and fires earlier if an
+// interrupt comes after its due time: sleeps that end at about the same time share one. It waits in
+// the queue behind a timer that is not due yet, so what is looked at is always the first only.
+//
 //   I1  timer->cpu changes only under the lock of the queue that it named before, and only while
 //       the timer is neither queued nor running there. Who has locked the queue and finds that cpu
 //       still names it owns the timer.
@@ -35,6 +40,7 @@ static PERCPU(struct timer_cpu, timer_cpu) PERCPU_INITIAL({.lock = SPINLOCK_INIT
 COUNTER(timer, hardware_arms);
 COUNTER(timer, interrupts);
 COUNTER(timer, fired);
+COUNTER(timer, coalesced); // fired before their deadline, with another one's interrupt
 
 void timer_init(struct timer *timer, timer_function *function)
 {
@@ -95,13 +101,20 @@ static struct timer_cpu *timer_bring_here(struct timer *timer)
 
 void timer_arm(struct timer *timer, uint64_t deadline_ns)
 {
+    timer_arm_within(timer, deadline_ns, 0);
+}
+
+void timer_arm_within(struct timer *timer, uint64_t due_ns, uint64_t slack_ns)
+{
     debug_assert(timer->function != NULL);
-    if (deadline_ns == UINT64_MAX)
-        deadline_ns--;
+    due_ns = MIN(due_ns, UINT64_MAX - 1);
+    slack_ns = MIN(slack_ns, UINT64_MAX - 1 - due_ns);
+    uint64_t deadline_ns = due_ns + slack_ns;
     uint64_t flags = arch_irq_save();
     trace(hrtimer_start, .hrtimer = (uintptr_t)timer, .function = (uintptr_t)timer->function,
-        .expires = (int64_t)deadline_ns, .softexpires = (int64_t)deadline_ns);
+        .expires = (int64_t)deadline_ns, .softexpires = (int64_t)due_ns);
     struct timer_cpu *base = timer_bring_here(timer);
+    timer->slack_ns = slack_ns;
     atomic_store_relaxed(&timer->queue_node.deadline_ns, deadline_ns);
     bool is_first = timer_queue_insert(&base->queue, &timer->queue_node);
     if (is_first && base == percpu_of(timer_cpu, cpu_current()))
@@ -159,8 +172,10 @@ void timer_interrupt(const struct trap_frame *frame)
     uint64_t now_ns = time_monotonic_ns();
     for (;;) {
         struct timer *timer = timer_first(base);
-        if (timer == NULL || timer->queue_node.deadline_ns > now_ns)
+        if (timer == NULL || timer->queue_node.deadline_ns - timer->slack_ns > now_ns)
             break;
+        if (timer->queue_node.deadline_ns > now_ns)
+            counter_add(timer, coalesced, 1);
         timer_queue_remove(&base->queue, &timer->queue_node);
         base->running = timer;
         spin_unlock_no_resched(&base->lock);

@@ -17,6 +17,7 @@ struct timer {
         queue_node;           // place and deadline, under the lock of the queue that cpu names
     timer_function *function; // fixed while the timer is in use
     uint32_t cpu;             // whose queue it is or was last on; atomic, see timer.c
+    uint64_t slack_ns;        // how much earlier than its deadline it may fire; under the same lock
     bool running;             // its function runs; under the same lock
 };
 
@@ -30,6 +31,9 @@ void timer_init(struct timer *timer, timer_function *function);
 // (Re-)arms on the running CPU. A deadline in the past fires as soon as interrupts are on. Any
 // context but NMI.
 void timer_arm(struct timer *timer, uint64_t deadline_ns);
+// The same, for who does not need it exactly: it fires between `due_ns` and due_ns + slack_ns, with
+// an interrupt that comes then for another timer if there is one. timer_deadline_ns() is the end.
+void timer_arm_within(struct timer *timer, uint64_t due_ns, uint64_t slack_ns);
 // Takes it off its queue. Returns whether it was queued. The function may still be running on
 // another CPU.
 bool timer_cancel(struct timer *timer);

@@ -158,7 +158,7 @@ static void task_copy(struct task *child, struct task *parent, const struct clon
     child->no_new_privileges = parent->no_new_privileges;
     child->personality = parent->personality;
     child->io_priority = parent->io_priority;
-    child->timer_slack_ns = parent->timer_slack_ns;
+    child->thread.timer_slack_ns = parent->thread.timer_slack_ns;
     child->start_ns = time_monotonic_ns();
 }
 
@@ -356,8 +356,8 @@ int64_t process_clone(const struct clone_request *request)
     task_get(child); // for the task that runs; the other reference is that of the pid table
     if (vfork)
         task_get(child);
-    trace(sched_process_fork, .parent_comm = trace_comm(&parent->thread),
-        .parent_pid = parent->tid, .child_comm = trace_comm(&child->thread), .child_pid = tid);
+    trace(sched_process_fork, .parent_comm = trace_comm(&parent->thread), .parent_pid = parent->tid,
+        .child_comm = trace_comm(&child->thread), .child_pid = tid);
     if (unlikely(perf_side_wanted))
         perf_note_fork(&child->thread, &parent->thread);
     sched_start(&child->thread);

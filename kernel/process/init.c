@@ -79,7 +79,7 @@ static struct task *make_task(void)
     task->handlers = process->handlers;
     task->cred = &credentials_root;
     task->exit_signal = SIGCHLD;
-    task->timer_slack_ns = 50 * NS_PER_US;
+    task->thread.timer_slack_ns = 50 * NS_PER_US;
     task->start_ns = time_monotonic_ns();
     sched_thread_init(&task->thread, NULL);
     strlcpy(task->thread.name, "init", sizeof(task->thread.name));

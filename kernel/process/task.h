@@ -113,8 +113,7 @@ struct task {
     uint32_t personality;
     uint16_t io_priority; // ioprio_set(2); there is no I/O to order yet, but programs ask
     uint64_t start_ns;    // monotonic
-    uint64_t timer_slack_ns;
-    uint32_t refcount; // task struct; freed by RCU; atomic
+    uint32_t refcount;    // task struct; freed by RCU; atomic
     struct rcu_head rcu;
 };
 

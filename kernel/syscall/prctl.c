@@ -188,10 +188,10 @@ SYSCALL5(prctl, int, option, uintptr_t, a2, uintptr_t, a3, uintptr_t, a4, uintpt
     case PR_GET_PDEATHSIG:
         return user_put_u32(a2, task->pdeath_signal);
     case PR_SET_TIMERSLACK:
-        task->timer_slack_ns = (int64_t)a2 > 0 ? a2 : TIMER_SLACK_DEFAULT_NS;
+        task->thread.timer_slack_ns = (int64_t)a2 > 0 ? a2 : TIMER_SLACK_DEFAULT_NS;
         return 0;
     case PR_GET_TIMERSLACK:
-        return (int64_t)task->timer_slack_ns;
+        return (int64_t)task->thread.timer_slack_ns;
     case PR_SET_CHILD_SUBREAPER:
     case PR_GET_CHILD_SUBREAPER:
     case PR_SET_DUMPABLE:
