@@ -104,6 +104,8 @@ static void admission(void)
     int accepted = 0;
     pid_t children[256];
     int ends[2], answers[2];
+    // What was given back before is free again only when its period is over.
+    usleep(100 * 1000);
     MUST(pipe(ends));
     MUST(pipe(answers));
     for (int i = 0; i < fits + 1; i++) {

@@ -314,13 +314,14 @@ int main(int argc, char **argv)
                 ways[i].side(pair, 0, &state);
                 pthread_join(thread, NULL);
             } else {
-                pair->partner = fork();
-                if (pair->partner == 0) {
+                pid_t partner = fork();
+                if (partner == 0) {
                     ways[i].side(pair, 1, &state);
                     _exit(0);
                 }
+                pair->partner = partner; // shared: the partner must not write its 0 there
                 ways[i].side(pair, 0, &state);
-                waitpid(pair->partner, NULL, 0);
+                waitpid(partner, NULL, 0);
             }
             bool enough = pair->progress->count > 20;
             stress_done(pair->progress);
