@@ -105,6 +105,9 @@ static void line_ends(void)
     CHECK_EQ(bytes, 0);
     CHECK(pty_is_silent(pty_terminal));
     pty_put(pty_master, "\n");
+    // Linux hands it to the terminal in a work queue.
+    struct pollfd input = {.fd = pty_terminal, .events = POLLIN};
+    CHECK_EQ(poll(&input, 1, 10000), 1);
     OK(ioctl(pty_terminal, FIONREAD, &bytes));
     CHECK_EQ(bytes, 11);
     CHECK_EQ(read(pty_terminal, text, sizeof(text)), 11);
