@@ -16,7 +16,7 @@
 #include <string.h>
 
 static const char help[] =
-    "usage: ./lodger stat [OPTIONS] [GUEST] [COUNTER...]     (or ./lodger perf stat)\n"
+    "usage: ./lodger perf stat [OPTIONS] [GUEST] [COUNTER...]     (./lodger stat is the same)\n"
     "\n"
     "Prints how often things have happened in a guest, and how often in a second: the kernel's\n"
     "counters (all that changed, or those that match a COUNTER such as tlb.* or block.completed),\n"
