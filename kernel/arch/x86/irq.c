@@ -211,9 +211,10 @@ static uint64_t *call_sender_word(uint32_t cpu)
 
 // Looks at the targets that have not begun. Those that are excused get the request taken back: who
 // clears the bit, target or sender, has it. The processor is offered to one that does not run, or,
-// if none is known to be such, to one that has not begun: hosts do not tell of every vCPU that
-// waits for a processor (KVM not of one that lost it while the host worked for it).
-static void call_look_closer(struct call_request *request, bool (*excused)(uint32_t cpu))
+// if none is known to be such and `offer_to_late`, to one that has not begun: hosts do not tell of
+// every vCPU that waits for a processor (KVM not of one that lost it while the host worked for it).
+static void call_look_closer(
+    struct call_request *request, bool (*excused)(uint32_t cpu), bool offer_to_late)
 {
     uint64_t own = UINT64_C(1) << (cpu_current() % 64);
     uint32_t late = CPU_MAX;
@@ -234,7 +235,7 @@ static void call_look_closer(struct call_request *request, bool (*excused)(uint3
             late = cpu;
         }
     }
-    if (late != CPU_MAX)
+    if (late != CPU_MAX && offer_to_late)
         pv_yield_to(late);
 }
 
@@ -245,8 +246,9 @@ static void call_wait(struct call_request *request, bool (*excused)(uint32_t cpu
         call_run();
         arch_irq_restore(flags);
         arch_pause();
+        // An offer is an exit, and to one that runs it is for nothing: after 1, 2, 4, 8... looks.
         if (round % CALL_PATIENCE == 0)
-            call_look_closer(request, excused);
+            call_look_closer(request, excused, IS_POWER_OF_TWO(round / CALL_PATIENCE));
     }
 }
 
