@@ -308,7 +308,9 @@ static bool read_once(const struct meter *meter, struct bench_session *session,
     for (unsigned i = 0; i < 3; i++) {
         readings[i] = meter->read(session);
         if (readings[i] < 0) {
-            bench_outcome_fail(outcome, BENCH_FAILED, xstrdup(meter->silence));
+            const char *dead = bench_session_failure(session);
+            bench_outcome_fail(
+                outcome, BENCH_FAILED, xstrdup(dead != NULL ? dead : meter->silence));
             return false;
         }
         if (i < 2) {
