@@ -276,10 +276,19 @@ static void remove_folders(void)
     seen_count = 0;
 }
 
-static void kill_all(void)
+// A process that was being forked when its parent was killed is not among the tracees: it shows
+// up only now, stopped, and would stay so for ever.
+static void kill_all_until_gone(void)
 {
+    pid_t pid;
+    int status;
     for (size_t i = 0; i < tracee_count; i++) {
         kill(tracees[i].pid, SIGKILL);
+    }
+    while ((pid = waitpid(-1, &status, __WALL)) > 0) {
+        if (WIFSTOPPED(status)) {
+            kill(pid, SIGKILL);
+        }
     }
 }
 
@@ -359,9 +368,7 @@ static void trace(struct run *run, const char *bench, const char *name, unsigned
             break;
         }
     }
-    kill_all();
-    while (waitpid(-1, &status, __WALL) > 0) {
-    }
+    kill_all_until_gone();
     take_output(run, ends[0]);
     run->output[run->len_bytes] = '\0';
     close(ends[0]);
