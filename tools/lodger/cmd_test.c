@@ -118,7 +118,7 @@ static void write_json(const struct test_list *list, const char *path)
 // ---- jobs ----
 
 struct job {
-    struct test *test;       // a host test or a fuzzer, or
+    struct test *test;       // any but a guest test, or
     struct test_batch batch; // guest tests
 };
 
@@ -152,10 +152,11 @@ static void add_to_batch(struct queue *queue, struct test *test)
     add_job(queue, (struct job){.batch = batch});
 }
 
-// The long ones first, so that the end is not one job on one CPU: guest tests, fuzzers, the rest.
+// The long ones first, so that the end is not one job on one CPU: guest tests, scripts, fuzzers,
+// the rest.
 static void fill_queue(struct queue *queue, struct test **chosen, size_t count)
 {
-    static const enum test_kind order[] = {TEST_GUEST, TEST_FUZZ, TEST_HOST};
+    static const enum test_kind order[] = {TEST_GUEST, TEST_SCRIPT, TEST_FUZZ, TEST_HOST};
     for (size_t kind = 0; kind < sizeof(order) / sizeof(order[0]); kind++) {
         for (size_t i = 0; i < count; i++) {
             if (chosen[i]->kind != order[kind]) {

@@ -8,9 +8,10 @@
 #include <stdatomic.h>
 
 enum test_kind {
-    TEST_HOST,  // program on the host: unit tests, scripts
-    TEST_FUZZ,  // libFuzzer program
-    TEST_GUEST, // program in a guest
+    TEST_HOST,   // program on the host: unit tests, models
+    TEST_SCRIPT, // script that tries commands, most of them with guests
+    TEST_FUZZ,   // libFuzzer program
+    TEST_GUEST,  // program in a guest
 };
 
 enum test_result {
@@ -75,7 +76,8 @@ void test_list_set_machines(struct test_list *list, const struct strings *machin
 void test_finish(struct test *test, enum test_result result, double duration_s, const char *output,
     const char *command);
 
-// Runs a host test or a fuzzer.
+// Runs a test of any kind but guest tests. A script that failed is run once more, as guest tests
+// are: time-outs on a loaded host are no fault of what it tests.
 void test_run_host(struct test *test, const struct test_settings *settings);
 
 // Guest tests with the same machine configuration that share a boot.

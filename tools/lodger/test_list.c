@@ -72,8 +72,9 @@ void test_list_read(struct test_list *list, const char *path)
     json_array_foreach(root, index, entry)
     {
         const char *kind = get_text(entry, "kind");
-        if (strcmp(kind, "host") == 0) {
-            struct test *test = add(list, TEST_HOST, entry);
+        if (strcmp(kind, "host") == 0 || strcmp(kind, "script") == 0) {
+            enum test_kind read = strcmp(kind, "host") == 0 ? TEST_HOST : TEST_SCRIPT;
+            struct test *test = add(list, read, entry);
             get_texts(entry, "args", &test->args);
         } else if (strcmp(kind, "fuzz") == 0) {
             struct test *test = add(list, TEST_FUZZ, entry);
