@@ -62,7 +62,7 @@ static unsigned await(struct queue *queue, unsigned *slots)
         unsigned slot = (unsigned)events[i].data % DEPTH;
         char *block = queue->blocks + (size_t)slot * DISK_BLOCK_BYTES;
         queue->right +=
-            events[i].res == DISK_BLOCK_BYTES && disk_holds(block, queue->numbers[slot], 0);
+            events[i].res == DISK_BLOCK_BYTES && disk_holds(block, queue->numbers[slot]);
         memset(block, 0, sizeof(uint64_t));
         slots[i] = slot;
     }

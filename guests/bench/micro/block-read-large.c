@@ -4,33 +4,9 @@
 #include "guests/bench/bench.h"
 #include "guests/bench/disk.h"
 
-#include <stdlib.h>
-#include <unistd.h>
-
-#define BLOCKS 32u // a request
-
-static_assert(DISK_BLOCKS % BLOCKS == 0);
-
 static void run(unsigned count)
 {
-    struct disk disk;
-    unsigned right = 0;
-
-    disk_open(&disk);
-    char *blocks = disk_buffer(BLOCKS);
-    for (unsigned i = 0; i < count; i++) {
-        uint32_t number = i * BLOCKS % DISK_BLOCKS;
-        bench_start();
-        ssize_t got = pread(
-            disk.file, blocks, BLOCKS * DISK_BLOCK_BYTES, (off_t)number * DISK_BLOCK_BYTES);
-        bench_stop();
-        uint32_t last = BLOCKS - 1;
-        right += got == BLOCKS * DISK_BLOCK_BYTES && disk_holds(blocks, number, 0) &&
-                 disk_holds(blocks + (size_t)last * DISK_BLOCK_BYTES, number + last, 0);
-    }
-    bench_require(right == count, "what was read");
-    free(blocks);
-    disk_close(&disk);
+    disk_read_requests(count, 32);
 }
 
 BENCHMARK = {
@@ -41,5 +17,6 @@ BENCHMARK = {
              "each are checked.",
     .disk = DISK_SIZE,
     .count = 200,
+    .latency = true,
     .run = run,
 };
