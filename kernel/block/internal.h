@@ -11,9 +11,9 @@
 // do as one.
 [[nodiscard]] bool block_merge(
     const struct block_limits *limits, struct block_request *first, struct block_request *next);
-// Adds the request to a list of requests that wait, merged with one of the last ones where
-// possible. True if it was merged.
-bool block_merge_into(
+// Merges the request with one of the last ones of a list of requests that wait, where possible.
+// True if it was: the list holds it then. False: the caller adds it.
+[[nodiscard]] bool block_merge_into(
     const struct block_limits *limits, struct list_node *list, struct block_request *request);
 
 // ---- queue.c ----

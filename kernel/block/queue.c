@@ -472,8 +472,10 @@ static bool admit(struct block_request *request)
     return true;
 }
 
-// Puts one request into its queue. Lock held.
-static void enqueue(struct block_queue *queue, struct block_request *request, uint32_t cpu)
+// Puts one request into its queue: into the scheduler, to a neighbour that waits, or else to
+// `fresh`, whose members the plug has tried with each other. Lock held.
+static void enqueue(
+    struct block_queue *queue, struct block_request *request, uint32_t cpu, struct list_node *fresh)
 {
     request->queue = queue;
     request->cpu = (uint16_t)cpu;
@@ -493,8 +495,7 @@ static void enqueue(struct block_queue *queue, struct block_request *request, ui
         counter_add(block, merged, 1);
         statistics->merges[request->operation]++;
     } else {
-        if (block_copy)
-            list_add_tail(&queue->waiting, &request->node);
+        list_add_tail(fresh, &request->node);
         queue->waiting_count++;
     }
 }
@@ -502,8 +503,9 @@ static void enqueue(struct block_queue *queue, struct block_request *request, ui
 // Requests of one device that have been admitted; the list is empty afterwards.
 static void hand_over(struct list_node *requests)
 {
-    struct list_node done;
+    struct list_node done, fresh;
     list_init(&done);
+    list_init(&fresh);
     struct block_request *request = list_first_entry(requests, struct block_request, node);
     struct block_device *device = request->volume->device;
     uint64_t flags = arch_irq_save();
@@ -513,8 +515,9 @@ static void hand_over(struct list_node *requests)
     const bool dead = atomic_load_relaxed(&device->dead) != 0;
     while ((request = list_pop_head_entry_or_null(requests, struct block_request, node)) != NULL) {
         counter_add(block, submitted, 1);
-        enqueue(queue, request, cpu);
+        enqueue(queue, request, cpu, &fresh);
     }
+    list_splice_tail(&queue->waiting, &fresh);
     if (likely(!dead))
         start_waiting(queue);
     collect_done(queue, &done);
@@ -549,6 +552,8 @@ void block_plug_add(struct block_plug *plug, struct block_request *request)
         list_add_tail(&plug->requests, &request->node);
     } else if (block_merge_into(&request->volume->device->limits, &plug->requests, request)) {
         counter_add(block, merged, 1);
+    } else {
+        list_add_tail(&plug->requests, &request->node);
     }
 }
 

@@ -10,7 +10,7 @@
 #define DEFAULT_SEGMENT_MAX_BYTES (1u << 20)
 // How many of the requests that came last are tried as neighbours of a new one: several streams
 // interleave, but few.
-#define MERGE_TRIES 8
+#define MERGE_TRIES 4
 
 static bool is_power_of_two(uint32_t value)
 {
@@ -137,8 +137,11 @@ bool block_merge_into(
     const struct block_limits *limits, struct list_node *list, struct block_request *request)
 {
     struct list_node *node = list->prev;
+    const uint64_t from = request->sector, to = from + request->total_sectors;
     for (unsigned tries = 0; tries < MERGE_TRIES && node != list; tries++, node = node->prev) {
         struct block_request *other = list_entry(node, struct block_request, node);
+        if (likely(other->sector != to && other->sector + other->total_sectors != from))
+            continue; // no neighbour
         if (block_merge(limits, other, request))
             return true;
         if (block_merge(limits, request, other)) {
@@ -147,6 +150,5 @@ bool block_merge_into(
             return true;
         }
     }
-    list_add_tail(list, &request->node);
     return false;
 }

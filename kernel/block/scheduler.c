@@ -75,6 +75,7 @@ bool block_scheduler_add(struct block_scheduler *scheduler, struct block_request
     }
     const bool merged = block_merge_into(scheduler->limits, &owner->requests, request);
     if (!merged) {
+        list_add_tail(&owner->requests, &request->node);
         class->waiting++;
         scheduler->waiting++;
     }

@@ -26,8 +26,14 @@ struct path { // a place in the tree; holds references to both
     struct dentry *dentry;
 };
 
-// Every operation may sleep and runs in task context. An operation that is NULL answers the error
-// behind it.
+// How far the requests of one transfer are: the affair of the file that does it.
+struct io_progress {
+    uint32_t pending;      // requests under way, and one for the submitter; atomic
+    int32_t error;         // of any request; atomic
+    uint64_t bytes;        // submitted
+    struct thread *waiter; // who waits; NULL: it belongs to a file_io, which is told
+};
+
 // An operation that may end after the call: O_DIRECT I/O of AIO and io_uring.
 struct file_io {
     struct io_iter iter;
@@ -37,9 +43,12 @@ struct file_io {
     // Called when it ends, if submit() answered FILE_IO_QUEUED. Any context: must not sleep.
     // result: bytes or -errno.
     void (*done)(struct file_io *io, int64_t result);
+    struct io_progress progress; // set by submit()
 };
 #define FILE_IO_QUEUED (-529) // as EIOCBQUEUED: done() will be called, or has been
 
+// Every operation may sleep and runs in task context. An operation that is NULL answers the error
+// behind it.
 struct file_ops {
     // Begins an operation; FILE_IO_QUEUED, or its result. -EOPNOTSUPP: only read and write can do
     // it. NULL: the same.

@@ -2,7 +2,7 @@
 // O_DIRECT: from the program's pages to the device and back, without a copy.
 //
 // The pages of the program's buffers are pinned and become the segments of requests, as many as the
-// device takes in one; one plug hands all of them over. A transfer has one struct direct that
+// device takes in one; one plug hands all of them over. A transfer has one struct io_progress that
 // counts its requests. Who waits polls the device as long as that is likely to be shorter than a
 // sleep.
 #include "kernel/base/assert.h"
@@ -25,15 +25,6 @@ COUNTER(block, direct_bytes);
 COUNTER(block, polled_waits); // waits that ended by polling
 COUNTER(block, slept_waits);
 
-// One transfer.
-struct direct {
-    uint32_t pending;      // requests under way, and one for the submitter; atomic
-    int32_t error;         // of any request; atomic
-    uint64_t bytes;        // submitted
-    struct thread *waiter; // who waits; NULL: `io` is told
-    struct file_io *io;
-};
-
 // Gives the pages back: each page that a segment touches was pinned once.
 static void release_pages(const struct block_request *request)
 {
@@ -46,32 +37,31 @@ static void release_pages(const struct block_request *request)
 }
 
 // One reference to the transfer less. With the last an asynchronous one is over.
-static void direct_put(struct direct *direct)
+static void direct_put(struct io_progress *progress)
 {
-    struct thread *waiter = direct->waiter;
-    if (__atomic_sub_fetch(&direct->pending, 1, __ATOMIC_ACQ_REL) != 0)
+    struct thread *waiter = progress->waiter;
+    if (__atomic_sub_fetch(&progress->pending, 1, __ATOMIC_ACQ_REL) != 0)
         return;
-    // A waiter may return as soon as it sees 0: `direct`, on its stack, is not touched any more.
+    // A waiter may return as soon as it sees 0: `progress`, on its stack, is not touched any more.
     // The thread itself stays, under RCU: interrupts or preemption are off.
     if (waiter != NULL) {
         (void)sched_wake(waiter, THREAD_ANY_SLEEP);
         return;
     }
-    struct file_io *io = direct->io;
-    const int64_t result = direct->error != 0 ? direct->error : (int64_t)direct->bytes;
-    kfree(direct);
+    struct file_io *io = container_of(progress, struct file_io, progress);
+    const int64_t result = progress->error != 0 ? progress->error : (int64_t)progress->bytes;
     io->done(io, result);
 }
 
 static void direct_end(struct block_request *request)
 {
-    struct direct *direct = request->context;
+    struct io_progress *progress = request->context;
     if (unlikely(request->error != 0))
-        __atomic_store_n(&direct->error, request->error, __ATOMIC_RELAXED);
+        __atomic_store_n(&progress->error, request->error, __ATOMIC_RELAXED);
     release_pages(request);
     block_request_free(request);
     preempt_disable();
-    direct_put(direct);
+    direct_put(progress);
     preempt_enable();
 }
 
@@ -80,7 +70,7 @@ static uint16_t request_flags(const struct io_iter *iter)
     return BLOCK_SYNC | (iter->flags & RWF_HIPRI ? BLOCK_POLLED : 0);
 }
 
-static struct block_request *new_request(struct block_file *file, struct direct *direct,
+static struct block_request *new_request(struct block_file *file, struct io_progress *progress,
     const struct io_iter *iter, uint64_t offset, bool write)
 {
     const size_t pages = (iter->count + PAGE_SIZE - 1) / PAGE_SIZE + iter->segment_count;
@@ -94,7 +84,7 @@ static struct block_request *new_request(struct block_file *file, struct direct 
         request->owner = (uint32_t)task_current()->tid;
     }
     request->end = direct_end;
-    request->context = direct;
+    request->context = progress;
     return request;
 }
 
@@ -182,8 +172,8 @@ static int check_alignment(
 }
 
 // Makes and submits all requests. Bytes that were submitted, or -errno.
-static int64_t submit_all(struct block_file *file, struct direct *direct, struct io_iter *iter,
-    uint64_t offset, bool write, struct block_plug *shared)
+static int64_t submit_all(struct block_file *file, struct io_progress *progress,
+    struct io_iter *iter, uint64_t offset, bool write, struct block_plug *shared)
 {
     struct block_plug own;
     struct block_plug *plug = shared != NULL ? shared : &own;
@@ -191,7 +181,7 @@ static int64_t submit_all(struct block_file *file, struct direct *direct, struct
     if (shared == NULL)
         block_plug_begin(&own);
     while (iter->count != 0 && result >= 0) {
-        struct block_request *request = new_request(file, direct, iter, offset, write);
+        struct block_request *request = new_request(file, progress, iter, offset, write);
         result = request != NULL ? fill_request(request, iter, write) : -ENOMEM;
         // A page can be left over that ends within a block: a fault in the middle of one.
         if (result > 0 && (uint64_t)result % file->volume->device->limits.logical_block_bytes != 0)
@@ -203,16 +193,16 @@ static int64_t submit_all(struct block_file *file, struct direct *direct, struct
             }
             break;
         }
-        direct->bytes += (uint64_t)result;
+        progress->bytes += (uint64_t)result;
         offset += (uint64_t)result;
-        __atomic_fetch_add(&direct->pending, 1, __ATOMIC_RELAXED);
+        __atomic_fetch_add(&progress->pending, 1, __ATOMIC_RELAXED);
         counter_add(block, direct_requests, 1);
         block_plug_add(plug, request);
     }
     if (shared == NULL)
         block_plug_end(&own);
-    counter_add(block, direct_bytes, direct->bytes);
-    return direct->bytes != 0 ? (int64_t)direct->bytes : result;
+    counter_add(block, direct_bytes, progress->bytes);
+    return progress->bytes != 0 ? (int64_t)progress->bytes : result;
 }
 
 static int before(struct block_file *file, uint64_t offset, size_t len, bool write)
@@ -227,16 +217,16 @@ static int before(struct block_file *file, uint64_t offset, size_t len, bool wri
     return 0;
 }
 
-static void wait_for(struct block_file *file, struct direct *direct, bool polled)
+static void wait_for(struct block_file *file, struct io_progress *progress, bool polled)
 {
-    while (__atomic_load_n(&direct->pending, __ATOMIC_ACQUIRE) != 0) {
-        if (block_volume_wait_poll(file->volume, &direct->pending, polled)) {
+    while (__atomic_load_n(&progress->pending, __ATOMIC_ACQUIRE) != 0) {
+        if (block_volume_wait_poll(file->volume, &progress->pending, polled)) {
             counter_add(block, polled_waits, 1);
             return;
         }
         counter_add(block, slept_waits, 1);
         thread_prepare_sleep(THREAD_UNINTERRUPTIBLE);
-        if (__atomic_load_n(&direct->pending, __ATOMIC_ACQUIRE) == 0) {
+        if (__atomic_load_n(&progress->pending, __ATOMIC_ACQUIRE) == 0) {
             thread_cancel_sleep();
             return;
         }
@@ -252,16 +242,16 @@ int64_t block_direct_transfer(
         error = before(file, offset, iter->count, write);
     if (error != 0)
         return error;
-    struct direct direct = {.pending = 1, .waiter = thread_current()};
+    struct io_progress progress = {.pending = 1, .waiter = thread_current()};
     const size_t len = iter->count;
-    int64_t result = submit_all(file, &direct, iter, offset, write, NULL);
+    int64_t result = submit_all(file, &progress, iter, offset, write, NULL);
     preempt_disable();
-    direct_put(&direct);
+    direct_put(&progress);
     preempt_enable();
-    wait_for(file, &direct, iter->flags & RWF_HIPRI);
+    wait_for(file, &progress, iter->flags & RWF_HIPRI);
     thread_cancel_sleep(); // direct_put() may have found it awake
-    if (direct.error != 0)
-        result = direct.error;
+    if (progress.error != 0)
+        result = progress.error;
     if (write && unlikely(__atomic_load_n(&file->cache.count, __ATOMIC_RELAXED) != 0))
         (void)before(file, offset, len, true); // somebody has read meanwhile
     return result;
@@ -292,17 +282,13 @@ int64_t block_direct_submit(struct file *open_file, struct file_io *io)
         error = before(file, io->offset, io->iter.count, io->write);
     if (error != 0)
         return error;
-    struct direct *direct = kmalloc(sizeof(*direct), 0);
-    if (direct == NULL)
-        return -ENOMEM;
-    *direct = (struct direct){.pending = 1, .io = io};
-    const int64_t result = submit_all(file, direct, &io->iter, io->offset, io->write, io->plug);
-    if (result <= 0) { // nothing is under way
-        kfree(direct);
-        return result;
-    }
+    io->progress = (struct io_progress){.pending = 1};
+    const int64_t result =
+        submit_all(file, &io->progress, &io->iter, io->offset, io->write, io->plug);
+    if (result <= 0)
+        return result; // nothing is under way
     preempt_disable();
-    direct_put(direct);
+    direct_put(&io->progress);
     preempt_enable();
     return FILE_IO_QUEUED;
 }
