@@ -44,8 +44,10 @@ within "$folder/self.csv" counts 0.999 1.001
 within "$folder/self.csv" time 0.8 1.25
 
 # A planted 5 % is found where it is counted, a doubling also in times.
-bench --measure counts --plant 5 --csv="$folder/slow.csv" --json="$folder/slow.json" "${self[@]}" >/dev/null ||
+bench --measure counts --plant 5 --against-append block.copy --csv="$folder/slow.csv" --json="$folder/slow.json" "${self[@]}" >/dev/null ||
     fail "the planted slow-down ended with $?"
+grep -q '"counted other.*quiet block.copy' "$folder/slow.json" || fail "--against-append does not reach the other kernel"
+grep -q '"counted here.*block.copy' "$folder/slow.json" && fail "--against-append reaches this kernel"
 within "$folder/slow.csv" counts 1.045 1.055
 bench --measure time --plant 100 --pairs 11 --csv="$folder/double.csv" "${self[@]}" >/dev/null ||
     fail "the planted doubling ended with $?"
@@ -69,6 +71,9 @@ bench --measure counts,time --pairs 2 --against README.md null >"$folder/noboot"
 [ $? -eq 1 ] || fail "an image that does not boot: wrong exit code"
 grep -q 'README.md does not boot' "$folder/noboot" || fail "an image that does not boot is not named: $(tail -5 "$folder/noboot")"
 [ "$(grep -c '^  null  *[0-9]' "$folder/noboot")" -eq 2 ] || fail "an image that does not boot stops the rest: $(cat "$folder/noboot")"
+
+bench --cpus 0 null >"$folder/bad" 2>&1 && fail "--cpus 0 is taken"
+grep -q -- '--cpus 0: not a number from 1 to 256' "$folder/bad" || fail "--cpus 0 is not explained: $(cat "$folder/bad")"
 
 # A guest that dies in the middle: said, the others go on, exit code 1.
 out/host/lodger bench --no-history --alone --measure time --pairs 200 null open pipe >"$folder/died" 2>&1 &

@@ -84,7 +84,7 @@ static void add_commands(const struct bench_plan *plan, struct bench_report *rep
         }
         for (int side = 0; side < plan->kernel_count; side++) {
             struct bench_machine machine = {
-                .cpus = 1, .memory_bytes = UINT64_C(512) << 20, .counted = counted};
+                .cpus = plan->cpus, .memory_bytes = UINT64_C(512) << 20, .counted = counted};
             bench_report_add_fact(report, keys[2 * !counted + side],
                 bench_machine_command(&plan->kernels[side], &machine));
         }

@@ -100,6 +100,9 @@ static void prepare_machine(struct machine *machine, const struct bench_kernel *
             strings_add(&machine->append, "block.poll=0");
         }
     }
+    for (size_t i = 0; i < kernel->append.count; i++) {
+        strings_add(&machine->append, kernel->append.items[i]);
+    }
     if (wanted->lab == BENCH_LAB_KVM) {
         machine->lab = lab_kvm_host();
         machine->accel = ACCEL_LAB;

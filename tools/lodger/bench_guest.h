@@ -19,6 +19,7 @@ struct bench_kernel {
     const char *file;         // what is installed: the same without them
     bool foreign;             // not ours
     bool mitigations;         // foreign: leaves its protection against speculation on
+    struct strings append;    // further boot options
     unsigned planted_percent; // tests: its benchmarks are made that much slower
 };
 

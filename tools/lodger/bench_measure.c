@@ -205,7 +205,8 @@ static struct group next_group(
 
 static struct bench_machine machine_of(const struct work *work, const struct group *group)
 {
-    return (struct bench_machine){.cpus = group->benches[0]->cpus,
+    unsigned needed = group->benches[0]->cpus;
+    return (struct bench_machine){.cpus = needed > work->plan->cpus ? needed : work->plan->cpus,
         .memory_bytes = group->benches[0]->memory_bytes,
         .disk_bytes = group->benches[0]->disk_bytes,
         .quick = work->plan->quick};

@@ -16,6 +16,7 @@ struct bench_plan {
     enum bench_lab lab;                  // where exits are measured: not BENCH_LAB_NONE
     unsigned scaling[BENCH_SCALING_MAX]; // numbers of vCPUs for curves
     size_t scaling_count;                // 0: no curves
+    unsigned cpus;                       // of the machines, unless a benchmark needs more
     unsigned pairs;                      // of micro benchmarks
     unsigned macro_pairs;
     bool quick;

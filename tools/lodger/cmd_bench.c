@@ -37,11 +37,14 @@ static const char help[] =
     "  --quick          under two minutes: few rounds, and unless they are named no macro\n"
     "                   benchmarks and none for several CPUs\n"
     "  --pairs N        rounds of each micro benchmark; default 15\n"
+    "  --cpus N         vCPUs of the machines, where a benchmark does not need more; default 1\n"
+    "  --append OPTION  a boot option of this kernel (repeatable); ./lodger options lists them\n"
     "\n"
     "Against what:\n"
     "  --against IMAGE  another kernel: a bzImage or a PVH ELF file of Linux or of this project,\n"
     "                   with serial console and initial file system built in. (Of a disk image,\n"
     "                   take the kernel out of it.)\n"
+    "  --against-append OPTION   a boot option of the other kernel (repeatable)\n"
     "  --mitigations    leave the other kernel its protection against speculation\n"
     "  --alone          only this kernel\n"
     "  --plant N        a test of the instrument: make this kernel's benchmarks N % slower\n"
@@ -73,6 +76,7 @@ struct options {
     struct bench_list list;
     struct bench_plan plan;
     const char *against;
+    struct strings append[BENCH_SIDES]; // boot options
     const char *history;
     struct output json, csv, html, svg;
     unsigned planted_percent;
@@ -182,9 +186,12 @@ static void parse_scaling(struct bench_plan *plan, const char *text)
 
 enum {
     OPTION_AGAINST = 1,
+    OPTION_AGAINST_APPEND,
     OPTION_ALONE,
+    OPTION_APPEND,
     OPTION_CHECK,
     OPTION_CSV,
+    OPTION_CPUS,
     OPTION_EXPLAIN,
     OPTION_HELP,
     OPTION_HISTORY,
@@ -204,8 +211,10 @@ enum {
 };
 
 static const struct option known_options[] = {{"against", required_argument, NULL, OPTION_AGAINST},
-    {"alone", no_argument, NULL, OPTION_ALONE}, {"check", no_argument, NULL, OPTION_CHECK},
-    {"csv", optional_argument, NULL, OPTION_CSV},
+    {"against-append", required_argument, NULL, OPTION_AGAINST_APPEND},
+    {"append", required_argument, NULL, OPTION_APPEND},
+    {"cpus", required_argument, NULL, OPTION_CPUS}, {"alone", no_argument, NULL, OPTION_ALONE},
+    {"check", no_argument, NULL, OPTION_CHECK}, {"csv", optional_argument, NULL, OPTION_CSV},
     {"explain", required_argument, NULL, OPTION_EXPLAIN}, {"help", no_argument, NULL, OPTION_HELP},
     {"history", required_argument, NULL, OPTION_HISTORY},
     {"html", optional_argument, NULL, OPTION_HTML},
@@ -235,21 +244,46 @@ static bool parse_output_option(struct options *options, int option)
     return output != NULL;
 }
 
-static void parse_option(struct options *options, int option)
+// Options that say which kernels are measured. False: it is another one.
+static bool parse_kernel_option(struct options *options, int option)
 {
-    uint64_t number;
-    if (parse_output_option(options, option)) {
-        return;
-    }
     switch (option) {
     case OPTION_AGAINST:
         options->against = optarg;
         break;
+    case OPTION_AGAINST_APPEND:
+        strings_add(&options->append[SIDE_OTHER], optarg);
+        break;
     case OPTION_ALONE:
         options->alone = true;
         break;
+    case OPTION_APPEND:
+        strings_add(&options->append[SIDE_HERE], optarg);
+        break;
+    case OPTION_MITIGATIONS:
+        options->mitigations = true;
+        break;
+    default:
+        return false;
+    }
+    return true;
+}
+
+static void parse_option(struct options *options, int option)
+{
+    uint64_t number;
+    if (parse_output_option(options, option) || parse_kernel_option(options, option)) {
+        return;
+    }
+    switch (option) {
     case OPTION_CHECK:
         options->check = true;
+        break;
+    case OPTION_CPUS:
+        if (!parse_number(optarg, 1, 256, &number)) {
+            die("--cpus %s: not a number from 1 to 256", optarg);
+        }
+        options->plan.cpus = (unsigned)number;
         break;
     case OPTION_EXPLAIN:
         options->explain = optarg;
@@ -268,9 +302,6 @@ static void parse_option(struct options *options, int option)
         break;
     case OPTION_MEASURE:
         parse_measures(&options->plan, optarg);
-        break;
-    case OPTION_MITIGATIONS:
-        options->mitigations = true;
         break;
     case OPTION_NO_HISTORY:
         options->no_history = true;
@@ -312,6 +343,7 @@ static void parse_options(int argc, char **argv, struct options *options)
     plan->measures[MEASURE_COUNTS] = true;
     plan->measures[MEASURE_TIME] = true;
     plan->lab = BENCH_LAB_KVM;
+    plan->cpus = 1;
     int option;
     while ((option = getopt_long(argc, argv, "", known_options, NULL)) != -1) {
         parse_option(options, option);
@@ -410,6 +442,7 @@ static void choose_kernels(struct options *options)
     plan->kernels[SIDE_HERE] = (struct bench_kernel){.title = "here",
         .image = tree_path("out/release/lodger.elf"),
         .file = tree_path("out/release/lodger.img"),
+        .append = options->append[SIDE_HERE],
         .planted_percent = options->planted_percent};
     if (options->alone) {
         return;
@@ -432,6 +465,7 @@ static void choose_kernels(struct options *options)
         *other = (struct bench_kernel){.title = "Linux", .image = image, .foreign = true};
     }
     other->mitigations = options->mitigations;
+    other->append = options->append[SIDE_OTHER];
     other->file = other->image;
 }
 
