@@ -14,6 +14,27 @@
 #define FROZEN       (UINT64_C(1) << 59)
 #define AMD_STRIDE_2 UINT32_C(0xc0010200)
 
+const struct pmu_model_config pmu_model_configs[] = {
+    {"Intel 2", .version = 2, .general = 2, .fixed = 3, .width_bits = 40},
+    {"Intel 2 without freezing", .version = 2, .general = 4, .width_bits = 48, .no_freeze = true},
+    {"Intel 3", .version = 3, .general = 4, .fixed = 3, .width_bits = 48, .full_width = true},
+    {"Intel 4", .version = 4, .general = 8, .fixed = 4, .width_bits = 48, .full_width = true},
+    {"Intel 4 late", .version = 4, .general = 4, .fixed = 3, .width_bits = 48, .late = 9},
+    {"Intel 5", .version = 5, .general = 6, .fixed = 1, .fixed_mask = 5, .width_bits = 48,
+        .full_width = true, .late = 1},
+    {"Intel 5 unfrozen", .version = 5, .general = 8, .fixed = 3, .fixed_mask = 7, .width_bits = 64,
+        .full_width = true, .no_freeze = true, .late = 3},
+    {"AMD of old", .amd = true, .version = 1, .general = 4, .width_bits = 48},
+    {"AMD", .amd = true, .version = 1, .general = 6, .width_bits = 48, .core_extension = true},
+    {"AMD late", .amd = true, .version = 1, .general = 6, .width_bits = 48, .core_extension = true,
+        .late = 25},
+    {"AMD PerfMonV2", .amd = true, .version = 2, .general = 6, .width_bits = 48,
+        .core_extension = true},
+    {"AMD PerfMonV2 late", .amd = true, .version = 2, .general = 6, .width_bits = 48,
+        .core_extension = true, .late = 12},
+};
+const size_t pmu_model_config_count = sizeof(pmu_model_configs) / sizeof(pmu_model_configs[0]);
+
 static const uint64_t fixed_codes[] = {0x00c0, 0x003c, 0x0300};
 
 void pmu_model_init(struct pmu_model *model, const struct pmu_model_config *config)

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define PMU_MODEL_COUNTERS 48 // general from 0, fixed from 32
@@ -26,6 +27,10 @@ struct pmu_model_config {
     bool no_freeze;      // DEBUGCTL does not take the bit
     uint32_t late;       // interrupts come so many accesses and events later
 };
+
+// Kinds of processors that the driver is tried on.
+extern const struct pmu_model_config pmu_model_configs[];
+extern const size_t pmu_model_config_count;
 
 struct pmu_model {
     struct pmu_model_config config;

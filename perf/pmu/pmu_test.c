@@ -16,26 +16,6 @@
 #define CODE_IDLE         7 // nobody counts it: time passes
 #define KERNEL_EVENTS_MAX 8 // that happen with one access of the driver
 
-static const struct pmu_model_config configs[] = {
-    {"Intel 2", .version = 2, .general = 2, .fixed = 3, .width_bits = 40},
-    {"Intel 2 without freezing", .version = 2, .general = 4, .width_bits = 48, .no_freeze = true},
-    {"Intel 3", .version = 3, .general = 4, .fixed = 3, .width_bits = 48, .full_width = true},
-    {"Intel 4", .version = 4, .general = 8, .fixed = 4, .width_bits = 48, .full_width = true},
-    {"Intel 4 late", .version = 4, .general = 4, .fixed = 3, .width_bits = 48, .late = 9},
-    {"Intel 5", .version = 5, .general = 6, .fixed = 1, .fixed_mask = 5, .width_bits = 48,
-        .full_width = true, .late = 1},
-    {"Intel 5 unfrozen", .version = 5, .general = 8, .fixed = 3, .fixed_mask = 7, .width_bits = 64,
-        .full_width = true, .no_freeze = true, .late = 3},
-    {"AMD of old", .amd = true, .version = 1, .general = 4, .width_bits = 48},
-    {"AMD", .amd = true, .version = 1, .general = 6, .width_bits = 48, .core_extension = true},
-    {"AMD late", .amd = true, .version = 1, .general = 6, .width_bits = 48, .core_extension = true,
-        .late = 25},
-    {"AMD PerfMonV2", .amd = true, .version = 2, .general = 6, .width_bits = 48,
-        .core_extension = true},
-    {"AMD PerfMonV2 late", .amd = true, .version = 2, .general = 6, .width_bits = 48,
-        .core_extension = true, .late = 12},
-};
-
 // ---- the machine --------------------------------------------------------------------------------
 
 static struct pmu_model model;
@@ -274,14 +254,14 @@ static void storm(const struct pmu_model_config *config)
 
 static void no_overflow_is_lost(void **state)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(configs); i++)
-        storm(&configs[i]);
+    for (size_t i = 0; i < pmu_model_config_count; i++)
+        storm(&pmu_model_configs[i]);
 }
 
 static void long_periods_are_split(void **state)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(configs); i++) {
-        prompt_machine_start(&configs[i]);
+    for (size_t i = 0; i < pmu_model_config_count; i++) {
+        prompt_machine_start(&pmu_model_configs[i]);
         event_make(2, pmu.period_max + 1000);
         event_add(2, 2);
         happen(2, pmu.period_max + 999);
@@ -296,9 +276,9 @@ static void long_periods_are_split(void **state)
 // time, is what happened.
 static void turns_are_fair(void **state)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(configs); i++) {
-        machine_start(&configs[i]);
-        const uint64_t counters = counters_of(&configs[i]);
+    for (size_t i = 0; i < pmu_model_config_count; i++) {
+        machine_start(&pmu_model_configs[i]);
+        const uint64_t counters = counters_of(&pmu_model_configs[i]);
         uint64_t shares = 0;
         const uint64_t from_ns = now_ns;
         for (int event = 0; event < PMU_MODEL_CODES; event++) {
@@ -337,7 +317,7 @@ static void turns_are_fair(void **state)
 
 static void groups_count_together(void **state)
 {
-    machine_start(&configs[1]); // four general counters
+    machine_start(&pmu_model_configs[1]); // four general counters
     for (int i = 0; i < 6; i++)
         event_make(i, 0);
     for (int i = 0; i < 3; i++)
@@ -371,8 +351,8 @@ static void groups_count_together(void **state)
 
 static void interrupts_of_others_are_theirs(void **state)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(configs); i++) {
-        prompt_machine_start(&configs[i]);
+    for (size_t i = 0; i < pmu_model_config_count; i++) {
+        prompt_machine_start(&pmu_model_configs[i]);
         assert_false(pmu_cpu_interrupt(&cpu, now_ns, &model));
         event_make(2, 100);
         event_add(2, 2);
@@ -407,8 +387,8 @@ static void interrupts_of_others_are_theirs(void **state)
 // An interrupt that was lost for whatever reason.
 static void watch_finds_what_was_lost(void **state)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(configs); i++) {
-        prompt_machine_start(&configs[i]);
+    for (size_t i = 0; i < pmu_model_config_count; i++) {
+        prompt_machine_start(&pmu_model_configs[i]);
         event_make(2, 100);
         event_add(2, 2);
         model.masked = true;
@@ -426,8 +406,8 @@ static void watch_finds_what_was_lost(void **state)
 
 static void periods_change(void **state)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(configs); i++) {
-        prompt_machine_start(&configs[i]);
+    for (size_t i = 0; i < pmu_model_config_count; i++) {
+        prompt_machine_start(&pmu_model_configs[i]);
         event_make(2, 1000);
         event_add(2, 2);
         happen(2, 10);
@@ -445,8 +425,8 @@ static void periods_change(void **state)
 // A held event counts on and tells nothing; released, it begins a period.
 static void held_events_tell_nothing(void **state)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(configs); i++) {
-        prompt_machine_start(&configs[i]);
+    for (size_t i = 0; i < pmu_model_config_count; i++) {
+        prompt_machine_start(&pmu_model_configs[i]);
         event_make(2, 100);
         event_add(2, 2);
         happen(2, 150);
@@ -474,8 +454,8 @@ static void held_events_tell_nothing(void **state)
 // A CPU goes off and comes back with empty registers.
 static void cpus_leave_and_return(void **state)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(configs); i++) {
-        prompt_machine_start(&configs[i]);
+    for (size_t i = 0; i < pmu_model_config_count; i++) {
+        prompt_machine_start(&pmu_model_configs[i]);
         event_make(2, 100);
         event_make(3, 0);
         event_add(2, 2);
@@ -528,8 +508,8 @@ static void counters_that_keep_nothing_are_none(void **state)
     empty.write = empty_write;
     empty.try_read = empty_try_read;
     empty.try_write = empty_try_write;
-    for (size_t i = 0; i < ARRAY_SIZE(configs); i++) {
-        machine_start(&configs[i]);
+    for (size_t i = 0; i < pmu_model_config_count; i++) {
+        machine_start(&pmu_model_configs[i]);
         struct pmu_cpu other = {.on_overflow = on_overflow};
         assert_true(pmu_detect(&pmu, &empty));
         assert_false(pmu_cpu_init(&other, &pmu));
@@ -575,7 +555,7 @@ static void groups_fit_if_there_is_a_way(void **state)
 static void events_have_their_codes(void **state)
 {
     struct pmu_selector found;
-    machine_start(&configs[3]);
+    machine_start(&pmu_model_configs[3]);
     assert_int_equal(pmu_find(&pmu, PERF_TYPE_HARDWARE, PERF_COUNT_HW_INSTRUCTIONS, &found), 0);
     assert_int_equal(found.bits, 0xc0);
     assert_int_equal(found.counters, 0xff | BIT(32));
@@ -596,7 +576,7 @@ static void events_have_their_codes(void **state)
     static const uint32_t bad[] = {16, 17, 19, 20, 21, 22, 32, 63};
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
         assert_int_equal(pmu_find(&pmu, PERF_TYPE_RAW, 0xc0 | BIT(bad[i]), &found), -EINVAL);
-    machine_start(&configs[8]);
+    machine_start(&pmu_model_configs[8]);
     assert_int_equal(pmu_find(&pmu, PERF_TYPE_HARDWARE, PERF_COUNT_HW_CPU_CYCLES, &found), 0);
     assert_int_equal(found.bits, 0x76);
     assert_int_equal(found.counters, 0x3f);
@@ -662,7 +642,7 @@ static void any_answer_is_survived(void **state)
         .raise = nothing};
     uint32_t usable = 0;
     for (int round = 0; round < 20000; round++) {
-        machine_start(&configs[prng_below(&prng, ARRAY_SIZE(configs))]);
+        machine_start(&pmu_model_configs[prng_below(&prng, pmu_model_config_count)]);
         for (int i = 0; i < 4; i++)
             hostile_leaf[i] = (uint32_t)(prng_u64(&prng) >> prng_below(&prng, 64));
         if (prng_below(&prng, 2) == 0) // a width that may be right

@@ -53,6 +53,7 @@ static const char help[] =
     "  --initrd FILE        boot with this initial file system instead of a guest's\n"
     "  --log FILE           write the kernel's log to a file; - is standard error\n"
     "  --dom0 FILE          Xen lab: a shell script that dom0 runs before the domain starts ($id)\n"
+    "  --vmm FILE           KVM lab: this program takes QEMU's place (tools/lodger/machine.h)\n"
     "  --overcommit         in a lab: all vCPUs share one CPU of the host\n"
     "  --counters           in a lab: print what the guest has cost its host, by exit reason\n"
     "  --dry-run            print the QEMU command and do nothing\n"
@@ -100,6 +101,7 @@ enum option_code {
     OPT_COUNTERS,
     OPT_OVERCOMMIT,
     OPT_DOM0,
+    OPT_VMM,
     OPT_DRY_RUN,
     OPT_JSON,
     OPT_LIST,
@@ -126,6 +128,7 @@ static const struct option options[] = {
     {"counters", no_argument, NULL, OPT_COUNTERS},
     {"overcommit", no_argument, NULL, OPT_OVERCOMMIT},
     {"dom0", required_argument, NULL, OPT_DOM0},
+    {"vmm", required_argument, NULL, OPT_VMM},
     {"dry-run", no_argument, NULL, OPT_DRY_RUN},
     {"json", no_argument, NULL, OPT_JSON},
     {"list", no_argument, NULL, OPT_LIST},
@@ -203,6 +206,10 @@ static bool handle_file_option(struct settings *settings, int code)
     case OPT_DOM0:
         require(access(optarg, R_OK) == 0, "--dom0", optarg, "a file that can be read");
         settings->machine.xen_hooks = optarg;
+        return true;
+    case OPT_VMM:
+        require(access(optarg, R_OK) == 0, "--vmm", optarg, "a file that can be read");
+        settings->machine.vmm = optarg;
         return true;
     default:
         return false;

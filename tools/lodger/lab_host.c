@@ -135,6 +135,10 @@ static void pack_files(struct cpio *job, struct machine *machine)
 {
     pack(job, "/kernel", machine->kernel);
     machine->kernel = "kernel";
+    if (machine->vmm != NULL) {
+        pack(job, "/vmm", machine->vmm);
+        machine->vmm = "./vmm";
+    }
     if (machine->initrd != NULL) {
         pack(job, "/initrd", machine->initrd);
         machine->initrd = "initrd";
@@ -186,7 +190,8 @@ int lab_job_create(const struct machine *machine, bool with_program_streams, siz
     }
     char *sockets = pack_vsock(&job, machine);
     char *script =
-        xasprintf("%sexec %s%s\n", sockets, machine->overcommitted ? "taskset 1 " : "", line);
+        xasprintf("%s%sexec %s%s\n", sockets, machine->vmm != NULL ? "chmod +x vmm\n" : "",
+            machine->overcommitted ? "taskset 1 " : "", line);
     free(sockets);
     cpio_add_file(&job, "/run", 0755, script, strlen(script));
     cpio_finish(&job);

@@ -158,6 +158,9 @@ bool machine_host_virtualises(void)
 char *machine_settle(struct machine *machine)
 {
     bool kvm_usable = access("/dev/kvm", R_OK | W_OK) == 0;
+    if (machine->vmm != NULL && (machine->accel != ACCEL_LAB || machine->type == MACHINE_XEN)) {
+        return xstrdup("--vmm takes the place of the KVM lab's QEMU: ./lodger lab kvm --vmm ...");
+    }
     machine->lab = NULL;
     if (machine->accel == ACCEL_LAB && !(kvm_usable && machine_host_virtualises())) {
         char *reason = lab_refusal(machine);
@@ -317,11 +320,43 @@ static void add_numa_nodes(const struct machine *machine, struct strings *comman
     }
 }
 
+static void add_vmm_stream(
+    struct strings *command, const struct machine_streams *streams, const char *name, int fd)
+{
+    if (fd < 0) {
+        strings_add(command, "/dev/null");
+    } else if (streams->ports != NULL) {
+        strings_addf(command, "%s/%s", streams->ports, name);
+    } else {
+        strings_addf(command, "%d", fd);
+    }
+}
+
+static void vmm_command(
+    const struct machine *machine, const struct machine_streams *streams, struct strings *command)
+{
+    char *line = machine_kernel_line(machine);
+    strings_add(command, machine->vmm);
+    strings_add(command, machine->kernel);
+    strings_add(command, machine->initrd);
+    strings_add(command, line);
+    free(line);
+    add_vmm_stream(command, streams, "console", streams->console);
+    add_vmm_stream(command, streams, "log", streams->log);
+    add_vmm_stream(command, streams, "code", streams->code);
+    add_vmm_stream(command, streams, "out", streams->out);
+    add_vmm_stream(command, streams, "err", streams->err);
+}
+
 void machine_command(
     const struct machine *machine, const struct machine_streams *streams, struct strings *command)
 {
     if (machine->type == MACHINE_XEN) {
         xen_machine_command(machine, streams, command);
+        return;
+    }
+    if (machine->vmm != NULL) {
+        vmm_command(machine, streams, command);
         return;
     }
     strings_add(command, "qemu-system-x86_64");
@@ -362,8 +397,8 @@ void machine_command(
         add_numa_nodes(machine, command);
     }
     if (machine->icount) {
-        add_option(command, "-icount",
-            machine->time_passes ? "shift=0,sleep=on" : "shift=0,sleep=off");
+        add_option(
+            command, "-icount", machine->time_passes ? "shift=0,sleep=on" : "shift=0,sleep=off");
     }
     if (machine->repeatable) {
         add_option(command, "-seed", "1");

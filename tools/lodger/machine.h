@@ -57,6 +57,7 @@ struct machine {
     const char *xen_initrd;      // dom0's files with the domain's,
     const char *xen_counter;     // a program of the host that becomes dom0's /lab/count, or NULL
     const char *xen_hooks;      // and a shell script for dom0 (tools/lab/xen/dom0_init.sh), or NULL
+    const char *vmm;            // a program that takes QEMU's place (machine_command()), or NULL
     bool overcommitted;         // in a lab: all vCPUs share one CPU of the host
     const struct lab_host *lab; // the lab's host in which the machine's QEMU runs, or NULL: here
 };
@@ -98,7 +99,10 @@ bool machine_host_virtualises(void);
 // or the reason why not, as an allocated string for the user.
 [[nodiscard]] char *machine_settle(struct machine *machine);
 
-// The QEMU command, as an argument list.
+// The QEMU command, as an argument list. With a VMM of one's own it is
+//     VMM KERNEL INITRD BOOT-OPTIONS CONSOLE LOG CODE OUT ERR
+// where the streams are files or numbers of descriptors, or /dev/null; its exit status is QEMU's
+// (kernel/core/debug_exit.h).
 void machine_command(
     const struct machine *machine, const struct machine_streams *streams, struct strings *command);
 
