@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// What may be used without a lock, under ThreadSanitizer: ring, sequence counter, reference count,
+// What may be used without a lock, under ThreadSanitizer: sequence counter, reference count,
 // and the RCU readers of lists and xarray. Threads work on small structures so that they meet
 // often; each yields at random, because two processors rarely interleave finely on their own.
 #include "kernel/base/alloc.h"
@@ -9,7 +9,6 @@
 #include "kernel/base/host/host_cmocka.h"
 #include "kernel/base/list.h"
 #include "kernel/base/refcount.h"
-#include "kernel/base/ring_spsc.h"
 #include "kernel/base/seqcount.h"
 #include "kernel/base/xarray.h"
 
@@ -77,102 +76,6 @@ static void readers_join(struct readers *readers)
     for (int i = 0; i < READERS; i++) {
         pthread_join(readers->threads[i], nullptr);
     }
-}
-
-// ---- Ring
-
-struct message {
-    uint64_t number;
-    uint64_t check; // plain memory: TSan sees it if the ring does not order it
-};
-
-#define MESSAGES 200000
-
-static void *producer_main(void *argument)
-{
-    struct ring_spsc *ring = argument;
-    struct prng prng = {.state = 1};
-    for (uint64_t number = 0; number < MESSAGES;) {
-        // Both forms in turn.
-        struct message message = {.number = number, .check = ~number};
-        struct message *slot;
-        if (number % 2 == 0) {
-            number += ring_spsc_push(ring, &message);
-        } else if ((slot = ring_spsc_reserve(ring)) != nullptr) {
-            *slot = message;
-            ring_spsc_commit(ring);
-            number++;
-        } else {
-            sched_yield();
-        }
-        yield_sometimes(&prng);
-    }
-    return nullptr;
-}
-
-static void ring_keeps_order_and_content(void **state)
-{
-    static struct ring_spsc ring;
-    static struct message slots[8];
-    struct prng prng = {.state = 2};
-    pthread_t producer;
-
-    ring_spsc_init(&ring, slots, ARRAY_SIZE(slots), sizeof(slots[0]));
-    ring.head = ring.tail = ring.cached_head = ring.cached_tail = UINT32_MAX - 1000; // wraps soon
-    check(pthread_create(&producer, nullptr, producer_main, &ring) == 0);
-    for (uint64_t number = 0; number < MESSAGES;) {
-        struct message message;
-        const struct message *slot;
-        if (number % 3 == 0) {
-            if (!ring_spsc_pop(&ring, &message)) {
-                sched_yield();
-                continue;
-            }
-        } else if ((slot = ring_spsc_peek(&ring)) != nullptr) {
-            message = *slot;
-            ring_spsc_release(&ring);
-        } else {
-            sched_yield();
-            continue;
-        }
-        check(message.number == number);
-        check(message.check == ~number);
-        check(ring_spsc_count(&ring) <= ARRAY_SIZE(slots));
-        number++;
-        yield_sometimes(&prng);
-    }
-    pthread_join(producer, nullptr);
-    assert_true(ring_spsc_is_valid(&ring));
-    assert_null(ring_spsc_peek(&ring));
-    assert_int_equal(ring_spsc_count(&ring), 0);
-}
-
-static void ring_is_full_and_empty(void **state)
-{
-    struct ring_spsc ring;
-    uint16_t slots[4];
-    uint16_t value;
-    ring_spsc_init(&ring, slots, 4, sizeof(slots[0]));
-    for (uint16_t round = 0; round < 10; round++) {
-        assert_false(ring_spsc_pop(&ring, &value));
-        for (uint16_t i = 0; i < 4; i++) {
-            value = (uint16_t)(round * 4 + i);
-            assert_true(ring_spsc_push(&ring, &value));
-        }
-        assert_false(ring_spsc_push(&ring, &value));
-        assert_null(ring_spsc_reserve(&ring));
-        assert_int_equal(ring_spsc_count(&ring), 4);
-        assert_true(ring_spsc_is_valid(&ring));
-        for (uint16_t i = 0; i < 4; i++) {
-            assert_true(ring_spsc_pop(&ring, &value));
-            assert_int_equal(value, round * 4 + i);
-            assert_true(ring_spsc_is_valid(&ring));
-        }
-    }
-    ring.head += 5;
-    assert_false(ring_spsc_is_valid(&ring));
-    ring.head -= 6;
-    assert_false(ring_spsc_is_valid(&ring));
 }
 
 // ---- Sequence counter
@@ -431,8 +334,6 @@ static void misused_reference_counts_saturate(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ring_is_full_and_empty),
-        cmocka_unit_test(ring_keeps_order_and_content),
         cmocka_unit_test(sequence_counter_shows_no_half_update),
         cmocka_unit_test(rcu_readers_see_only_live_objects),
         cmocka_unit_test(last_reference_frees_once),

@@ -30,7 +30,8 @@
 // Until a guest says that it is ready; a loaded host takes its time.
 #define BOOT_TIMEOUT_NS 300000000000u
 // A benchmark's own limit is kept by the guest; a guest that does not even do that is dead.
-#define PATIENCE_NS 30000000000u
+#define PATIENCE_NS    30000000000u
+#define QMP_PATIENCE_S 30 // a loaded host takes its time
 // All of a batch, and a counted boot.
 #define BATCH_TIMEOUT_NS 1800000000000u
 // How long the host's time stamp counter is compared with its clock.
@@ -495,7 +496,7 @@ double bench_session_instructions(struct bench_session *session)
         return -1;
     }
     // QEMU's own count, which it tells for recordings but keeps in any case.
-    json_t *answer = qmp_ask(session->qmp, "query-replay");
+    json_t *answer = qmp_ask(session->qmp, "query-replay", QMP_PATIENCE_S);
     json_t *count = json_object_get(answer, "icount");
     double instructions = json_is_integer(count) ? (double)json_integer_value(count) : -1;
     json_decref(answer);

@@ -3,6 +3,7 @@
 // Taking the snapshot of a booted host: a migration into a file, through QMP.
 #include "tools/lodger/lab.h"
 #include "tools/lodger/process.h"
+#include "tools/lodger/qmp.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,13 +20,14 @@
 
 // A host boots in 5 s on a quiet machine.
 #define BOOT_PATIENCE_NS 180000000000ull
-#define SAVE_PATIENCE_NS 60000000000ull
+#define SAVE_PATIENCE_S  60
+#define BANDWIDTH        ((json_int_t)100000000000) // bytes/s: no limit
 
 // A host that boots for its snapshot.
 struct booting {
     pid_t pid;
     int control; // our end of its control port
-    int monitor; // our end of its QMP
+    int monitor; // our end of its QMP; -1 once it has been given away
 };
 
 static void make_pair(int *ours, int *theirs)
@@ -109,32 +111,32 @@ static bool wait_for(int fd, const char *text, uint64_t patience_ns)
     return found;
 }
 
-// Sends a QMP command and waits for its answer.
-static bool ask(int monitor, const char *command)
+// Executes a command whose answer says nothing; consumes `arguments`.
+static bool execute(struct qmp *qmp, const char *command, json_t *arguments)
 {
-    return write(monitor, command, strlen(command)) == (ssize_t)strlen(command) &&
-           wait_for(monitor, "\"return\"", SAVE_PATIENCE_NS);
+    json_t *answer = qmp_execute(qmp, command, arguments);
+    json_decref(answer);
+    return answer != NULL;
 }
 
 // Has the running host written to `path`.
-static bool save(const struct booting *booting, const char *path)
+static bool save(struct booting *booting, const char *path)
 {
     char *quoted = shell_quote(path);
-    char *command =
-        xasprintf("{\"execute\":\"migrate\",\"arguments\":{\"uri\":\"exec:cat >%s\"}}\n", quoted);
+    json_t *place = json_pack("{s:s+}", "uri", "exec:cat >", quoted);
     free(quoted);
-    bool started = ask(booting->monitor, "{\"execute\":\"qmp_capabilities\"}\n") &&
-                   ask(booting->monitor, "{\"execute\":\"migrate-set-parameters\",\"arguments\":"
-                                         "{\"max-bandwidth\":100000000000}}\n") &&
-                   ask(booting->monitor,
-                       "{\"execute\":\"migrate-set-capabilities\",\"arguments\":"
-                       "{\"capabilities\":[{\"capability\":\"events\",\"state\":true}]}}\n") &&
-                   ask(booting->monitor, command);
-    free(command);
-    bool completed = started && wait_for(booting->monitor, "\"completed\"", SAVE_PATIENCE_NS);
-    // QEMU ends only when the state is written.
-    bool ended = completed && ask(booting->monitor, "{\"execute\":\"quit\"}\n");
-    return ended;
+    struct qmp *qmp = qmp_open(booting->monitor, SAVE_PATIENCE_S);
+    booting->monitor = -1;
+    bool saved =
+        qmp != NULL &&
+        execute(qmp, "migrate-set-parameters", json_pack("{s:I}", "max-bandwidth", BANDWIDTH)) &&
+        execute(qmp, "migrate-set-capabilities",
+            json_pack("{s:[{s:s, s:b}]}", "capabilities", "capability", "events", "state", 1)) &&
+        execute(qmp, "migrate", json_incref(place)) && qmp_await(qmp, "MIGRATION", "completed") &&
+        execute(qmp, "quit", NULL); // QEMU ends only when the state is written
+    qmp_close(qmp);
+    json_decref(place);
+    return saved;
 }
 
 bool lab_snapshot_take(const struct lab_host *host, const char *path, char **reason)
@@ -153,7 +155,9 @@ bool lab_snapshot_take(const struct lab_host *host, const char *path, char **rea
     while (waitpid(booting.pid, &status, 0) < 0 && errno == EINTR) {
     }
     close(booting.control);
-    close(booting.monitor);
+    if (booting.monitor >= 0) {
+        close(booting.monitor);
+    }
     saved = saved && rename(part, path) == 0;
     if (!saved) {
         char *text = file_read_text(messages);

@@ -12,12 +12,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "tools/lodger/device.h"
 #include "tools/lodger/efi_image.h"
 #include "tools/lodger/machine.h"
 #include "tools/lodger/process.h"
+#include "tools/lodger/qmp.h"
 #include "tools/lodger/util.h"
 
 static void sizes_and_numbers(void **state)
@@ -210,6 +213,43 @@ static char *write_pe(void)
     return path;
 }
 
+// A QEMU that greets, agrees to talk, and then says `lines`, whatever it is asked.
+static int fake_qemu(const char *lines)
+{
+    int ends[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    dprintf(ends[1], "{\"QMP\": {\"version\": {}}}\n{\"return\": {}}\n%s", lines);
+    shutdown(ends[1], SHUT_WR);
+    return ends[0]; // the other end stays open, for what is asked
+}
+
+static void conversations_with_qemu(void **state)
+{
+    (void)state;
+    struct qmp *qmp =
+        qmp_open(fake_qemu("{\"event\": \"STOP\"}\n"
+                           "{\"return\": {\"icount\": 7}}\n"
+                           "{\"error\": {\"desc\": \"no\"}}\n"
+                           "{\"event\": \"MIGRATION\", \"data\": {\"status\": \"active\"}}\n"
+                           "{\"event\": \"MIGRATION\", \"data\": {\"status\": \"completed\"}}\n"),
+            1);
+    assert_non_null(qmp);
+    json_t *answer = qmp_execute(qmp, "query-replay", NULL);
+    assert_int_equal(json_integer_value(json_object_get(answer, "icount")), 7);
+    json_decref(answer);
+    assert_null(qmp_execute(qmp, "migrate", json_pack("{s:s}", "uri", "nowhere")));
+    assert_true(qmp_await(qmp, "MIGRATION", "completed"));
+    assert_false(qmp_await(qmp, "MIGRATION", "completed"));
+    assert_null(qmp_execute(qmp, "quit", NULL)); // nobody is there any more
+    qmp_close(qmp);
+
+    int silent[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, silent), 0);
+    assert_null(qmp_open(silent[0], 1));
+    close(silent[1]);
+    assert_null(qmp_ask("/nowhere", "query-status", 1));
+}
+
 static void efi_images(void **state)
 {
     char *kernel = write_pe();
@@ -256,6 +296,7 @@ int main(void)
         cmocka_unit_test(qemu_commands),
         cmocka_unit_test(devices_that_cannot_be),
         cmocka_unit_test(machines_that_cannot_be),
+        cmocka_unit_test(conversations_with_qemu),
         cmocka_unit_test(efi_images),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

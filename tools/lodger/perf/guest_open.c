@@ -18,6 +18,8 @@
 #include <unistd.h>
 
 #define PAGE 4096u
+// Somebody waits for the guest to be woken, and it wakes up by itself sooner or later.
+#define WAKE_PATIENCE_S 2
 // Pages that are looked at with one call.
 #define BATCH 512u
 // Mappings that are looked at; a VMM with more of this size is no VMM.
@@ -203,7 +205,7 @@ char *guest_open_memory(
 
 bool guest_wake(const struct guest *guest)
 {
-    json_t *answer = guest->qmp != NULL ? qmp_ask(guest->qmp, "inject-nmi") : NULL;
+    json_t *answer = guest->qmp != NULL ? qmp_ask(guest->qmp, "inject-nmi", WAKE_PATIENCE_S) : NULL;
     bool woken = answer != NULL;
     json_decref(answer);
     return woken;
