@@ -244,15 +244,45 @@ static bool dentry_keep(struct dentry *dentry)
     return true;
 }
 
+// Takes the longest unused dentry off the list. True if there was one; *dead is it, if nobody has
+// come to use it again: dentry_kill() is to follow.
+static bool dentry_take_oldest(struct superblock *superblock, size_t limit, struct dentry **dead)
+{
+    *dead = NULL;
+    spin_lock(&superblock->lru_lock);
+    struct dentry *dentry = superblock->lru_count > limit
+                                ? list_first_entry(&superblock->lru, struct dentry, lru_node)
+                                : NULL;
+    if (dentry != NULL) {
+        list_remove(&dentry->lru_node);
+        dentry->flags &= ~DENTRY_ON_LRU;
+        superblock->lru_count--;
+        uint32_t expected = 0; // others may use it again: then it comes back to the list by itself
+        if (__atomic_compare_exchange_n(&dentry->refcount, &expected, DENTRY_REF_DEAD, false,
+                __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+            *dead = dentry;
+    }
+    spin_unlock(&superblock->lru_lock);
+    return dentry != NULL;
+}
+
 void dentry_put_slow(struct dentry *dentry)
 {
     while (dentry != NULL) {
+        struct superblock *superblock = dentry->superblock;
         spin_lock(&dentry->lock);
         uint32_t left = __atomic_sub_fetch(&dentry->refcount, 1, __ATOMIC_ACQ_REL);
         assert(left < DENTRY_REF_DEAD - 1);
-        if (left != 0 || dentry_keep(dentry)) {
+        if (left != 0) {
             spin_unlock(&dentry->lock);
             return;
+        }
+        if (dentry_keep(dentry)) {
+            spin_unlock(&dentry->lock);
+            (void)dentry_take_oldest(superblock, superblock->lru_limit, &dentry);
+            if (dentry != NULL)
+                dentry = dentry_kill(dentry);
+            continue;
         }
         uint32_t expected = 0;
         bool last = __atomic_compare_exchange_n(&dentry->refcount, &expected, DENTRY_REF_DEAD,
@@ -267,25 +297,15 @@ void dentry_put_slow(struct dentry *dentry)
 // Frees the longest unused dentry; true if there was one on the list.
 static bool dentry_shrink_one(struct superblock *superblock)
 {
-    spin_lock(&superblock->lru_lock);
-    struct dentry *dentry = list_first_entry_or_null(&superblock->lru, struct dentry, lru_node);
-    bool dead = false;
-    if (dentry != NULL) {
-        list_remove(&dentry->lru_node);
-        dentry->flags &= ~DENTRY_ON_LRU;
-        superblock->lru_count--;
-        uint32_t expected = 0; // others may use it again: then it comes back to the list by itself
-        dead = __atomic_compare_exchange_n(&dentry->refcount, &expected, DENTRY_REF_DEAD, false,
-            __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
-    }
-    spin_unlock(&superblock->lru_lock);
-    if (dead) {
+    struct dentry *dead;
+    const bool any = dentry_take_oldest(superblock, 0, &dead);
+    if (dead != NULL) {
         counter_add(dentry, shrunk, 1);
-        struct dentry *parent = dentry_kill(dentry);
+        struct dentry *parent = dentry_kill(dead);
         if (parent != NULL)
             dentry_put(parent);
     }
-    return dentry != NULL;
+    return any;
 }
 
 bool dentry_get_unless_dead(struct dentry *dentry)
@@ -497,7 +517,7 @@ size_t dentry_shrink(size_t count)
 {
     size_t done = 0;
     for (struct superblock *superblock = superblock_next_get(NULL); superblock != NULL;
-        superblock = superblock_next_get(superblock)) {
+         superblock = superblock_next_get(superblock)) {
         while (done < count && dentry_shrink_one(superblock))
             done++;
     }

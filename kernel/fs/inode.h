@@ -194,6 +194,7 @@ struct superblock {
     struct spinlock lru_lock;
     struct list_node lru; // unused dentries, oldest first; under lru_lock
     size_t lru_count;
+    size_t lru_limit; // the longest unused one goes when there are more; set before it is mounted
     void *private_data;
 };
 

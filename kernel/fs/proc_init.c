@@ -26,6 +26,9 @@ static int64_t thread_self_read_link(struct inode *inode, char *buffer, size_t s
     return fmt_snprintf(buffer, size, "%d/task/%d", process_current()->pid, task_current()->tid);
 }
 
+// Names that nobody uses any more hold on to their tasks, dead or alive.
+#define UNUSED_NAMES_MAX 64
+
 static const struct inode_ops self_inode_ops = {
     .read_link = self_read_link, .change = proc_change_refused};
 static const struct inode_ops thread_self_inode_ops = {
@@ -45,6 +48,7 @@ void proc_init(void)
         .name = "proc", .user_mountable = true, .mount = proc_mount};
     struct superblock *superblock = proc_tree_create(&type, PROC_SUPER_MAGIC);
     assert(superblock != NULL); // at boot
+    superblock->lru_limit = UNUSED_NAMES_MAX;
     superblock->root->inode->ops = &proc_root_inode_ops;
     superblock->root->inode->file_ops = &proc_root_ops;
     int error = proc_tree_link(superblock->root, "self", "", &self_inode_ops);

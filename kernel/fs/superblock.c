@@ -57,6 +57,7 @@ struct superblock *superblock_create(
     mutex_init(&superblock->rename_lock);
     spin_lock_init(&superblock->lru_lock);
     list_init(&superblock->lru);
+    superblock->lru_limit = SIZE_MAX; // until memory is short
     spin_lock(&list_lock);
     superblock->device.minor = next_device++;
     list_add_tail(&superblocks, &entry->node);
