@@ -19,6 +19,7 @@
 #include "kernel/core/time.h"
 #include "kernel/core/work.h"
 #include "mm/page.h"
+#include "perf/collected.h"
 #include "perf/collector.h"
 #include "perf/state.h"
 #include "perf/trace.h"
@@ -166,6 +167,7 @@ static void sources_stop(void)
     atomic_store_relaxed(&perf_side_to_host, false);
     perf_side_update();
     trace_collector_remove_all();
+    perf_collected_remove_all();
     on_all_cpus(stop_here); // also waits for writers of side-band records
     perf_config = (struct perf_config){0};
 }
@@ -175,6 +177,7 @@ static void sources_start(void)
     atomic_store_release(&perf_side_to_host, true);
     perf_side_update();
     on_all_cpus(start_here);
+    perf_collected_start();
 }
 
 // ---- requests -----------------------------------------------------------------------------------
@@ -202,8 +205,8 @@ static int clock_event_take(
     const struct perf_export_event *event, uint16_t index, struct perf_export_event_status *status)
 {
     uint64_t limit_ns = NS_PER_SECOND / PERF_EXPORT_RATE_HZ_MAX;
-    if (perf_config.period_ns != 0)
-        return -EBUSY; // there is one timer
+    if (perf_config.period_ns != 0 || perf_config.has_counters)
+        return -EBUSY; // there is one timer, and one source of a ring
     if (event->period == 0 || (event->flags & PERF_EXPORT_EVENT_COUNT_ONLY))
         return -EINVAL;
     uint64_t period_ns = event->period;
@@ -219,6 +222,16 @@ static int clock_event_take(
     return 0;
 }
 
+static int counter_event_take(
+    const struct perf_export_event *event, uint16_t index, struct perf_export_event_status *status)
+{
+    if (perf_config.period_ns != 0)
+        return -EBUSY;
+    int error = perf_collected_add(event, index, status);
+    perf_config.has_counters |= error == 0;
+    return error;
+}
+
 static int event_take(
     const struct perf_export_event *event, uint16_t index, struct perf_export_event_status *status)
 {
@@ -229,7 +242,7 @@ static int event_take(
         return -EOPNOTSUPP;
     case PERF_TYPE_HARDWARE:
     case PERF_TYPE_RAW:
-        return -ENOENT;
+        return counter_event_take(event, index, status);
     case PERF_TYPE_TRACEPOINT:
         status->source = PERF_EXPORT_SOURCE_SOFT;
         status->period = 1;
@@ -358,14 +371,15 @@ void perf_poll_slow(void)
 
 // An NMI that a collector sends to a guest that may be idle. All CPUs get it, late perhaps, when
 // one of them has seen the request already: from the first request on, NMIs from outside are the
-// collector's. What has to be done is done by the timer's vector, which is raised here.
+// collector's. What has to be done is done by the timer's vector, which is raised here; most NMIs
+// are a counter's, with nothing to do.
 static bool woken_by_nmi(struct trap_frame *frame)
 {
     const struct perf_export_request *request = &perf_export_descriptor.request;
     const bool has_collector = atomic_load_relaxed(&request->generation) != 0 ||
                                atomic_load_relaxed(&request->clock) != 0 ||
                                atomic_load_relaxed(&request->rundown) != 0;
-    if (has_collector)
+    if (has_collector && perf_is_asked())
         apic_send_self(VECTOR_TIMER);
     return has_collector;
 }

@@ -29,15 +29,21 @@ extern uint32_t perf_seen_generation, perf_seen_rundown; // atomic; perf/collect
 extern uint32_t perf_events_count;
 void perf_event_wake_queued(void);
 
-static inline void perf_poll(void)
+// Has the host asked for something that nobody has seen yet? Any context.
+static inline bool perf_is_asked(void)
 {
     const struct perf_export_request *request = &perf_export_descriptor.request;
+    return __atomic_load_n(&request->generation, __ATOMIC_RELAXED) != perf_seen_generation ||
+           __atomic_load_n(&request->rundown, __ATOMIC_RELAXED) != perf_seen_rundown ||
+           __atomic_load_n(&request->clock, __ATOMIC_RELAXED) !=
+               perf_export_descriptor.status.clock;
+}
+
+static inline void perf_poll(void)
+{
     if (unlikely(__atomic_load_n(&perf_events_count, __ATOMIC_RELAXED) != 0))
         perf_event_wake_queued();
-    if (unlikely(__atomic_load_n(&request->generation, __ATOMIC_RELAXED) != perf_seen_generation ||
-                 __atomic_load_n(&request->rundown, __ATOMIC_RELAXED) != perf_seen_rundown ||
-                 __atomic_load_n(&request->clock, __ATOMIC_RELAXED) !=
-                     perf_export_descriptor.status.clock))
+    if (unlikely(perf_is_asked()))
         perf_poll_slow();
 }
 

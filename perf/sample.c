@@ -7,6 +7,7 @@
 #include "kernel/base/assert.h"
 #include "kernel/core/counter.h"
 #include "kernel/core/thread.h"
+#include "perf/collected.h"
 #include "perf/state.h"
 #include "perf/unwind.h"
 

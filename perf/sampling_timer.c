@@ -9,6 +9,7 @@
 #include "kernel/base/assert.h"
 #include "kernel/core/thread.h"
 #include "kernel/core/time.h"
+#include "perf/collected.h"
 #include "perf/state.h"
 #include "pv/pv.h"
 

@@ -34,14 +34,13 @@ struct perf_config {
     uint16_t clock_event; // entry of the event table that the sampling timer serves
     uint32_t clock_flags; // PERF_EXPORT_EVENT_*
     uint64_t period_ns;   // of the sampling timer; 0: none
+    bool has_counters;    // collected.h: samples come from NMIs, so there is no timer
     bool wants_switches;  // SWITCH records
     bool use_nmi;         // the sampling timer raises NMIs
 };
 extern struct perf_config perf_config;
 extern bool perf_side_to_host; // side-band records go to the rings; P1
 
-// sample.c: writes what was interrupted. Interrupts off or NMI, the only source of this CPU.
-void perf_sample(const struct trap_frame *frame, uint16_t event, uint32_t flags, uint64_t period);
 // sampling_timer.c: on this CPU, interrupts off.
 void perf_timer_start(void);
 void perf_timer_stop(void);

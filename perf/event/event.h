@@ -68,6 +68,9 @@ struct perf_event {
     int64_t left;                  // until the next sample: ns or events; V2 while active, else V1
     struct timer timer;            // samples of a clock
     uint64_t lost;                 // atomic
+    // Fixed: its samples are the host's collector's, as those of the event table's entry before
+    // this, 0: a program's; and PERF_EXPORT_EVENT_* for them (perf/collected.h).
+    uint32_t collector_event, collector_flags;
     // PERF_EVENT_COUNTER; both by the rules of perf/pmu/pmu.h, on the CPU where it is active.
     struct pmu_event counter;
     struct pmu_group counters; // of the group's leader, whatever kind it is
@@ -81,7 +84,7 @@ struct perf_event {
     struct list_node siblings; // leader: the others' sibling_node
     struct list_node sibling_node;
     uint32_t sibling_count;
-    struct list_node children; // inherited copies: child_node
+    struct list_node children; // inherited copies: child_node (collected.c: all events)
     struct list_node child_node;
     // Of copies whose tasks have ended.
     uint64_t child_count, child_enabled_ns, child_running_ns;
@@ -102,6 +105,9 @@ extern struct mutex events_lock;
 
 // ---- open.c ----
 struct perf_event *perf_event_of_file(const struct file *file); // NULL: another kind of file
+// One of a task (NULL: a CPU's) that is in no group and no context and counts nothing yet. NULL: no
+// memory.
+struct perf_event *perf_event_new(const struct perf_event_attr *attr, struct task *task, int cpu);
 // Copy of `event` for a child of its task. NULL: no memory. events_lock.
 struct perf_event *perf_event_inherit(struct perf_event *event, struct task *child);
 // Not in a context any more; nobody uses it.

@@ -14,6 +14,7 @@
 #include "kernel/core/preempt.h"
 #include "kernel/core/time.h"
 #include "kernel/process/task.h"
+#include "perf/collected.h"
 #include "perf/counters.h"
 #include "perf/event/event.h"
 
@@ -326,7 +327,11 @@ void perf_event_overflow(
     struct perf_event *event = container_of(counter, struct perf_event, counter);
     uint64_t now_ns = time_monotonic_ns();
     struct perf_event_sample sample = {.frame = frame, .period = periods * counter->period};
-    perf_event_sample_nmi(event, &sample);
+    if (event->collector_event != 0)
+        perf_sample(
+            frame, (uint16_t)(event->collector_event - 1), event->collector_flags, sample.period);
+    else
+        perf_event_sample_nmi(event, &sample);
     if (is_by_frequency(event))
         period_adapt(cpu, event, sample.period, now_ns);
     event->sampled_ns = now_ns;

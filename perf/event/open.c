@@ -98,7 +98,7 @@ static int may_open(const struct perf_event_attr *attr, const struct task *task)
 
 // ---- making -------------------------------------------------------------------------------------
 
-static struct perf_event *event_new(const struct perf_event_attr *attr, struct task *task, int cpu)
+struct perf_event *perf_event_new(const struct perf_event_attr *attr, struct task *task, int cpu)
 {
     struct perf_event *event = kzalloc(sizeof(*event));
     if (event == NULL)
@@ -133,7 +133,7 @@ void perf_event_free(struct perf_event *event)
 
 struct perf_event *perf_event_inherit(struct perf_event *event, struct task *child)
 {
-    struct perf_event *copy = event_new(&event->attr, child, event->cpu);
+    struct perf_event *copy = perf_event_new(&event->attr, child, event->cpu);
     struct perf_context *context = copy != NULL ? perf_context_for(child, -1) : NULL;
     if (context == NULL) {
         if (copy != NULL)
@@ -221,7 +221,7 @@ static int64_t open_for(const struct perf_event_attr *attr, struct task *task, i
     int error = may_open(attr, task);
     if (error != 0)
         return error;
-    struct perf_event *event = event_new(attr, task, cpu);
+    struct perf_event *event = perf_event_new(attr, task, cpu);
     if (event == NULL)
         return -ENOMEM;
     mutex_lock(&events_lock);

@@ -311,7 +311,7 @@ static void overflow(struct pmu_model *model, int counter)
 }
 
 // The most that can happen before the next overflow.
-static uint64_t room(struct pmu_model *model, uint64_t code, bool in_kernel, uint64_t count)
+static uint64_t room(const struct pmu_model *model, uint64_t code, bool in_kernel, uint64_t count)
 {
     for (int counter = 0; counter < PMU_MODEL_COUNTERS; counter++) {
         if (!counts(model, counter, code, in_kernel))
@@ -351,6 +351,12 @@ uint64_t pmu_model_events(struct pmu_model *model, int index, bool in_kernel, ui
         count -= now;
     }
     return count;
+}
+
+bool pmu_model_may_overflow(
+    const struct pmu_model *model, int index, bool in_kernel, uint64_t count)
+{
+    return room(model, model->codes[index], in_kernel, count + 1) <= count;
 }
 
 bool pmu_model_take_nmi(struct pmu_model *model)

@@ -61,5 +61,8 @@ bool pmu_model_write(struct pmu_model *model, uint32_t msr, uint64_t value);
 void pmu_model_unmask(struct pmu_model *model);
 // `count` events of codes[index] happen, until an NMI is to be taken. How many have not happened.
 uint64_t pmu_model_events(struct pmu_model *model, int index, bool in_kernel, uint64_t count);
+// Could so many events make a counter overflow now? If not, `masked` is not looked at.
+bool pmu_model_may_overflow(
+    const struct pmu_model *model, int index, bool in_kernel, uint64_t count);
 // An NMI that is due is taken: true, once.
 bool pmu_model_take_nmi(struct pmu_model *model);

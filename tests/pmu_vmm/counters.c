@@ -395,6 +395,49 @@ static void samples_are_where_it_happened(void)
     close(fd);
 }
 
+// Waits until the kernel has noticed what its collector wants.
+static bool collects(int32_t wanted)
+{
+    const time_t end_s = patience_end();
+    do {
+        const struct timespec pause = {.tv_nsec = 2000000};
+        nanosleep(&pause, NULL);
+        ask(PMU_REQUEST_STATE, 0, 0);
+    } while (request->collects == -EAGAIN && is_before(end_s));
+    return request->collects == wanted;
+}
+
+// `lodger perf record -e cycles`: samples of all CPUs for the host, without a program of the guest.
+static void host_gets_samples(void)
+{
+    const uint64_t period = 200;
+    const uint64_t before = counted(1);
+    ask(PMU_REQUEST_COLLECT, 1, period);
+    CHECK(collects(1));
+    happen(1, 20 * period);
+    CHECK(request->samples >= 15);
+    CHECK_EQ(request->user_samples, 0);
+    ask(PMU_REQUEST_ANYWHERE, 0, 1000);
+    const time_t end_s = patience_end();
+    do {
+        for (volatile int i = 0; i < 1000000; i++)
+            continue;
+        ask(PMU_REQUEST_STATE, 0, 0);
+    } while (request->user_samples < 5 && is_before(end_s));
+    CHECK(request->user_samples >= 5);
+    ask(PMU_REQUEST_ANYWHERE, 0, 0);
+    ask(PMU_REQUEST_COLLECT, 1, 0);
+    CHECK(collects(0));
+    const uint64_t count = counted(1) - before;
+    CHECK_QUIET(request->periods <= count && count < request->periods + 2 * period);
+    CHECK_EQ(request->collector_wrong, 0);
+    // No more of them.
+    const uint64_t samples = request->samples;
+    happen(1, 20 * period);
+    CHECK_EQ(counted(1) - before, count);
+    CHECK_EQ(request->samples, samples);
+}
+
 int main(void)
 {
     request = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -417,6 +460,7 @@ int main(void)
     groups_count_together();
     turns_are_taken();
     samples_are_where_it_happened();
+    host_gets_samples();
     ask(PMU_REQUEST_STATE, 0, 0);
     CHECK_EQ(request->wrong, 0);
     return check_done();

@@ -129,7 +129,7 @@ void machine_destroy(struct machine *machine)
 
 // ---- loading ------------------------------------------------------------------------------------
 
-static void *memory_at(const struct machine *machine, uint64_t address, uint64_t size)
+void *machine_memory(const struct machine *machine, uint64_t address, uint64_t size)
 {
     bool fits = address <= machine->memory_bytes && size <= machine->memory_bytes - address;
     return fits ? machine->memory + address : NULL;
@@ -185,7 +185,7 @@ static uint32_t kernel_load(struct machine *machine, const char *path)
             entry = pvh_entry(file + segment->p_offset, segment->p_filesz);
         if (segment->p_type != PT_LOAD)
             continue;
-        void *place = memory_at(machine, segment->p_paddr, segment->p_memsz);
+        void *place = machine_memory(machine, segment->p_paddr, segment->p_memsz);
         if (place == NULL)
             die("pmu_vmm: %s does not fit into memory", path);
         memcpy(place, file + segment->p_offset, segment->p_filesz);
@@ -199,9 +199,9 @@ static uint32_t kernel_load(struct machine *machine, const char *path)
 static void start_info_write(
     struct machine *machine, uint64_t initrd, uint64_t initrd_bytes, const char *command_line)
 {
-    struct hvm_start_info *info = memory_at(machine, START_INFO, sizeof(*info));
-    struct hvm_modlist_entry *module = memory_at(machine, MODULE_LIST, sizeof(*module));
-    struct hvm_memmap_table_entry *map = memory_at(machine, MEMORY_MAP, 2 * sizeof(*map));
+    struct hvm_start_info *info = machine_memory(machine, START_INFO, sizeof(*info));
+    struct hvm_modlist_entry *module = machine_memory(machine, MODULE_LIST, sizeof(*module));
+    struct hvm_memmap_table_entry *map = machine_memory(machine, MEMORY_MAP, 2 * sizeof(*map));
     *info = (struct hvm_start_info){.magic = XEN_HVM_START_MAGIC_VALUE,
         .version = 1,
         .nr_modules = 1,
@@ -217,7 +217,8 @@ static void start_info_write(
         .type = XEN_HVM_MEMMAP_TYPE_RAM};
     if (strlen(command_line) >= COMMAND_MAX)
         die("pmu_vmm: the boot options are too long");
-    memcpy(memory_at(machine, COMMAND_LINE, COMMAND_MAX), command_line, strlen(command_line) + 1);
+    memcpy(
+        machine_memory(machine, COMMAND_LINE, COMMAND_MAX), command_line, strlen(command_line) + 1);
 }
 
 void machine_load(
@@ -229,7 +230,7 @@ void machine_load(
     uint64_t place = (machine->memory_bytes - size) & ~(PAGE_BYTES - 1);
     if (size > machine->memory_bytes / 2)
         die("pmu_vmm: %s does not fit into memory", initrd);
-    memcpy(memory_at(machine, place, size), file, size);
+    memcpy(machine_memory(machine, place, size), file, size);
     munmap((void *)file, size);
     start_info_write(machine, place, size, command_line);
 
@@ -270,7 +271,7 @@ void *machine_translate(struct machine *machine, uint64_t address, size_t size)
     if (address % PAGE_BYTES + size > PAGE_BYTES)
         return NULL;
     for (int shift = 39; shift >= 12; shift -= 9) {
-        const uint64_t *table = memory_at(machine, place, PAGE_BYTES);
+        const uint64_t *table = machine_memory(machine, place, PAGE_BYTES);
         const uint64_t entry = table != NULL ? table[address >> shift & 511] : 0;
         if (!(entry & ENTRY_PRESENT))
             return NULL;
@@ -281,7 +282,7 @@ void *machine_translate(struct machine *machine, uint64_t address, size_t size)
             break;
         }
     }
-    return memory_at(machine, place | address % PAGE_BYTES, size);
+    return machine_memory(machine, place | address % PAGE_BYTES, size);
 }
 
 unsigned machine_privilege(struct machine *machine)

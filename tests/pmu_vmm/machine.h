@@ -39,6 +39,8 @@ void machine_load(
 // Goes on until the next exit, of which machine->run tells. False: a signal came first.
 [[nodiscard]] bool machine_run(struct machine *machine);
 
+// `size` bytes of memory at a physical address. NULL: there are none.
+void *machine_memory(const struct machine *machine, uint64_t address, uint64_t size);
 // `size` bytes at an address of the program or kernel that runs; they lie in one page. NULL: there
 // is no memory.
 void *machine_translate(struct machine *machine, uint64_t address, size_t size);

@@ -23,6 +23,10 @@ enum pmu_request_kind {
     PMU_REQUEST_ANYWHERE,
     // An NMI comes that no counter has raised, right behind the next one that a counter raises.
     PMU_REQUEST_SPURIOUS,
+    // The VMM is a collector of samples (perf/export.h) of `index`, one each `count` events; 0: no
+    // more. The kernel does it a little later: then `collects` is 1 in an answer, 0 for no more,
+    // else negative.
+    PMU_REQUEST_COLLECT,
 };
 
 struct pmu_request {
@@ -36,7 +40,10 @@ struct pmu_request {
     uint64_t nmis;      // were given to the guest
     uint64_t user_nmis; // of these while a program ran
     uint32_t general;   // counters that any event can have
-    uint32_t padding;
+    int32_t collects;
+    // What the collector got: samples, those in programs, and the sum of what they stand for.
+    uint64_t samples, user_samples, periods;
+    uint64_t collector_wrong; // what was lost, or not well-formed
 };
 
 #define PMU_REQUEST_ALIGNMENT 512 // in one page

