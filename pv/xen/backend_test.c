@@ -17,6 +17,7 @@
 #include "kernel/core/panic.h"
 #include "mm/host/host_mm.h"
 #include "mm/tlb.h"
+#include "pv/pvclock.h"
 #include "pv/select.h"
 #include "pv/xen/events.h"
 #include "pv/xen/host/fake_xen.h"
@@ -42,7 +43,7 @@ struct pv_ops pv_ops;
 bool pv_faults_asked, pv_has_steal;
 static struct pv_selection selection;
 static bool msr_exists;
-static uint64_t tsc_hz, native_ns;
+static uint64_t tsc_hz, native_ns, armed_tsc;
 static uint32_t vector_without_end, local_flushes, calls, delivered[256];
 
 extern const uint8_t xen_hypercall_page[];
@@ -97,6 +98,21 @@ void tsc_use_frequency(uint64_t hz)
 uint64_t tsc_clock_ns(void)
 {
     return native_ns;
+}
+
+uint64_t tsc_from_ns(uint64_t ns)
+{
+    return ns; // of a TSC that nobody has: who asks is told apart
+}
+
+void apic_timer_arm(uint64_t deadline_tsc)
+{
+    armed_tsc = deadline_tsc;
+}
+
+void apic_timer_stop(void)
+{
+    armed_tsc = 0;
 }
 
 void irq_vector_set_without_end(uint32_t vector)
@@ -412,6 +428,39 @@ static void end_of_interrupt(uint32_t argument)
     assert_null(pv_ops.end_of_interrupt); // all others end at the APIC, as without a hypervisor
 }
 
+// Without Xen's timer the APIC's goes by Xen's clock, also after Xen has corrected its rate.
+static void timer_by_apic(uint32_t argument)
+{
+    fake_xen.refused_vcpu_op = 1u << VCPUOP_stop_singleshot_timer;
+    start();
+    assert_false(is_on("timer"));
+    assert_true(is_on("clock"));
+    arch_irq_disable();
+    struct vcpu_time_info *time = &fake_xen_info(0)->time;
+    uint64_t base = pvclock_ns_at(time, arch_tsc_ordered());
+    uint64_t ns = pv_ops.clock_ns();
+    uint64_t base_max = pvclock_ns_at(time, arch_tsc_ordered()) - ns;
+    base -= ns;
+    for (uint32_t faster = 0; faster < 2; faster++) {
+        time->tsc_to_system_mul <<= faster;
+        uint64_t deadline = pvclock_ns_at(time, arch_tsc_ordered()) - base + 5000;
+        pv_ops.timer_arm(deadline);
+        uint64_t at = pvclock_ns_at(time, armed_tsc);
+        assert_true(at >= deadline + base && at <= deadline + base_max + 1);
+    }
+    pv_ops.timer_arm(UINT64_MAX - 1);
+    assert_true(armed_tsc > INT64_MAX);
+    pv_ops.timer_arm(UINT64_MAX);
+    assert_int_equal(armed_tsc, 0);
+    fake_xen_info(0)->time.tsc_to_system_mul = 0;
+    pv_ops.timer_arm(77);
+    assert_int_equal(armed_tsc, 77);
+    fake_xen_info(0)->time.version = 3; // never settles
+    pv_ops.timer_arm(88);
+    assert_int_equal(armed_tsc, 88);
+    arch_irq_enable();
+}
+
 static void cpuid_nonsense(uint32_t seed)
 {
     struct prng prng = {.state = seed};
@@ -475,6 +524,7 @@ TEST(one_fails, 30)
 TEST(group_is_missing, 42)
 TEST(apic_is_virtual, 1)
 TEST(end_of_interrupt, 1)
+TEST(timer_by_apic, 1)
 TEST(cpuid_nonsense, 200)
 TEST(no_hypercalls, 4)
 TEST(offline, 1)
@@ -491,6 +541,7 @@ int main(void)
         cmocka_unit_test(test_group_is_missing),
         cmocka_unit_test(test_apic_is_virtual),
         cmocka_unit_test(test_end_of_interrupt),
+        cmocka_unit_test(test_timer_by_apic),
         cmocka_unit_test(test_cpuid_nonsense),
         cmocka_unit_test(test_no_hypercalls),
         cmocka_unit_test(test_offline),

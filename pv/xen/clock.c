@@ -10,6 +10,7 @@
 // what two of them say may differ by a little: the latest time that anybody has been told is kept,
 // and nobody is told an earlier one.
 
+#include "kernel/arch/x86/apic.h"
 #include "kernel/arch/x86/arch.h"
 #include "kernel/arch/x86/tsc.h"
 #include "kernel/base/atomic.h"
@@ -162,6 +163,29 @@ int64_t xen_wall_clock_ns(uint64_t *at_ns)
 }
 
 // ---- timer --------------------------------------------------------------------------------------
+
+// The local APIC's timer, by Xen's clock: where there is no timer of Xen's. The clock's rate is not
+// the TSC's first one (Xen corrects it while it runs), so the deadline is converted by the vCPU's
+// own parameters. By tsc_from_ns() it would be over long before the clock is there, and the timer
+// would fire all that time.
+void xen_clock_arm_apic(uint64_t deadline_ns)
+{
+    assert_irqs_off();
+    counter_add(pv, timer_arms, 1);
+    if (unlikely(deadline_ns == UINT64_MAX)) {
+        apic_timer_stop();
+        return;
+    }
+    struct vcpu_time_info parameters;
+    uint64_t ns;
+    uint64_t tsc = UINT64_MAX;
+    if (unlikely(!pvclock_snapshot(&this_cpu(xen_vcpu_info)->time, TRIES_MAX, &parameters)) ||
+        unlikely(parameters.tsc_to_system_mul == 0)) // none yet, on a CPU that has just started
+        tsc = tsc_from_ns(deadline_ns);
+    else if (likely(!__builtin_add_overflow(deadline_ns, clock_base, &ns)))
+        tsc = pvclock_tsc_of(&parameters, ns);
+    apic_timer_arm(tsc);
+}
 
 static void timer_event(void *context, struct trap_frame *frame)
 {

@@ -29,6 +29,7 @@ uint64_t xen_clock_ns(void);
 void xen_user_clock(struct pv_user_clock *clock);
 uint64_t xen_user_clock_page(void);
 bool xen_clock_refine(void);
+void xen_clock_arm_apic(uint64_t deadline_ns); // pv_ops.timer_arm, without the timer
 const char *xen_wall_clock_start(void);
 int64_t xen_wall_clock_ns(uint64_t *at_ns);
 const char *xen_timer_start(void);
