@@ -3,6 +3,11 @@
 //
 // The thread of a device does everything about it, so that a driver waits where it has to. The
 // watch functions, which run on xenstore's thread, only say that there is something to look at.
+//
+// A device whose thread has ended, because it has gone or could not be started, stays known until
+// its folder is gone, or says "initialising" again as the toolstack has it for a new device: what
+// stands there may be nonsense, and would else be tried again and again. (A folder that says so all
+// the time, because this domain may not write to it, is not the toolstack's.)
 #include "pv/xen/front/bus.h"
 
 #include "kernel/base/fmt.h"
@@ -132,6 +137,12 @@ static int identify(struct xen_device *device)
     return store_backend_path_check(device->backend, (uint32_t)domain);
 }
 
+static bool is_new(const struct xen_device *device)
+{
+    return xen_store_number_or(device->path, "state", XenbusStateReconfigured,
+               XenbusStateUnknown) == XenbusStateInitialising;
+}
+
 static void device_thread(void *argument)
 {
     struct xen_device *device = argument;
@@ -147,14 +158,14 @@ static void device_thread(void *argument)
         xen_store_unwatch(&device->watch);
     } else {
         xen_device_complain(device, "no back end", error);
+        (void)!xen_device_set_state(device, XenbusStateClosed);
     }
     xen_device_ready(device);
     struct bus *bus = device->bus;
     mutex_lock(&bus->lock);
-    list_remove(&device->node);
-    bus->device_count--;
+    device->stale = is_new(device);
+    device->ended = true; // look() frees it
     mutex_unlock(&bus->lock);
-    kfree(device);
     // The same number may have come again meanwhile.
     __atomic_store_n(&bus->changed, true, __ATOMIC_RELEASE);
     wait_wake_all(&bus->wait);
@@ -170,6 +181,13 @@ static struct xen_device *find(struct bus *bus, uint32_t number)
             return device;
     }
     return NULL;
+}
+
+static void forget(struct bus *bus, struct xen_device *device)
+{
+    list_remove(&device->node);
+    bus->device_count--;
+    kfree(device);
 }
 
 static void add(struct bus *bus, uint32_t number)
@@ -190,26 +208,44 @@ static void add(struct bus *bus, uint32_t number)
     if (kthread_create(NULL, device->path, device_thread, device) != 0) {
         log_warning("xen: %s: no memory for its thread", device->path);
         xen_device_ready(device);
-        list_remove(&device->node);
-        bus->device_count--;
-        kfree(device);
+        forget(bus, device);
     }
 }
 
-// Starts what is new.
+// A number that stands in the type's folder.
+static void look_at(struct bus *bus, uint32_t number)
+{
+    struct xen_device *device = find(bus, number);
+    if (device != NULL && device->ended && !device->stale && is_new(device)) {
+        forget(bus, device);
+        device = NULL;
+    }
+    if (device == NULL)
+        add(bus, number);
+    else
+        device->listed = true;
+}
+
+// Starts what is new, forgets what has ended and is gone.
 static void look(struct bus *bus)
 {
-    char *names;
-    size_t len_bytes, at = 0;
+    char *names = NULL;
+    size_t len_bytes = 0, at = 0;
     if (xen_store_list(bus->path, &names, &len_bytes) != 0)
-        return; // no device of this type
+        len_bytes = 0; // no device of this type
     const char *name;
+    struct xen_device *device, *next;
     mutex_lock(&bus->lock);
-    while ((name = store_list_next(names, len_bytes, &at)) != NULL) {
+    list_for_each_entry (device, &bus->devices, node)
+        device->listed = false;
+    while (len_bytes != 0 && (name = store_list_next(names, len_bytes, &at)) != NULL) {
         uint64_t number;
-        if (store_number_parse(name, strlen(name), UINT32_MAX, &number) == 0 &&
-            find(bus, (uint32_t)number) == NULL)
-            add(bus, (uint32_t)number);
+        if (store_number_parse(name, strlen(name), UINT32_MAX, &number) == 0)
+            look_at(bus, (uint32_t)number);
+    }
+    list_for_each_entry_safe (device, next, &bus->devices, node) {
+        if (device->ended && !device->listed)
+            forget(bus, device);
     }
     mutex_unlock(&bus->lock);
     kfree(names);

@@ -31,6 +31,9 @@ struct xen_device {
     struct wait_queue wait;       // the device's thread
     bool changed;                 // atomic: the back end's state may be another one
     bool started;                 // it counts as ready
+    // Under the type's lock: its thread has ended; and still its state says that it is new, which
+    // this end could not change; look() has found it.
+    bool ended, stale, listed;
 };
 
 struct xen_device_type {
