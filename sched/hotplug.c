@@ -236,8 +236,6 @@ int cpu_take_off(uint32_t cpu)
 {
     if (cpu == 0 || cpu >= cpu_count_possible)
         return cpu == 0 ? -EPERM : -EINVAL;
-    if (pv_ops.cpu_start != NULL)
-        return -EOPNOTSUPP; // it starts by a hypercall: how it would come back is not known here
     mutex_lock(&hotplug_lock);
     if (cpumask_test(&cpu_active, cpu)) {
         take_off(cpu);

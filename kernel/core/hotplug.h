@@ -7,7 +7,7 @@
 
 // Takes a CPU off, or brings one back. Task context, may sleep; one at a time. 0 also if it is so
 // already.
-//   cpu_take_off:   -EPERM: the boot CPU; -EOPNOTSUPP: not on this hypervisor
+//   cpu_take_off:   -EPERM: the boot CPU; -EINVAL: there is none
 //   cpu_bring_back: -ENOMEM; -EIO: it does not start; -EINVAL: there is none
 [[nodiscard]] int cpu_take_off(uint32_t cpu);
 [[nodiscard]] int cpu_bring_back(uint32_t cpu);

@@ -20,6 +20,7 @@
 #include "pv/pvclock.h"
 #include "pv/select.h"
 #include "pv/xen/events.h"
+#include "pv/xen/events_core.h"
 #include "pv/xen/host/fake_xen.h"
 #include "pv/xen/xen.h"
 #include "pv/xen/xen_internal.h"
@@ -492,21 +493,43 @@ static void no_hypercalls(uint32_t how)
     assert_int_equal(selection.refused != NULL, how != 3);
 }
 
+static void ignore(void *context, struct trap_frame *frame)
+{
+}
+
+// CPU 2 goes and comes back, while an event of a port that it had is still in its queue.
 static void offline(uint32_t argument)
 {
+    evtchn_port_t device, last;
     start();
     start_others();
+    assert_int_equal(xen_event_bind_unbound(0, ignore, NULL, "device", &device), 0);
+    assert_int_equal(xen_event_set_cpu(device, 2), 0);
+    assert_int_equal(xen_event_bind_ipi(2, ignore, NULL, "last", &last), 0);
+    xen_events_leave_cpu(2);
+    assert_int_equal(fake_xen.ports[device].vcpu, 0);
     host_cpu = 2;
     arch_irq_disable();
     pv_ops.cpu_offline(2);
+    fake_xen_raise(last);
+    xen_event_close_own(last);
     for (evtchn_port_t port = 0; port < FAKE_PORTS; port++)
         assert_false(fake_xen.ports[port].kind != FAKE_FREE && fake_xen.ports[port].vcpu == 2);
     assert_null(fake_xen.run_state[2]);
     assert_false(pv_ops.vcpu_is_preempted(2));
+    assert_int_equal(xen_event_set_cpu(device, 2), 0); // a back end that comes meanwhile
+    assert_int_equal(fake_xen.ports[device].vcpu, 0);
+    assert_int_equal(fake_xen_info(2)->evtchn_upcall_pending, 1);
+
     fake_xen.leaves[4].ebx = 2;
     pv_ops.cpu_online(2);
     arch_irq_enable();
     assert_non_null(fake_xen.run_state[2]);
+    assert_int_equal(fake_xen_info(2)->evtchn_upcall_pending, 0);
+    xen_events_return_to_cpu(2);
+    assert_int_equal(fake_xen.ports[device].vcpu, 2);
+    fake_xen_raise(device); // not behind what was left in the queue
+    assert_int_equal(fake_xen_info(2)->evtchn_upcall_pending, 1);
 }
 
 #define TEST(name, count)                                                                          \

@@ -277,6 +277,9 @@ const char *xen_cpu_start_start(void)
 // The vCPU begins in 64-bit mode with the kernel's page tables: two hypercalls, nothing emulated,
 // no page below 1 MiB. Which CPU it is, it finds out itself by its APIC id, so it does not matter
 // how Xen numbers APICs as long as the first `n` vCPUs are the first `n` CPUs of the table.
+//
+// One that was on before is initialised for Xen, which takes no other context for it (-EEXIST): it
+// has halted with interrupts off, which is the same as VCPUOP_down, and comes back by INIT.
 int xen_cpu_start(const struct pv_cpu_start *start)
 {
     struct vcpu_hvm_context context = {
@@ -294,7 +297,7 @@ int xen_cpu_start(const struct pv_cpu_start *start)
     int error = xen_error(xen_vcpu_op(VCPUOP_initialise, start->cpu, &context));
     if (error == 0)
         error = xen_error(xen_vcpu_op(VCPUOP_up, start->cpu, NULL));
-    if (error != 0)
+    if (error != 0 && error != -EEXIST)
         log_warning("xen: vCPU %u is not started by hypercall (error %d)", start->cpu, -error);
     return error;
 }

@@ -37,7 +37,8 @@ struct event {
     xen_event_function *function; // E1
     void *context;
     const char *name;
-    uint32_t cpu; // under events_lock
+    uint32_t cpu;  // under events_lock
+    uint32_t home; // where it goes while that CPU is on; likewise
 };
 
 #define CHUNK_EVENTS (PAGE_SIZE / sizeof(struct event))
@@ -46,6 +47,7 @@ struct event {
 static struct event first_chunk[CHUNK_EVENTS];
 static struct event *chunks[CHUNKS] = {first_chunk}; // slots are set once, with release
 static struct spinlock events_lock = SPINLOCK_INIT("xen events");
+static struct cpumask cpus_off; // under events_lock
 PV_READ_ONLY_AFTER_INIT static const struct xen_event_abi *abi = NULL;
 
 COUNTER(xen, upcalls);
@@ -161,6 +163,7 @@ static int port_register_locked(
     event->context = description->context;
     event->name = description->name;
     event->cpu = description->cpu;
+    event->home = description->home;
     abi->set_cpu(port, description->cpu);
     atomic_store_release(&event->function, description->function);
     *registered = event;
@@ -198,7 +201,7 @@ int xen_event_bind_virq(uint32_t virq, uint32_t cpu, xen_event_function *functio
     int error = event_channel_op(EVTCHNOP_bind_virq, &bind);
     if (error != 0)
         return error;
-    return port_adopt(bind.port, &(struct event){function, context, name, cpu}, port);
+    return port_adopt(bind.port, &(struct event){function, context, name, cpu, cpu}, port);
 }
 
 int xen_event_bind_ipi(uint32_t cpu, xen_event_function *function, void *context, const char *name,
@@ -208,7 +211,7 @@ int xen_event_bind_ipi(uint32_t cpu, xen_event_function *function, void *context
     int error = event_channel_op(EVTCHNOP_bind_ipi, &bind);
     if (error != 0)
         return error;
-    return port_adopt(bind.port, &(struct event){function, context, name, cpu}, port);
+    return port_adopt(bind.port, &(struct event){function, context, name, cpu, cpu}, port);
 }
 
 int xen_event_bind_unbound(domid_t domain, xen_event_function *function, void *context,
@@ -218,7 +221,7 @@ int xen_event_bind_unbound(domid_t domain, xen_event_function *function, void *c
     int error = event_channel_op(EVTCHNOP_alloc_unbound, &bind);
     if (error != 0)
         return error;
-    return port_adopt(bind.port, &(struct event){function, context, name, 0}, port);
+    return port_adopt(bind.port, &(struct event){function, context, name, 0, 0}, port);
 }
 
 int xen_event_bind_interdomain(domid_t domain, evtchn_port_t remote, xen_event_function *function,
@@ -228,7 +231,7 @@ int xen_event_bind_interdomain(domid_t domain, evtchn_port_t remote, xen_event_f
     int error = event_channel_op(EVTCHNOP_bind_interdomain, &bind);
     if (error != 0)
         return error;
-    return port_adopt(bind.local_port, &(struct event){function, context, name, 0}, port);
+    return port_adopt(bind.local_port, &(struct event){function, context, name, 0, 0}, port);
 }
 
 int xen_event_bind_connected(
@@ -242,23 +245,61 @@ int xen_event_bind_connected(
         return error;
     if (status.status != EVTCHNSTAT_interdomain)
         return -ENXIO;
-    return port_register(port, &(struct event){function, context, name, 0});
+    return port_register(port, &(struct event){function, context, name, 0, 0});
 }
 
-int xen_event_set_cpu(evtchn_port_t port, uint32_t cpu)
+// Under events_lock.
+static int event_move(evtchn_port_t port, struct event *event, uint32_t cpu)
 {
     struct evtchn_bind_vcpu bind = {.port = port, .vcpu = xen_vcpu_of(cpu)};
-    uint64_t flags = spin_lock_irqsave(&events_lock);
-    struct event *event = event_of(port);
-    assert(event != NULL);
-    assert(event->function != NULL);
     int error = event_channel_op(EVTCHNOP_bind_vcpu, &bind);
     if (error == 0) {
         event->cpu = cpu;
         abi->set_cpu(port, cpu);
     }
+    return error;
+}
+
+int xen_event_set_cpu(evtchn_port_t port, uint32_t cpu)
+{
+    uint64_t flags = spin_lock_irqsave(&events_lock);
+    struct event *event = event_of(port);
+    assert(event != NULL);
+    assert(event->function != NULL);
+    int error = event_move(port, event, cpumask_test(&cpus_off, cpu) ? 0 : cpu);
+    if (error == 0)
+        event->home = cpu;
     spin_unlock_irqrestore(&events_lock, flags);
     return error;
+}
+
+// Moves all events whose home the CPU is. Xen refuses that for IPIs and for a CPU's own VIRQs,
+// which are closed and bound again when the CPU goes and comes.
+static void events_move(uint32_t home, bool is_off)
+{
+    uint64_t flags = spin_lock_irqsave(&events_lock);
+    if (is_off)
+        cpumask_set(&cpus_off, home);
+    else
+        cpumask_clear(&cpus_off, home);
+    for (uint32_t chunk = 0; chunk < CHUNKS; chunk++) {
+        for (uint32_t i = 0; chunks[chunk] != NULL && i < CHUNK_EVENTS; i++) {
+            struct event *event = &chunks[chunk][i];
+            if (event->function != NULL && event->home == home)
+                (void)event_move((uint32_t)(chunk * CHUNK_EVENTS + i), event, is_off ? 0 : home);
+        }
+    }
+    spin_unlock_irqrestore(&events_lock, flags);
+}
+
+void xen_events_leave_cpu(uint32_t cpu)
+{
+    events_move(cpu, true);
+}
+
+void xen_events_return_to_cpu(uint32_t cpu)
+{
+    events_move(cpu, false);
 }
 
 void xen_event_notify(evtchn_port_t port)

@@ -42,8 +42,13 @@ const char *xen_events_abi(void);
 [[nodiscard]] int xen_event_bind_connected(
     evtchn_port_t port, xen_event_function *function, void *context, const char *name);
 
-// From now on events of the port come to that CPU. Not for IPIs and for VIRQs of a CPU.
+// From now on events of the port come to that CPU, or, while it is off, to CPU 0. Not for IPIs and
+// for VIRQs of a CPU.
 [[nodiscard]] int xen_event_set_cpu(evtchn_port_t port, uint32_t cpu);
+// A CPU is about to go off: what comes to it by xen_event_set_cpu() comes to CPU 0 from now on. And
+// it is back. As in struct cpu_hook.
+void xen_events_leave_cpu(uint32_t cpu);
+void xen_events_return_to_cpu(uint32_t cpu);
 // Raises the event at the other end. One hypercall.
 void xen_event_notify(evtchn_port_t port);
 // While it is masked, the function is not called; what was raised meanwhile comes when it is

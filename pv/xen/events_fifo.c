@@ -38,6 +38,7 @@
 #define CONTROL_ALIGNMENT 128
 static_assert(sizeof(struct evtchn_fifo_control_block) <= CONTROL_ALIGNMENT);
 static PERCPU(struct evtchn_fifo_control_block, fifo_control) __aligned(CONTROL_ALIGNMENT);
+static PERCPU(bool, fifo_control_is_known); // to Xen, once in a domain's life; a CPU may come back
 struct fifo_heads {
     uint32_t of_queue[EVTCHN_FIFO_MAX_QUEUES];
 };
@@ -87,6 +88,8 @@ static int fifo_start_cpu(uint32_t cpu, uint32_t vcpu)
 {
     struct evtchn_fifo_control_block *control = percpu_of(fifo_control, cpu);
     uint64_t phys = xen_phys_of(control);
+    if (*percpu_of(fifo_control_is_known, cpu))
+        return 0;
     if (phys % PAGE_SIZE + sizeof(*control) > PAGE_SIZE)
         return -EINVAL;
     struct evtchn_init_control init = {
@@ -94,7 +97,10 @@ static int fifo_start_cpu(uint32_t cpu, uint32_t vcpu)
     int error = xen_error(xen_event_channel_op(EVTCHNOP_init_control, &init));
     if (error != 0)
         return error;
-    return init.link_bits >= EVTCHN_FIFO_LINK_BITS ? 0 : -EINVAL;
+    if (init.link_bits < EVTCHN_FIFO_LINK_BITS)
+        return -EINVAL;
+    *percpu_of(fifo_control_is_known, cpu) = true;
+    return 0;
 }
 
 static void fifo_set_cpu(evtchn_port_t port, uint32_t cpu)

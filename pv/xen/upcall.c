@@ -169,4 +169,7 @@ void xen_upcall_cpu(uint32_t cpu)
         panic("xen: CPU %u can't receive events", cpu);
     if (vcpu_vector_is_on && vcpu_vector_set(cpu) != 0)
         panic("xen: CPU %u: Xen refused its vector for events", cpu);
+    // A CPU that was off may have left events of closed ports in its queues, and the interrupt for
+    // them went with its APIC: Xen would wait for both before it raises anything.
+    xen_events_upcall(NULL);
 }

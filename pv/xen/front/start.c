@@ -6,14 +6,18 @@
 #include "pv/xen/front/internal.h"
 #include "pv/xen/front/store.h"
 
+#include "kernel/core/hotplug.h"
 #include "kernel/core/log.h"
 
 static void start(void)
 {
+    static struct cpu_hook hook = {
+        .leaves = xen_events_leave_cpu, .is_back = xen_events_return_to_cpu};
     if (!xen_events_up()) {
         log_warning("xen: without events there are no devices");
         return;
     }
+    cpu_hook_add(&hook);
     xen_console_start();
     int error = xen_store_start();
     if (error != 0) {

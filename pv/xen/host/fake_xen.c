@@ -142,7 +142,7 @@ static long port_close(evtchn_port_t port)
 
 static long init_control(struct evtchn_init_control *init)
 {
-    if (init->vcpu >= HOST_CPUS ||
+    if (init->vcpu >= HOST_CPUS || fake_xen.control[init->vcpu] != NULL ||
         init->offset > PAGE_SIZE - sizeof(struct evtchn_fifo_control_block))
         return -EINVAL;
     fake_xen.control[init->vcpu] =
@@ -156,6 +156,8 @@ static long bind_vcpu(const struct evtchn_bind_vcpu *bind)
 {
     if (!is_taken(bind->port) || bind->vcpu >= HOST_CPUS)
         return -EINVAL;
+    if (fake_xen.ports[bind->port].kind == FAKE_IPI || fake_xen.ports[bind->port].kind == FAKE_VIRQ)
+        return -EINVAL; // a CPU's own
     fake_xen.ports[bind->port].vcpu = bind->vcpu;
     return 0;
 }
