@@ -9,7 +9,8 @@
 #   /dev/hvc0                      Xen's console: what goes wrong here
 #
 # A reason above 5 is the exit code of the domain's first program (pv/xen/xen.c); 255 stands for 250 and up.
-# /lab/hooks, if it is there, is a shell script that is sourced when the domain is ready to start, with its number in $id.
+# /lab/hooks, if it is there, is a shell script that is sourced when the domain is ready to start, with its number in $id. It may
+# start other domains and wait_for_end of them.
 /bin/busybox --install -s /bin
 export PATH=/bin:/usr/lib/xen-4.17/bin LD_LIBRARY_PATH=/lib/x86_64-linux-gnu XENSTORED_ROOTDIR=/var/lib/xenstored
 mount -t proc proc /proc
@@ -48,6 +49,27 @@ fail() {
     end 0x7e
 }
 
+# Xen's reason for a domain's end, in words; empty while it runs. Columns: name, number, memory, vCPUs, state, time,
+# UUID, reason (hexadecimal).
+reason() {
+    xl list -v | awk -v id="$1" '$2 == id && $5 ~ /[sc]/ { print $5 ~ /c/ ? "crash" : $8 } $2 == id { found = 1 }
+        END { if (!found) print "gone" }'
+}
+
+# wait_for_end NUMBER: until that domain has ended; then $why is the reason. xenstored says when a domain has ended, and one
+# line comes at once.
+wait_for_end() {
+    rm -f /run/ends
+    mkfifo /run/ends
+    xenstore-watch @releaseDomain >/run/ends &
+    watch=$!
+    while read -r _; do
+        why=$(reason "$1")
+        [ -z "$why" ] || break
+    done </run/ends
+    kill $watch
+}
+
 xenstored --pid-file /run/xenstored.pid || fail "no xenstored"
 xen-init-dom0 >/dev/null || fail "xen-init-dom0 failed"
 xenconsoled --log=all --log-dir=/var/log/xen/console
@@ -76,22 +98,7 @@ cat <&3 >"$tty" &
 [ ! -r /lab/hooks ] || . /lab/hooks
 xl unpause "$id"
 
-# Xen's reason for a domain's end, in words; empty while it runs. Columns: name, number, memory, vCPUs, state, time,
-# UUID, reason (hexadecimal).
-reason() {
-    xl list -v | awk -v id="$1" '$2 == id && $5 ~ /[sc]/ { print $5 ~ /c/ ? "crash" : $8 } $2 == id { found = 1 }
-        END { if (!found) print "gone" }'
-}
-
-# xenstored says when a domain has ended; the first line comes at once.
-mkfifo /run/ends
-xenstore-watch @releaseDomain >/run/ends &
-watch=$!
-while read -r _; do
-    why=$(reason "$id")
-    [ -z "$why" ] || break
-done </run/ends
-kill $watch
+wait_for_end "$id"
 sleep 0.2 # for the rest of what it printed
 
 echo "lab: the domain has ended: reason $why"
