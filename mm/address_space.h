@@ -5,6 +5,7 @@
 #include "kernel/base/list.h"
 #include "kernel/base/numa.h"
 #include "kernel/base/rbtree.h"
+#include "kernel/base/rcu_head.h"
 #include "kernel/core/cpumask.h"
 #include "kernel/core/mutex.h"
 #include "kernel/core/user.h"
@@ -41,11 +42,18 @@ struct vm_area {
     uint64_t cache_index;     // page number in the cache at start
     void *backing;            // e.g. struct file *; belongs to ops
     const struct vm_area_ops *ops;
-    struct list_node cache_node;  // in cache->areas, under cache->lock
+    union {
+        struct list_node cache_node; // in cache->areas, under cache->lock
+        struct rcu_head rcu;         // once it has left tree and list
+    };
+    // The hold of space->lock that changes, or changed, it last, or AREA_LEAVES: V1 of
+    // fault_view.h. Written under space->lock for writing, atomic.
+    uint64_t changed_in;
     struct vm_area *leaving_next; // the next one that the same unmapping removes; belongs to it
     const char *label;            // "[heap]", "[stack]", "[vdso]", ... or NULL
     struct memory_policy *policy; // where pages come from, NULL: as the thread's; under space->lock
-    // May hold private pages that fork has to copy; only ever set, under space->lock for reading.
+    // May hold private pages that fork has to copy; only ever set, before the first such page is
+    // mapped (V4 of fault_view.h); atomic.
     bool has_anonymous;
     uint32_t pool_reserved; // with VM_POOL: pages promised and not used (huge_pool.c); atomic
 };
@@ -74,10 +82,13 @@ struct vm_area {
 #define VM_STACK_GUARD (256 * PAGE_SIZE) // kept free below a growing stack
 
 struct address_space {
-    struct rwlock lock; // the areas; faults take it for reading
-    struct rbtree areas;
+    // The areas. Most faults do without it (fault_view.h), the others take it for reading.
+    struct rwlock lock;
+    struct rbtree areas; // under lock; faults look through it without
+    // The number of the hold of lock for writing, now or next; written under it, atomic.
+    uint64_t write_hold;
     uint32_t area_count;       // under lock
-    struct vm_area *last_area; // hint of the last found area; RCU-free: under lock, racy store fine
+    struct vm_area *last_area; // hint of the last found area: set under lock; racy store fine
     // Those that walk page tables without the lock, see unmap.c; under lock.
     struct list_node unmappings;
     uint32_t leaving_count;    // areas that are VM_LEAVING; under lock

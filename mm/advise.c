@@ -192,7 +192,7 @@ int vm_advise(struct address_space *space, uintptr_t address, size_t len_bytes, 
     if (advice_changes_flags(advice)) {
         rwlock_write_lock(&space->lock);
         error = advise_locked(space, address, end, advice);
-        rwlock_write_unlock(&space->lock);
+        space_write_unlock(space);
     } else {
         rwlock_read_lock(&space->lock);
         error = advise_locked(space, address, end, advice);
@@ -278,7 +278,7 @@ int vm_lock(
         error = space->limit_memlock_bytes == 0 ? -EPERM : -ENOMEM;
     else
         error = lock_locked(space, start, end, lock);
-    rwlock_write_unlock(&space->lock);
+    space_write_unlock(space);
     if (error == 0 && lock && !on_fault) {
         error = fault_in_range(space, start, end, false, false);
         if (error == -ENXIO || error == -EIO || error == -EFAULT)
@@ -306,7 +306,7 @@ int vm_lock_all(struct address_space *space, int flags)
         uint64_t pages = (area->end - area->start) >> PAGE_SHIFT;
         space->locked_pages += lock ? pages : -pages;
     }
-    rwlock_write_unlock(&space->lock);
+    space_write_unlock(space);
     if (error != 0 || !lock || (flags & MCL_ONFAULT))
         return error;
     for (uintptr_t at = 0; at < USER_END;) {

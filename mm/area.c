@@ -23,6 +23,7 @@
 //       space->last_area never is one.
 
 #include "mm/area.h"
+#include "mm/fault_view.h"
 #include "mm/huge.h"
 #include "mm/huge_pool.h"
 
@@ -34,6 +35,9 @@
 #include "mm/policy.h"
 #include "mm/slab.h"
 #include <linux/errno.h>
+
+// More levels than a red-black tree of VM_AREAS_MAX nodes can have.
+#define AREA_TREE_DEPTH 40
 
 static struct slab_cache *area_cache;
 
@@ -51,7 +55,10 @@ void area_dispose(struct vm_area *area)
 {
     memory_policy_put(area->policy);
     huge_pool_unreserve(area->pool_reserved);
-    slab_free(area_cache, area);
+    if (area->space == NULL || space_is_alone(area->space))
+        slab_free(area_cache, area);
+    else
+        kfree_rcu(area, &area->rcu); // V2 of fault_view.h
 }
 
 // ---- the tree ----
@@ -141,6 +148,46 @@ struct vm_area *vm_area_find(struct address_space *space, uintptr_t address)
     return found;
 }
 
+// Takes a view of an area that was found without the lock. False: it is not to be had, or not at
+// the address. Under RCU.
+static inline bool view_take(struct address_space *space, const struct vm_area *area,
+    uintptr_t address, struct fault_view *view)
+{
+    // V1
+    view->changed_in = __atomic_load_n(&area->changed_in, __ATOMIC_ACQUIRE);
+    if (unlikely(view->changed_in >= __atomic_load_n(&space->write_hold, __ATOMIC_ACQUIRE)))
+        return false;
+    view->flags = area->flags;
+    return area->start <= address && address < area->end;
+}
+
+// Looks through a tree that may change meanwhile: so it may miss an area, or find one that has
+// gone, which a view shows.
+static struct vm_area *view_search(
+    struct address_space *space, uintptr_t address, struct fault_view *view)
+{
+    struct rbtree_node *node = __atomic_load_n(&space->areas.root, __ATOMIC_ACQUIRE);
+    // Links that are being turned round could lead in a circle.
+    for (unsigned depth = 0; node != NULL && depth < AREA_TREE_DEPTH; depth++) {
+        struct vm_area *area = rbtree_entry(node, struct vm_area, node);
+        if (address < area->start)
+            node = __atomic_load_n(&node->left, __ATOMIC_ACQUIRE);
+        else if (address >= area->end)
+            node = __atomic_load_n(&node->right, __ATOMIC_ACQUIRE);
+        else
+            return view_take(space, area, address, view) ? area : NULL;
+    }
+    return NULL;
+}
+
+struct vm_area *area_view(struct address_space *space, uintptr_t address, struct fault_view *view)
+{
+    struct vm_area *hint = __atomic_load_n(&space->last_area, __ATOMIC_ACQUIRE);
+    if (likely(hint != NULL && view_take(space, hint, address, view)))
+        return hint;
+    return view_search(space, address, view);
+}
+
 bool area_overlaps(struct address_space *space, uintptr_t start, uintptr_t end)
 {
     struct vm_area *area = area_find_any(space, start);
@@ -162,6 +209,7 @@ void area_insert(struct address_space *space, struct vm_area *area)
     debug_assert(!area_overlaps(space, area->start, area->end));
     area->space = space;
     area->gap = area->subtree_gap = 0;
+    __atomic_store_n(&area->changed_in, space->write_hold, __ATOMIC_RELEASE);
     (void)rbtree_insert_augmented(&space->areas, &area->node, area_less, gap_update);
     gap_set(area, area_previous(area));
     struct vm_area *next = area_next_any(area);
@@ -181,10 +229,11 @@ void area_insert(struct address_space *space, struct vm_area *area)
 void area_remove(struct address_space *space, struct vm_area *area)
 {
     struct vm_area *previous = area_previous(area), *next = area_next_any(area);
+    area_leave(area);
     rbtree_remove(&space->areas, &area->node, gap_update);
+    __atomic_store_n(&space->last_area, NULL, __ATOMIC_RELAXED);
     if (next != NULL)
         gap_set(next, previous);
-    space->last_area = NULL;
     space->area_count--;
     space->mapped_pages -= (area->end - area->start) >> PAGE_SHIFT;
     if (area->flags & VM_LOCKED)
@@ -200,6 +249,8 @@ void area_resize(struct vm_area *area, uintptr_t start, uintptr_t end)
 {
     struct address_space *space = area->space;
     debug_assert(start < end);
+    debug_assert(area->cache == NULL || start == area->start); // V3 of fault_view.h
+    area_change(area);
     uint64_t old_pages = (area->end - area->start) >> PAGE_SHIFT,
              pages = (end - start) >> PAGE_SHIFT;
     if (area->cache != NULL)
@@ -234,6 +285,7 @@ int area_split(struct address_space *space, struct vm_area *area, uintptr_t addr
     struct vm_area *upper = area_alloc();
     if (upper == NULL)
         return -ENOMEM;
+    area_change(area);
     upper->start = address;
     upper->end = area->end;
     upper->flags = area->flags;
@@ -269,6 +321,7 @@ static bool area_continues(const struct vm_area *lower, const struct vm_area *up
 static void area_join(struct address_space *space, struct vm_area *lower, struct vm_area *upper)
 {
     uintptr_t end = upper->end;
+    area_change(upper);
     lower->has_anonymous |= upper->has_anonymous;
     lower->pool_reserved += upper->pool_reserved;
     upper->pool_reserved = 0;

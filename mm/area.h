@@ -3,22 +3,63 @@
 // pages of a range. Private to mm/.
 #pragma once
 
+#include "kernel/base/assert.h"
 #include "mm/address_space.h"
 #include "mm/tlb.h"
 
 void area_init(void); // slab cache
 
-// A zeroed area, or NULL; not in the tree. area_dispose frees one without calling close().
+// A zeroed area, or NULL; not in the tree. area_dispose frees one without calling close(), after a
+// grace period if others may have found it without the lock.
 struct vm_area *area_alloc(void);
 void area_dispose(struct vm_area *area);
 
 // ---- space->lock held for writing ----
 
+// Before something about the area or what is mapped in it changes, or is read that faults without
+// the lock change: from then on, and until the lock is given up, they leave the area alone (V1 of
+// fault_view.h). Entries that one was about to add may still appear until the lock of their table
+// has been taken once.
+static inline void area_change(struct vm_area *area)
+{
+    debug_assert(!(area->flags & VM_LEAVING)); // A4 of area.c
+    // With a full barrier: what is read next is not older (V4).
+    __atomic_exchange_n(&area->changed_in, area->space->write_hold, __ATOMIC_SEQ_CST);
+}
+// The same for one that leaves: no fault without the lock finds it any more.
+#define AREA_LEAVES UINT64_MAX
+static inline void area_leave(struct vm_area *area)
+{
+    __atomic_exchange_n(&area->changed_in, AREA_LEAVES, __ATOMIC_SEQ_CST);
+}
+// This hold's changes are over.
+static inline void space_changes_end(struct address_space *space)
+{
+    __atomic_store_n(&space->write_hold, space->write_hold + 1, __ATOMIC_RELEASE);
+}
+// Gives space->lock, held for writing, up, or up but for reading.
+static inline void space_write_unlock(struct address_space *space)
+{
+    space_changes_end(space);
+    rwlock_write_unlock(&space->lock);
+}
+static inline void space_write_downgrade(struct address_space *space)
+{
+    space_changes_end(space);
+    rwlock_write_downgrade(&space->lock);
+}
+// Can nobody else be in a fault of this space? For one of its users, or with none.
+static inline bool space_is_alone(const struct address_space *space)
+{
+    return __atomic_load_n(&space->users, __ATOMIC_ACQUIRE) <= 1;
+}
+
 // Links a complete area into the tree and its cache's list; counts it. Nothing may overlap.
 void area_insert(struct address_space *space, struct vm_area *area);
 // Takes it out again. The area keeps its members.
 void area_remove(struct address_space *space, struct vm_area *area);
-// New bounds; cache_index follows a changed start. Order in the tree must not change.
+// New bounds; cache_index follows a changed start. Order in the tree must not change. The start of
+// an area with a cache stays (V3 of fault_view.h).
 void area_resize(struct vm_area *area, uintptr_t start, uintptr_t end);
 // Cuts in two at `address` (inside); the upper part is a new area, opened. -ENOMEM.
 [[nodiscard]] int area_split(struct address_space *space, struct vm_area *area, uintptr_t address);

@@ -9,8 +9,9 @@
 // forgotten, until it makes another such table. So an idle machine has nothing to look at, and no
 // timer.
 //
-// Copying needs the table for itself: space->lock is held for writing (no fault, no pin), the level
-// 2 entry is taken out and the TLBs are flushed, then pages are copied, and the huge page goes in.
+// Copying needs the table for itself: space->lock is held for writing and the area is being changed
+// (no fault, no pin), the level 2 entry is taken out and the TLBs are flushed, then pages are
+// copied, and the huge page goes in.
 // Only pages that belong to this space alone are moved; one that is pinned or shared after fork
 // keeps the whole table as it is.
 //
@@ -112,6 +113,7 @@ static int collapse_one(struct vm_area *area, uintptr_t start, uint32_t wanted)
     if (value & PTE_TABLE_SHARED)
         return -EAGAIN;
     struct page *table = pte_page(value);
+    area_change(area); // V2 of fault_view.h
     spin_lock(&table->table_lock);
     int error = table_check(table, wanted);
     spin_unlock(&table->table_lock);
@@ -132,7 +134,7 @@ static int collapse_one(struct vm_area *area, uintptr_t start, uint32_t wanted)
         __ATOMIC_RELEASE);
     space->table_pages--;
     spin_unlock(&space->table_lock);
-    page_table_free(table);
+    page_table_free_later(space, table);
     fault_count_anonymous(space, -moved);
     huge_count(space, 1);
     area->has_anonymous = true;
@@ -160,7 +162,7 @@ int collapse_range(struct address_space *space, uintptr_t start, uintptr_t end)
             area->start > at) { // a hole is skipped, as by the other kinds of advice
             whole = false;
             at = area != NULL ? MIN(area->start, end) : end;
-            rwlock_write_unlock(&space->lock);
+            space_write_unlock(space);
             continue;
         }
         uintptr_t huge = ALIGN_UP(at, HUGE_BYTES), stop = MIN(area->end, end);
@@ -171,7 +173,7 @@ int collapse_range(struct address_space *space, uintptr_t start, uintptr_t end)
         } else {
             at = stop;
         }
-        rwlock_write_unlock(&space->lock);
+        space_write_unlock(space);
         result = error != 0 ? error : result;
         if (error == -ENOMEM || thread_kill_pending(thread_current()))
             break;
@@ -204,7 +206,7 @@ static unsigned look_at(struct address_space *space, bool *more)
         promoted += error == 0;
         at += HUGE_BYTES;
     }
-    rwlock_write_unlock(&space->lock);
+    space_write_unlock(space);
     *more = area != NULL && seen == RANGES_A_LOOK;
     space->collapse_cursor = *more ? at : 0;
     return promoted;

@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: MIT
 // Page faults.
 //
-// Theory. A fault holds space->lock for reading, so the area it finds stays as it is and no page
-// table goes away (L2). What it needs (a page, its content) is made first, without a spin lock;
-// then it takes the lock of the one page table, looks whether the entry is still what it was, and
-// writes the new entry. Losing a race means giving the page back and letting the program try again.
+// Theory. Where others may want space->lock, a fault that adds to a page table which exists does
+// without it (fault_view.h). Any other holds it for reading, so the area it finds stays as it is
+// and no page table goes away (L2). What it needs (a page, its content) is made first, without a
+// spin lock; then it takes the lock of the one page table, looks whether the entry is still what it
+// was, and writes the new entry. Losing a race means giving the page back and letting the program
+// try again.
+//
+// Functions with a parameter `view` serve both kinds: NULL, or what was seen without the lock; then
+// they may also return FAULT_NEEDS_LOCK, having changed nothing. There are two copies of them, so
+// that neither kind pays for the other.
 //
 // Private memory starts as the zero page for reads, a cleared page for writes. A write to a
 // read-only entry of private memory copies the page, unless this space is its only owner. A page of
@@ -24,6 +30,7 @@
 #include "kernel/core/user.h"
 #include "mm/area.h"
 #include "mm/fault.h"
+#include "mm/fault_view.h"
 #include "mm/huge.h"
 #include "mm/page_internal.h"
 #include "mm/page_table.h"
@@ -36,6 +43,7 @@ COUNTER(fault, copied);
 COUNTER(fault, reused);
 COUNTER(fault, spurious);
 COUNTER(fault, stack_growths);
+COUNTER(fault, with_lock);
 
 struct page *fault_zero_page;
 
@@ -59,14 +67,38 @@ void fault_count_file(struct address_space *space, int64_t pages)
 
 // ---- private memory ----
 
-static int map_zero_page(struct vm_area *area, uint64_t *entry)
+// A page of the program's own. NULL: there is none, or not as easily as without the lock.
+static __always_inline struct page *page_for(const struct vm_area *area, uintptr_t address,
+    uint32_t flags, const struct fault_view *view)
 {
-    struct spinlock *lock = page_table_lock_of(entry);
-    spin_lock(lock);
+    struct page *page;
+    if (view == NULL)
+        page = policy_page_alloc(area, address, 0, PAGE_ALLOC_USER | flags);
+    else if (static_branch(&page_nodes_key) && area->policy != NULL)
+        page = NULL; // the policy may go away
+    else
+        page = policy_page_alloc(NULL, address, 0, PAGE_ALLOC_USER | PAGE_ALLOC_SPARE | flags);
+    if (likely(page != NULL))
+        page->cache = NULL;
+    return page;
+}
+
+// V4. Only written to if it changes: faults share the line.
+static void mark_anonymous(struct vm_area *area)
+{
+    if (!__atomic_load_n(&area->has_anonymous, __ATOMIC_RELAXED))
+        __atomic_store_n(&area->has_anonymous, true, __ATOMIC_RELAXED);
+}
+
+static __always_inline int map_zero_page(
+    struct vm_area *area, uint64_t *entry, const struct fault_view *view)
+{
+    if (!fault_table_lock(area, entry, view))
+        return FAULT_NEEDS_LOCK;
     if (*entry == 0)
         pte_set(
             entry, page_to_phys(fault_zero_page) | PTE_BORROWED | pte_flags_of(area->flags, false));
-    spin_unlock(lock);
+    spin_unlock(page_table_lock_of(entry));
     counter_add(fault, zero_page, 1);
     return 0;
 }
@@ -85,22 +117,23 @@ static int map_fixed_page(struct vm_area *area, uintptr_t address, uint64_t *ent
     return 0;
 }
 
-static int map_new_anonymous(
-    struct address_space *space, struct vm_area *area, uintptr_t address, uint64_t *entry)
+static __always_inline int map_new_anonymous(struct address_space *space, struct vm_area *area,
+    uintptr_t address, uint64_t *entry, const struct fault_view *view)
 {
-    struct page *page = policy_page_alloc(area, address, 0, PAGE_ALLOC_ZERO | PAGE_ALLOC_USER);
+    struct page *page = page_for(area, address, PAGE_ALLOC_ZERO, view);
     if (unlikely(page == NULL))
-        return -ENOMEM;
-    page->cache = NULL;
-    area->has_anonymous = true;
-    struct spinlock *lock = page_table_lock_of(entry);
-    spin_lock(lock);
+        return view != NULL ? FAULT_NEEDS_LOCK : -ENOMEM;
+    mark_anonymous(area);
+    if (unlikely(!fault_table_lock(area, entry, view))) {
+        page_free(page, 0);
+        return FAULT_NEEDS_LOCK;
+    }
     bool mapped = *entry == 0;
     if (likely(mapped)) {
         pte_set(entry, page_to_phys(page) | PTE_ANONYMOUS | pte_flags_of(area->flags, true));
         page_table_count_anonymous(entry, 1);
     }
-    spin_unlock(lock);
+    spin_unlock(page_table_lock_of(entry));
     if (unlikely(!mapped)) {
         page_free(page, 0);
         return 0;
@@ -119,20 +152,23 @@ static void page_fill_from(struct page *page, uint64_t value)
 }
 
 // A write to a present, read-only entry of private memory.
-static int copy_on_write(
-    struct address_space *space, struct vm_area *area, uintptr_t address, uint64_t *entry)
+static __always_inline int copy_on_write(struct address_space *space, struct vm_area *area,
+    uintptr_t address, uint64_t *entry, const struct fault_view *view)
 {
-    struct spinlock *lock = page_table_lock_of(entry);
     struct page *page = NULL;
     uint64_t value = __atomic_load_n(entry, __ATOMIC_RELAXED);
+    // Without the lock the page that `value` names may be somebody else's by now: a guess.
     if (!anonymous_is_exclusive(value)) {
-        page = policy_page_alloc(area, address, 0, PAGE_ALLOC_USER);
+        page = page_for(area, address, 0, view);
         if (page == NULL)
-            return -ENOMEM;
-        page->cache = NULL;
+            return view != NULL ? FAULT_NEEDS_LOCK : -ENOMEM;
     }
-    area->has_anonymous = true;
-    spin_lock(lock);
+    mark_anonymous(area);
+    if (!fault_table_lock(area, entry, view)) {
+        if (page != NULL)
+            page_free(page, 0);
+        return FAULT_NEEDS_LOCK;
+    }
     value = *entry;
     bool still = (value & (PTE_PRESENT | PTE_WRITE)) == PTE_PRESENT;
     bool copied = false;
@@ -145,7 +181,7 @@ static int copy_on_write(
         page_table_count_anonymous(entry, (value & PTE_ANONYMOUS) == 0);
         copied = true;
     }
-    spin_unlock(lock);
+    spin_unlock(page_table_lock_of(entry));
     if (!copied) {
         if (page != NULL)
             page_free(page, 0);
@@ -164,10 +200,13 @@ static int copy_on_write(
 
 // ---- one page ----
 
-int fault_in_page(struct address_space *space, struct vm_area *area, uintptr_t address, bool write)
+static __always_inline int serve(struct address_space *space, struct vm_area *area,
+    uintptr_t address, bool write, const struct fault_view *view)
 {
     uint64_t *entry = page_table_find_own(space, address);
     if (unlikely(entry == NULL)) {
+        if (view != NULL)
+            return FAULT_NEEDS_LOCK;
         int result = huge_fault(space, area, address, write, &entry);
         if (entry == NULL)
             return result;
@@ -175,32 +214,41 @@ int fault_in_page(struct address_space *space, struct vm_area *area, uintptr_t a
     uint64_t value = __atomic_load_n(entry, __ATOMIC_RELAXED);
     if (value == 0) {
         if (area->cache != NULL)
-            return fault_file(space, area, address, entry, write);
+            return view != NULL ? fault_file_cached(space, area, address, entry, write, view)
+                                : fault_file(space, area, address, entry, write);
         if (area->flags & VM_FIXED_PAGES)
-            return map_fixed_page(area, address, entry);
-        return write ? map_new_anonymous(space, area, address, entry) : map_zero_page(area, entry);
+            return view != NULL ? FAULT_NEEDS_LOCK : map_fixed_page(area, address, entry);
+        return write ? map_new_anonymous(space, area, address, entry, view)
+                     : map_zero_page(area, entry, view);
     }
+    if (!(value & PTE_PRESENT) && view != NULL)
+        return FAULT_NEEDS_LOCK; // it is being moved: that is over when the lock is to be had
     if (!write || (value & PTE_WRITE) || !(value & PTE_PRESENT)) {
         counter_add(fault, spurious, 1);
         return 0;
     }
     if (area->flags & VM_SHARED)
-        return fault_shared_write(area, address, entry);
-    return copy_on_write(space, area, address, entry);
+        return view != NULL ? FAULT_NEEDS_LOCK : fault_shared_write(area, address, entry);
+    return copy_on_write(space, area, address, entry, view);
+}
+
+int fault_in_page(struct address_space *space, struct vm_area *area, uintptr_t address, bool write)
+{
+    return serve(space, area, address, write, NULL);
 }
 
 // ---- finding the area ----
 
-// Does the area allow the access?
-static bool access_is_allowed(const struct vm_area *area, uint64_t error_code)
+// Does an area with these flags allow the access?
+static bool access_is_allowed(uint32_t vm_flags, uint64_t error_code)
 {
     if (error_code & FAULT_WRITE)
-        return (area->flags & VM_WRITE) != 0;
+        return (vm_flags & VM_WRITE) != 0;
     // A forbidden execution of a page that is not there brings it in first, as on Linux: then it is
     // the processor that objects, and the error code in the signal frame says so.
     if ((error_code & FAULT_INSTRUCTION) && (error_code & FAULT_PRESENT))
-        return (area->flags & VM_EXEC) != 0;
-    return (area->flags & VM_ACCESS) != 0;
+        return (vm_flags & VM_EXEC) != 0;
+    return (vm_flags & VM_ACCESS) != 0;
 }
 
 // Extends the stack `area` down to `address`. space->lock held for writing. 0, -EFAULT or -ENOMEM.
@@ -241,7 +289,7 @@ static int fault_below_stack(struct address_space *space, uintptr_t address)
         error = 0;
     else if (area != NULL && (area->flags & VM_GROWSDOWN))
         error = stack_grow(space, area, address);
-    rwlock_write_downgrade(&space->lock);
+    space_write_downgrade(space);
     return error;
 }
 
@@ -258,10 +306,24 @@ static int fault_locked(struct address_space *space, uintptr_t address, uint64_t
         if (area == NULL || address < area->start)
             return FAULT_AGAIN;
     }
-    if (unlikely(!access_is_allowed(area, error_code)))
+    if (unlikely(!access_is_allowed(area->flags, error_code)))
         return -EACCES;
     return fault_in_page(
         space, area, ALIGN_DOWN(address, PAGE_SIZE), (error_code & FAULT_WRITE) != 0);
+}
+
+static int fault_without_lock(
+    struct address_space *space, uintptr_t address, uint64_t error_code)
+{
+    struct fault_view view __attribute__((uninitialized));
+    int result = FAULT_NEEDS_LOCK;
+    rcu_read_lock();
+    struct vm_area *area = area_view(space, address, &view);
+    if (likely(area != NULL && access_is_allowed(view.flags, error_code)))
+        result = serve(space, area, ALIGN_DOWN(address, PAGE_SIZE),
+            (error_code & FAULT_WRITE) != 0, &view);
+    rcu_read_unlock();
+    return result;
 }
 
 int mm_page_fault(uintptr_t address, uint64_t error_code, struct trap_frame *frame)
@@ -276,18 +338,20 @@ int mm_page_fault(uintptr_t address, uint64_t error_code, struct trap_frame *fra
         return -EFAULT;
     if (unlikely(user_fault_disabled() || in_interrupt() || this_cpu(preempt_count) != 0))
         return -EFAULT;
-    int result;
-    do {
+    // Who is alone finds the lock free, and knows with it what a view would have to be taken for.
+    int result = FAULT_NEEDS_LOCK;
+    if (!space_is_alone(space))
+        result = fault_without_lock(space, address, error_code);
+    while (result > 0) {
+        counter_add(fault, with_lock, 1);
         rwlock_read_lock(&space->lock);
         result = fault_locked(space, address, error_code);
         rwlock_read_unlock(&space->lock);
-        if (likely(result == 0)) {
-            thread->minor_faults++;
-            return 0;
-        }
-        if (thread_kill_pending(thread))
+        if (result != 0 && thread_kill_pending(thread))
             return -EINTR;
-    } while (result == FAULT_AGAIN);
+    }
+    if (likely(result == 0))
+        thread->minor_faults++;
     return result;
 }
 

@@ -11,6 +11,10 @@ extern struct page *fault_zero_page; // one page of zeroes, mapped wherever noth
 // A missing page of an area with a cache. space->lock held for reading.
 [[nodiscard]] int fault_file(struct address_space *space, struct vm_area *area, uintptr_t address,
     uint64_t *entry, bool write);
+// The same for a read under RCU without the lock: FAULT_NEEDS_LOCK if the page is not in the cache.
+struct fault_view;
+[[nodiscard]] int fault_file_cached(struct address_space *space, struct vm_area *area,
+    uintptr_t address, uint64_t *entry, bool write, const struct fault_view *view);
 // A write to a present read-only page of a shared area.
 [[nodiscard]] int fault_shared_write(struct vm_area *area, uintptr_t address, uint64_t *entry);
 

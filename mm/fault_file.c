@@ -4,6 +4,7 @@
 // How a fault and a truncation at the same time come out right is explained in page_cache.c.
 
 #include "mm/fault.h"
+#include "mm/fault_view.h"
 
 #include "kernel/arch/x86/arch.h"
 #include "kernel/base/assert.h"
@@ -27,11 +28,17 @@ static uint64_t index_of(const struct vm_area *area, uintptr_t address)
     return area->cache_index + ((address - area->start) >> PAGE_SHIFT);
 }
 
+// Does the object reach to the page?
+static bool is_inside(const struct page_cache *cache, uint64_t index)
+{
+    uint64_t size = __atomic_load_n(&cache->size_bytes, __ATOMIC_ACQUIRE);
+    return index < DIV_ROUND_UP(size, PAGE_SIZE);
+}
+
 // The page at index, with a reference; beyond the end of the object -ENXIO.
 static int page_for(struct page_cache *cache, uint64_t index, struct page **page)
 {
-    uint64_t size = __atomic_load_n(&cache->size_bytes, __ATOMIC_ACQUIRE);
-    if (index >= DIV_ROUND_UP(size, PAGE_SIZE))
+    if (!is_inside(cache, index))
         return -ENXIO;
     *page = page_cache_lookup(cache, index);
     if (likely(*page != NULL))
@@ -39,7 +46,7 @@ static int page_for(struct page_cache *cache, uint64_t index, struct page **page
     // A new page must not appear behind a truncation.
     rwlock_read_lock(&cache->truncate);
     int error = -ENXIO;
-    if (index < DIV_ROUND_UP(cache->size_bytes, PAGE_SIZE))
+    if (is_inside(cache, index))
         error = page_cache_get(cache, index, true, page);
     rwlock_read_unlock(&cache->truncate);
     if (error == -ENOSPC)
@@ -119,6 +126,32 @@ static int map_page(struct address_space *space, struct vm_area *area, uintptr_t
     return 0;
 }
 
+// Maps the page and its neighbours, if they are in the cache. That the cache is there is only known
+// under the table's lock (V3 of fault_view.h), so it is looked through there; a write needs more.
+int fault_file_cached(struct address_space *space, struct vm_area *area, uintptr_t address,
+    uint64_t *entry, bool write, const struct fault_view *view)
+{
+    if (write || !fault_table_lock(area, entry, view))
+        return FAULT_NEEDS_LOCK;
+    const uint64_t flags = pte_flags_of(area->flags, writable_at_once(area));
+    uint32_t mapped = 0;
+    bool served = *entry != 0;
+    if (!served && is_inside(area->cache, index_of(area, address))) {
+        mapped = map_around(area, address, entry, flags & ~PTE_ACCESSED);
+        served = *entry != 0;
+        if (served)
+            __atomic_fetch_or(entry, PTE_ACCESSED, __ATOMIC_RELAXED);
+    }
+    spin_unlock(page_table_lock_of(entry));
+    if (mapped != 0)
+        fault_count_file(space, mapped);
+    if (mapped != 0 && served) {
+        counter_add(fault, file, 1);
+        counter_add(fault, file_around, mapped - 1);
+    }
+    return served ? 0 : FAULT_NEEDS_LOCK;
+}
+
 // A write to private memory where the file's page is not mapped: a copy of it.
 static int map_copy(struct address_space *space, struct vm_area *area, uintptr_t address,
     uint64_t *entry, struct page *original)
@@ -128,7 +161,7 @@ static int map_copy(struct address_space *space, struct vm_area *area, uintptr_t
         return -ENOMEM;
     page->cache = NULL;
     arch_copy_page(page_to_virt(page), page_to_virt(original));
-    area->has_anonymous = true;
+    area->has_anonymous = true; // under space->lock, so before fork reads it
     struct spinlock *lock = page_table_lock_of(entry);
     spin_lock(lock);
     bool current = __atomic_load_n(&original->cache, __ATOMIC_SEQ_CST) == area->cache;

@@ -150,7 +150,7 @@ int64_t vm_map(struct address_space *space, const struct vm_map_request *request
     int64_t address = map_locked(space, request, len, area);
     expensive_assert(address_space_is_valid_sampled(space));
     bool locked = ((request->flags | space->default_flags) & VM_LOCKED) != 0;
-    rwlock_write_unlock(&space->lock);
+    space_write_unlock(space);
     if (address < 0) {
         area_discard(area);
         return address;
@@ -190,7 +190,7 @@ int vm_unmap_backing(struct address_space *space, uintptr_t address, const struc
         } while (area != NULL && area->end <= end);
     }
     expensive_assert(address_space_is_valid_sampled(space));
-    rwlock_write_unlock(&space->lock);
+    space_write_unlock(space);
     return error;
 }
 
@@ -237,6 +237,6 @@ uintptr_t vm_brk(struct address_space *space, uintptr_t new_end)
             result = space->brk_end = new_end;
     }
     expensive_assert(address_space_is_valid_sampled(space));
-    rwlock_write_unlock(&space->lock);
+    space_write_unlock(space);
     return result;
 }

@@ -2,10 +2,11 @@
 // Page migration.
 //
 // Theory. The content of a page moves to another frame while programs run. As for promotion
-// (collapse.c), space->lock is held for writing, so there are no faults and no pins meanwhile: the
-// entry is made not present, the TLBs are flushed, the content is copied, and the entry gets the
-// new frame. A thread that touches the page in between faults, waits for space->lock, and finds the
-// entry present again. Entries are taken a few at a time, so that one flush serves them all.
+// (collapse.c), space->lock is held for writing and the area is being changed, so there are no
+// faults and no pins meanwhile: the entry is made not present, the TLBs are flushed, the content is
+// copied, and the entry gets the new frame. A thread that touches the page in between faults, waits
+// for space->lock, and finds the entry present again. Entries are taken a few at a time, so that
+// one flush serves them all.
 //
 // What moves is private memory that belongs to this space alone. There is no way from a frame to
 // the entries that map it, so a page that fork shares, a page of a file or of shared memory, and
@@ -167,6 +168,7 @@ static void migrate_area(
         } else if (place.shared) {
             count_shared_table(area->space, place.entry, address, stop, migration);
         } else {
+            page_table_settle(place.entry);
             migrate_table(area, place.entry, address, stop, migration);
         }
         address = stop;
@@ -180,8 +182,10 @@ void migrate_range(
     migration->moved = migration->left = 0;
     for (struct vm_area *area = vm_area_find(space, start); area != NULL && area->start < end;
         area = vm_area_next(area)) {
-        if (!(area->flags & (VM_FIXED_PAGES | VM_POOL)))
-            migrate_area(area, MAX(start, area->start), MIN(end, area->end), migration);
+        if (area->flags & (VM_FIXED_PAGES | VM_POOL))
+            continue;
+        area_change(area); // no faults, G1
+        migrate_area(area, MAX(start, area->start), MIN(end, area->end), migration);
     }
     if (migration->target == NULL)
         return;
@@ -274,7 +278,7 @@ uint64_t vm_migrate(struct address_space *space, uint64_t from, uint64_t to)
     assert(to != 0);
     rwlock_write_lock(&space->lock);
     migrate_range(space, 0, USER_END, &own.migration);
-    rwlock_write_unlock(&space->lock);
+    space_write_unlock(space);
     return own.migration.left;
 }
 
@@ -339,6 +343,6 @@ int vm_move_page(struct address_space *space, uintptr_t address, uint32_t node, 
 {
     rwlock_write_lock(&space->lock);
     int result = move_page_locked(space, ALIGN_DOWN(address, PAGE_SIZE), node, shared_too);
-    rwlock_write_unlock(&space->lock);
+    space_write_unlock(space);
     return result;
 }

@@ -5,6 +5,7 @@
 
 #include "kernel/arch/x86/arch.h"
 #include "kernel/base/assert.h"
+#include "kernel/core/rcu.h"
 #include "mm/area.h"
 #include "mm/huge.h"
 #include "mm/page_internal.h"
@@ -64,6 +65,22 @@ void page_table_free(struct page *table)
         table->flags = 0;
         page_free(table, 0);
     }
+}
+
+static void free_after_grace_period(struct rcu_head *head)
+{
+    struct page *table = container_of((struct list_node *)head, struct page, list);
+    table->refcount = 1; // as the allocator gave it out
+    page_table_free(table);
+}
+
+void page_table_free_later(struct address_space *space, struct page *table)
+{
+    struct rcu_head *head = (struct rcu_head *)&table->list;
+    if (space != NULL && space_is_alone(space))
+        free_after_grace_period(head); // nobody is there who would have to be waited for
+    else
+        rcu_call(head, free_after_grace_period);
 }
 
 void page_table_cpu_leave(void)
@@ -271,6 +288,17 @@ uintptr_t page_table_next(
     return place->upper != NULL ? address : end;
 }
 
+// A table of level 1 is not used any more, unless a fault has just added an entry.
+static bool table_retire(struct page *table)
+{
+    spin_lock(&table->table_lock);
+    bool empty = table->used_entries == 0;
+    if (empty)
+        table->refcount = 0; // V2
+    spin_unlock(&table->table_lock);
+    return empty;
+}
+
 // Takes the tables below `table` (of `level`) out that are empty and cover a part of [start, end).
 // Under table_lock.
 static void trim_table(struct address_space *space, struct tlb_gather *gather, uint64_t *table,
@@ -292,7 +320,8 @@ static void trim_table(struct address_space *space, struct tlb_gather *gather, u
                 MIN(end, entry_start + covers));
         // L2: who unmaps without the lock may be in it.
         if (lower->used_entries == 0 &&
-            !unmap_keeps_tables(space, entry_start, entry_start + covers)) {
+            !unmap_keeps_tables(space, entry_start, entry_start + covers) &&
+            (level > 2 || space_is_alone(space) || table_retire(lower))) {
             table[index] = 0;
             own->used_entries--;
             space->table_pages--;

@@ -15,7 +15,8 @@
 //   be followed by who holds
 //       space->lock (then no table goes away: only who has it for writing frees tables) or
 //       space->table_lock; and by an unmapping without these, for the range that it has reserved
-//       (R3 of unmap.c).
+//       (R3 of unmap.c); and under RCU by a fault, which looks under the table's lock whether it is
+//       still in use (V2 of fault_view.h).
 //   L3  used_entries of a table is the number of its entries that are not 0, anonymous_entries of
 //   those with PTE_ANONYMOUS; same lock as the entries. Only a table with none is freed, so a freed
 //   table is all zero and serves as a new one without being cleared.
@@ -73,6 +74,14 @@ static inline void page_table_count_anonymous(const uint64_t *entry, int64_t ent
 // An all-zero page for a table, or NULL. May sleep.
 struct page *page_table_alloc(void);
 void page_table_free(struct page *table); // all zero again
+// The same for one that faults of `space` may still look at (V2 of fault_view.h); NULL: of any.
+void page_table_free_later(struct address_space *space, struct page *table);
+// Those faults that were in the entry's table before the area was changed are out of it.
+static inline void page_table_settle(uint64_t *entry)
+{
+    spin_lock(page_table_lock_of(entry));
+    spin_unlock(page_table_lock_of(entry));
+}
 // The free tables that the running CPU keeps are freed. Preemption off.
 void page_table_cpu_leave(void);
 

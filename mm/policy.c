@@ -257,6 +257,7 @@ static void policy_apply(
     struct vm_area *area = vm_area_find(space, start);
     for (; area != NULL && area->start < end; area = vm_area_next(area)) {
         if (!(area->flags & VM_FIXED_PAGES)) {
+            area_change(area);
             struct memory_policy *old = area->policy;
             area->policy = memory_policy_get(policy);
             memory_policy_put(old);
@@ -284,7 +285,7 @@ int vm_bind(struct address_space *space, uintptr_t start, uintptr_t end,
         }
     }
     expensive_assert(address_space_is_valid_sampled(space));
-    rwlock_write_unlock(&space->lock);
+    space_write_unlock(space);
     return error;
 }
 
@@ -336,7 +337,7 @@ int vm_set_home_node(struct address_space *space, uintptr_t start, uintptr_t end
         if (error != 0)
             break;
     }
-    rwlock_write_unlock(&space->lock);
+    space_write_unlock(space);
     return error;
 }
 

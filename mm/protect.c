@@ -107,6 +107,7 @@ static int protect_locked(
             error = shared_table_own_range(space, area->start, area->end);
             if (error != 0)
                 return error;
+            area_change(area);
             area->flags = flags;
             protect_pages(space, area->start, area->end, flags);
         }
@@ -127,6 +128,6 @@ int vm_protect(struct address_space *space, uintptr_t address, size_t len_bytes,
     rwlock_write_lock(&space->lock);
     int result = protect_locked(space, address, address + len, vm_access & VM_ACCESS);
     expensive_assert(address_space_is_valid_sampled(space));
-    rwlock_write_unlock(&space->lock);
+    space_write_unlock(space);
     return result;
 }

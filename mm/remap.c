@@ -94,6 +94,7 @@ static int move_pages(struct address_space *space, uintptr_t old, uintptr_t new,
     TLB_GATHER(gather);
     tlb_gather_begin(&gather, space);
     struct page_table_place place = {0};
+    const uint64_t *settled = NULL; // the level 2 entry of the table that it was done for last
     uintptr_t address = old;
     while (error == 0 && (address = page_table_next(space, address, end, &place)) < end) {
         uintptr_t target = new + (address - old);
@@ -102,6 +103,10 @@ static int move_pages(struct address_space *space, uintptr_t old, uintptr_t new,
             if (place.upper != NULL)
                 address = place.next;
             continue;
+        }
+        if (place.upper != settled) {
+            page_table_settle(place.entry);
+            settled = place.upper;
         }
         if (*place.entry != 0) {
             uint64_t *to = page_table_make(space, target);
@@ -153,6 +158,7 @@ static int64_t move_area(
     struct vm_area *moved = area_alloc();
     if (moved == NULL)
         return -ENOMEM;
+    area_change(area);
     *moved = (struct vm_area){
         .start = address,
         .end = address + remap->new_len,
@@ -261,7 +267,7 @@ int64_t vm_remap(struct address_space *space, uintptr_t old, size_t old_len, siz
         struct vm_area *area = vm_area_find(space, (uintptr_t)result);
         populate = area != NULL && (area->flags & VM_LOCKED);
     }
-    rwlock_write_unlock(&space->lock);
+    space_write_unlock(space);
     if (populate)
         (void)fault_in_range(
             space, (uintptr_t)result, (uintptr_t)result + remap.new_len, false, false);

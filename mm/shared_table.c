@@ -21,9 +21,11 @@
 //   H4  A space gives up its share only after its TLBs can't find the table any more. The last to
 //   do so frees it, with the references to its pages.
 //   H5  The level 2 entry changes from or to shared under space->table_lock. It becomes shared
-//   only with space->lock held for writing, so who holds that for reading and has seen a table that
-//   is not shared may keep the pointer; a pointer into a shared one is good only as long as
-//   table_lock is held (or the lock for writing).
+//   only with space->lock held for writing and the area being changed, after those faults have left
+//   it that had begun before (page_table_settle()). So a fault that finds its view good (V1 of
+//   fault_view.h) may write to a table that it has seen as not shared. Who holds space->lock for
+//   reading and has seen a table that is not shared may keep the pointer; a pointer into a shared
+//   one is good only as long as table_lock is held (or the lock for writing).
 //   H6  A table is shared only if one area alone of private anonymous memory has pages in it; and
 //   pages that come in later make it own first. So it holds no pages of files.
 //
@@ -232,6 +234,6 @@ void shared_table_put(struct page *table)
     if (__atomic_sub_fetch(&table->refcount, 1, __ATOMIC_ACQ_REL) != 0)
         return;
     table_empty(table);
-    table->refcount = 1; // as the allocator gave it out
-    page_table_free(table);
+    // Faults of another space may have found it while it was that one's alone.
+    page_table_free_later(NULL, table);
 }

@@ -51,6 +51,7 @@ struct address_space *address_space_create(void)
     rwlock_init(&space->lock);
     spin_lock_init(&space->table_lock);
     list_init(&space->unmappings);
+    space->write_hold = 1;
     space->users = 1;
     space->refcount = 1;
     space->id = __atomic_fetch_add(&next_id, 1, __ATOMIC_RELAXED);
@@ -89,7 +90,7 @@ void address_space_put(struct address_space *space)
     rwlock_write_lock(&space->lock);
     int error = area_unmap_range(space, 0, USER_END);
     assert(error == 0); // nothing has to be split
-    rwlock_write_unlock(&space->lock);
+    space_write_unlock(space);
     assert(space->area_count == 0);
     debug_assert(space->mapped_pages == 0);
     debug_assert(space->resident_anonymous == 0);
@@ -138,6 +139,8 @@ static int share_private_pages(struct address_space *parent, struct address_spac
         (address = page_table_next(parent, address, area->end, &place)) < area->end;) {
         uintptr_t end = MIN(ALIGN_DOWN(address, PAGE_TABLE_BYTES) + PAGE_TABLE_BYTES, area->end);
         uint64_t *from = place.entry;
+        if (!place.huge && !place.shared)
+            page_table_settle(from);
         if (place.huge) {
             int error = huge_share(parent, child, place.upper, address, restricted);
             if (error != 0)
@@ -174,6 +177,9 @@ static int copy_area(struct address_space *parent, struct address_space *child,
     struct vm_area *copy = area_alloc();
     if (copy == NULL)
         return -ENOMEM;
+    // Until fork is over no page of it is copied for the parent: what the child gets is what was
+    // there at one moment.
+    area_change(area);
     *copy = (struct vm_area){
         .start = area->start,
         .end = area->end,
@@ -234,8 +240,9 @@ struct address_space *address_space_fork(struct address_space *parent)
     // Other threads of the parent must not write to shared pages through old entries.
     if (restricted)
         tlb_flush_space(parent, 0, UINT64_MAX, false);
+    space_changes_end(child);
     expensive_assert(error != 0 || address_space_is_valid(child));
-    rwlock_write_unlock(&parent->lock);
+    space_write_unlock(parent);
     if (error != 0) {
         address_space_put(child);
         return NULL;

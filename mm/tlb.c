@@ -313,7 +313,7 @@ void tlb_gather_flush(struct tlb_gather *gather)
     page_put_many(gather->pages, gather->count);
     struct page *table;
     while ((table = list_pop_head_entry_or_null(&gather->tables, struct page, list)) != NULL)
-        page_table_free(table);
+        page_table_free_later(gather->space, table);
     while (gather->shared_count != 0)
         shared_table_put(gather->shared_tables[--gather->shared_count]);
     while (gather->huge_count != 0)

@@ -127,8 +127,9 @@ void huge_page_unmap(struct page *head)
     assert_non_null(head);
 }
 
-void page_table_free(struct page *table)
+void page_table_free_later(struct address_space *space, struct page *table)
 {
+    (void)space;
     (void)table;
 }
 

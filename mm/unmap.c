@@ -21,7 +21,9 @@
 //   R1  No two unmappings under way overlap. So a leaving area belongs to one, whose thread may
 //       read it without the lock (A4 of area.c).
 //   R2  No entry for an address of a leaving area is added or moved, by anybody: who does such
-//       things has found an area before. Entries are only removed, under their table's lock.
+//       things has found an area before, and who did without the lock looks under the table's
+//       whether the area has changed (V1 of fault_view.h). Entries are only removed, under their
+//       table's lock.
 //   R3  Until step 2 an unmapping is on space->unmappings. Page tables that cover a byte of its
 //       areas stay (unmap_keeps_tables()), so it can follow them without a lock. Who would have
 //       freed an empty one leaves that to the unmapping, and says so in `trim`.
@@ -105,7 +107,7 @@ bool unmap_wait(struct address_space *space, uintptr_t start, uintptr_t end)
     while (unlikely(space->leaving_count != 0) && first_leaving(space, start, end) != NULL) {
         uint32_t seen = space->unmappings_ended;
         space->unmap_waiters++;
-        rwlock_write_unlock(&space->lock);
+        space_write_unlock(space);
         counter_add(unmap, waits, 1);
         wait_event(&ended, __atomic_load_n(&space->unmappings_ended, __ATOMIC_ACQUIRE) != seen);
         rwlock_write_lock(&space->lock);
@@ -204,6 +206,7 @@ int area_unmap_range(struct address_space *space, uintptr_t start, uintptr_t end
 static void unmapping_begin(struct unmapping *unmapping, struct address_space *space)
 {
     for (struct vm_area *area = unmapping->areas; area != NULL; area = area->leaving_next) {
+        area_leave(area);
         area->flags |= VM_LEAVING;
         space->leaving_count++;
     }
@@ -247,14 +250,14 @@ static void unmapping_finish(struct unmapping *unmapping, struct address_space *
     if (gather.tables_emptied) {
         rwlock_write_lock(&space->lock);
         unmapping_leave_tables(unmapping, &gather);
-        rwlock_write_unlock(&space->lock);
+        space_write_unlock(space);
     }
     tlb_gather_finish(&gather);
     tlb_gather_begin(&gather, space); // for tables that somebody left meanwhile
     rwlock_write_lock(&space->lock);
     unmapping_end(unmapping, &gather);
     expensive_assert(address_space_is_valid_sampled(space));
-    rwlock_write_unlock(&space->lock);
+    space_write_unlock(space);
     tlb_gather_finish(&gather);
     areas_close(unmapping->areas);
     counter_add(unmap, without_lock, 1);
@@ -278,7 +281,7 @@ int vm_unmap(struct address_space *space, uintptr_t address, size_t len_bytes)
     else if (count > 0)
         unmapping_begin(&unmapping, space);
     expensive_assert(address_space_is_valid_sampled(space));
-    rwlock_write_unlock(&space->lock);
+    space_write_unlock(space);
     if (count > 0 && !in_one_piece)
         unmapping_finish(&unmapping, space);
     return MIN(count, 0);

@@ -7,7 +7,8 @@
 // one, or that was freed, is recognised by who reads it. "apart": mappings wherever the kernel puts
 // them, parts of which go one after the other, while all threads read in those of all others; now
 // and then one forks. "overlapping": all threads map over, unmap, protect and discard parts of one
-// arena without asking each other.
+// arena without asking each other. Before that: faults in a page table that exists do not take the
+// space's lock, as the kernel's counter says.
 #include "tests/guest/counters.h"
 #include "tests/guest/stress/stress.h"
 #include <setjmp.h>
@@ -284,6 +285,65 @@ static void *overlapping(void *argument)
     return NULL;
 }
 
+// ---- faults that take the space's lock ----
+
+enum { TOUCHED_PAGES = 500, LOCKED_AT_MOST = 16 }; // the program has a few others of its own
+
+// Writes to each page of one page table. How many faults took the lock.
+static unsigned long touch_all(unsigned char *base, unsigned serial)
+{
+    unsigned long before = lodger_counter("fault.with_lock");
+    for (size_t i = 0; i < TOUCHED_PAGES; i++) {
+        *word(base + i * PAGE) = stamp(base + i * PAGE, serial);
+    }
+    return lodger_counter("fault.with_lock") - before;
+}
+
+static void *wait_for_end(void *argument)
+{
+    pthread_barrier_wait(argument);
+    return NULL;
+}
+
+static void check_faults(void)
+{
+    const size_t table = 512 * PAGE;
+    pthread_barrier_t end;
+    pthread_t other; // for who is alone the lock costs nothing
+    unsigned char *base =
+        mmap(NULL, table, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    MUST(base == MAP_FAILED ? -1 : 0);
+    MUST(madvise(base, table, MADV_NOHUGEPAGE));
+    CHECK((uintptr_t)base % table == 0); // so it has one page table for itself
+    MUST(pthread_barrier_init(&end, NULL, 2) == 0 ? 0 : -1);
+    MUST(pthread_create(&other, NULL, wait_for_end, &end) == 0 ? 0 : -1);
+    CHECK(touch_all(base, 1) <= LOCKED_AT_MOST);
+    int ends[2];
+    MUST(pipe(ends));
+    pid_t child = fork();
+    if (child == 0) { // has what was there, whatever becomes of it here
+        char byte;
+        bool right = read(ends[0], &byte, 1) == 1;
+        for (size_t i = 0; i < TOUCHED_PAGES; i++) {
+            right &= *word(base + i * PAGE) == stamp(base + i * PAGE, 1);
+        }
+        _exit(!right);
+    }
+    CHECK(touch_all(base, 2) <= LOCKED_AT_MOST); // copies
+    CHECK_EQ(write(ends[1], "", 1), 1);
+    int status;
+    MUST(waitpid(child, &status, 0));
+    CHECK_EQ(status, 0);
+    for (size_t i = 0; i < TOUCHED_PAGES; i++) {
+        CHECK_QUIET(*word(base + i * PAGE) == stamp(base + i * PAGE, 2));
+    }
+    pthread_barrier_wait(&end);
+    pthread_join(other, NULL);
+    close(ends[0]);
+    close(ends[1]);
+    MUST(munmap(base, table));
+}
+
 // ---- both ----
 
 // In a process of its own: in the one with the arena, nothing else may be mapped meanwhile.
@@ -317,6 +377,7 @@ int main(int argc, char **argv)
     arena =
         mmap(NULL, ARENA_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     MUST(arena == MAP_FAILED ? -1 : 0);
+    check_faults();
     MUST(run(apart));
     MUST(run(overlapping));
     CHECK_EQ(stress_reap(), 0);
