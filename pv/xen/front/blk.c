@@ -364,6 +364,30 @@ void disk_ring_event(void *context, struct trap_frame *frame)
         block_queue_interrupt(ring->queue);
 }
 
+static bool ring_is_held(const struct ring *ring)
+{
+    for (uint32_t id = 0; id < ring->slots.count; id++) {
+        const struct slot *slot = &ring->slot[id];
+        for (uint32_t i = 0; slot->open && i < slot->segment_count; i++) {
+            if (xen_grant_is_held(slot->grants[i]))
+                return true;
+        }
+    }
+    return false;
+}
+
+bool disk_is_held(struct disk *disk)
+{
+    bool held = false;
+    for (uint32_t i = 0; !held && i < disk->ring_count; i++) {
+        struct ring *ring = &disk->rings[i];
+        uint64_t flags = spin_lock_irqsave(&ring->queue->lock);
+        held = !ring->broken && ring_is_held(ring);
+        spin_unlock_irqrestore(&ring->queue->lock, flags);
+    }
+    return held;
+}
+
 void disk_tell_rings(struct disk *disk, enum ring_command command)
 {
     for (uint32_t i = 0; i < disk->ring_count; i++) {

@@ -70,5 +70,7 @@ extern const struct block_device_ops disk_ops;
 
 // Event of a ring; `context` is the ring.
 void disk_ring_event(void *context, struct trap_frame *frame);
+// Whether the other end has memory of any request mapped. Task context.
+[[nodiscard]] bool disk_is_held(struct disk *disk);
 // Has each queue of the disk carry out the command. Task context.
 void disk_tell_rings(struct disk *disk, enum ring_command command);

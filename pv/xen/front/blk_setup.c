@@ -24,7 +24,11 @@
 #define QUEUES_MAX            8u
 #define SEGMENTS_PER_INDIRECT (PAGE_SIZE / sizeof(struct blkif_request_segment))
 static_assert(SEGMENTS_MAX <= SEGMENTS_PER_INDIRECT);
-#define VDEV_EXTENDED   (1u << 28)
+#define VDEV_EXTENDED (1u << 28)
+// A disk of the host that does not answer for so long is taken for dead.
+#define LAST_ANSWER_WAITS   1000u
+#define LAST_ANSWER_WAIT_NS (10 * NS_PER_MS)
+
 #define DISCARD_SECTORS (1u << 22) // of one request: 2 GiB
 #define SECTORS_MAX     (UINT64_C(1) << 54)
 
@@ -386,15 +390,26 @@ static int disk_start(struct disk *disk)
     return error;
 }
 
+// Linux's back end says Closed also while requests are on their way to the disk, as nobody looks
+// whether xen_blkif_disconnect() was busy. Those are answered into the ring, which it keeps until
+// then: they must not be given up, nor issued again.
+static void await_last_answers(struct disk *disk)
+{
+    for (unsigned waits = 0; waits < LAST_ANSWER_WAITS && disk_is_held(disk); waits++)
+        xen_device_wait(disk->device, LAST_ANSWER_WAIT_NS);
+    disk_tell_rings(disk, RING_STOP); // looks for answers
+}
+
 // The back end has gone, and another one comes in its place.
 static int disk_restart(struct disk *disk)
 {
     log_warning("xen: %s: the back end has gone; waiting for another", disk->block->name);
     disk_tell_rings(disk, RING_STOP);
     int error = xen_device_set_state(disk->device, XenbusStateClosed);
-    // It finishes what it has begun, and lets go of all memory.
-    if (error == 0)
+    if (error == 0) {
         (void)xen_device_wait_for(disk->device, XenbusStateClosed, XenbusStateInitWait);
+        await_last_answers(disk);
+    }
     disk_tell_rings(disk, RING_DETACH);
     for (uint32_t i = 0; i < disk->ring_count; i++) {
         struct block_request **again = disk->rings[i].again;

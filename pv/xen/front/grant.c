@@ -74,6 +74,14 @@ static uint16_t *status_of(grant_ref_t reference)
     return &grants.statuses[reference / per_frame][reference % per_frame];
 }
 
+// Where Xen says how the grant is used, in either version.
+static const uint16_t *use_of(grant_ref_t reference)
+{
+    if (grants.version != 1)
+        return status_of(reference);
+    return &((struct grant_entry_v1 *)entry_of(reference, sizeof(struct grant_entry_v1)))->flags;
+}
+
 void xen_grant_open(grant_ref_t reference, domid_t domain, uint64_t frame, bool read_only)
 {
     uint16_t flags = GTF_permit_access | (read_only ? GTF_readonly : 0);
@@ -89,6 +97,12 @@ void xen_grant_open(grant_ref_t reference, domid_t domain, uint64_t frame, bool 
         entry->full_page.frame = frame;
         __atomic_store_n(&entry->hdr.flags, flags, __ATOMIC_RELEASE);
     }
+}
+
+bool xen_grant_is_held(grant_ref_t reference)
+{
+    const uint16_t use = __atomic_load_n(use_of(reference), __ATOMIC_ACQUIRE);
+    return (use & (GTF_reading | GTF_writing)) != 0;
 }
 
 bool xen_grant_close(grant_ref_t reference)
@@ -162,7 +176,7 @@ static int table_grow(void)
     uint64_t flags = spin_lock_irqsave(&grants.lock);
     grants.frame_count = first + GROW_FRAMES;
     for (reference = MAX(reference, (uint32_t)GNTTAB_NR_RESERVED_ENTRIES); reference < end;
-        reference++) {
+         reference++) {
         grants.next[reference] = grants.free_head;
         grants.free_head = reference;
         grants.free_count++;

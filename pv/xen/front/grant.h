@@ -25,6 +25,8 @@ void xen_grant_open(grant_ref_t reference, domid_t domain, uint64_t frame, bool 
 // Takes that back. False: the other end still has it mapped; then nothing has changed, and neither
 // page nor reference may be used for anything else.
 [[nodiscard]] bool xen_grant_close(grant_ref_t reference);
+// Whether the other end has the page of an open grant mapped at this moment.
+[[nodiscard]] bool xen_grant_is_held(grant_ref_t reference);
 // For when a device is gone: closes and gives back; what the other end still has mapped is kept
 // open, with its page, for ever. `page` (or NULL) loses a reference when it is not.
 struct page;

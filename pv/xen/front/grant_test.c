@@ -196,7 +196,9 @@ static void open_and_close(void)
     assert_int_equal(xen_grants_take(1, &reference), 0);
     xen_grant_open(reference, 3, 0x1234, false);
     assert_int_equal(*flags_of(reference), GTF_permit_access);
+    assert_false(xen_grant_is_held(reference));
     *use_of(reference) |= GTF_reading;
+    assert_true(xen_grant_is_held(reference));
     assert_false(xen_grant_close(reference));
     assert_true((*flags_of(reference) & GTF_permit_access) != 0); // as it was
     *use_of(reference) &= (uint16_t)~GTF_reading;
