@@ -249,6 +249,8 @@ static bool dentry_keep(struct dentry *dentry)
 static bool dentry_take_oldest(struct superblock *superblock, size_t limit, struct dentry **dead)
 {
     *dead = NULL;
+    if (__atomic_load_n(&superblock->lru_count, __ATOMIC_RELAXED) <= limit)
+        return false; // as nearly always: without the lock
     spin_lock(&superblock->lru_lock);
     struct dentry *dentry = superblock->lru_count > limit
                                 ? list_first_entry(&superblock->lru, struct dentry, lru_node)
@@ -517,7 +519,7 @@ size_t dentry_shrink(size_t count)
 {
     size_t done = 0;
     for (struct superblock *superblock = superblock_next_get(NULL); superblock != NULL;
-         superblock = superblock_next_get(superblock)) {
+        superblock = superblock_next_get(superblock)) {
         while (done < count && dentry_shrink_one(superblock))
             done++;
     }
