@@ -12,8 +12,11 @@
 [[nodiscard]] bool block_merge(
     const struct block_limits *limits, struct block_request *first, struct block_request *next);
 // Merges the request with one of the last ones of a list of requests that wait, where possible.
-// True if it was: the list holds it then. False: the caller adds it.
+// True if it was: the list holds it then. False: nothing has changed.
 [[nodiscard]] bool block_merge_into(
+    const struct block_limits *limits, struct list_node *list, struct block_request *request);
+// The same, and a request that was not merged is added to the list.
+bool block_add_or_merge(
     const struct block_limits *limits, struct list_node *list, struct block_request *request);
 
 // ---- queue.c ----

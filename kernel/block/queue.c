@@ -550,10 +550,8 @@ void block_plug_add(struct block_plug *plug, struct block_request *request)
     plug->count++;
     if (unlikely(block_copy)) {
         list_add_tail(&plug->requests, &request->node);
-    } else if (block_merge_into(&request->volume->device->limits, &plug->requests, request)) {
+    } else if (block_add_or_merge(&request->volume->device->limits, &plug->requests, request)) {
         counter_add(block, merged, 1);
-    } else {
-        list_add_tail(&plug->requests, &request->node);
     }
 }
 

@@ -152,3 +152,12 @@ bool block_merge_into(
     }
     return false;
 }
+
+bool block_add_or_merge(
+    const struct block_limits *limits, struct list_node *list, struct block_request *request)
+{
+    if (block_merge_into(limits, list, request))
+        return true;
+    list_add_tail(list, &request->node);
+    return false;
+}

@@ -112,14 +112,6 @@ static uint32_t check_chain(const struct block_request *first)
     return sectors;
 }
 
-static bool add_or_merge(struct list_node *list, struct block_request *request)
-{
-    if (block_merge_into(&device.limits, list, request))
-        return true;
-    list_add_tail(list, &request->node);
-    return false;
-}
-
 static void neighbours_are_merged(void **state)
 {
     (void)state;
@@ -139,7 +131,7 @@ static void neighbours_are_merged(void **state)
             if (prng_below(&prng, 10) == 0)
                 request->priority = 1;
             total += sectors;
-            merged += add_or_merge(&list, request);
+            merged += block_add_or_merge(&device.limits, &list, request);
             sector = prng_below(&prng, 4) == 0 ? prng_below(&prng, 1000) : sector + sectors;
         }
         struct block_request *request;
@@ -165,7 +157,7 @@ static void stream_becomes_one(void **state)
     struct list_node list;
     list_init(&list);
     for (uint32_t i = 0; i < 32; i++) // backwards
-        (void)add_or_merge(&list, make((31 - i) * 8, (31 - i) * 32768, 4096));
+        (void)block_add_or_merge(&device.limits, &list, make((31 - i) * 8, (31 - i) * 32768, 4096));
     assert_int_equal(list_length(&list), 1);
     struct block_request *request = list_first_entry(&list, struct block_request, node);
     assert_int_equal(check_chain(request), 256);

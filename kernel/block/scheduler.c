@@ -73,9 +73,8 @@ bool block_scheduler_add(struct block_scheduler *scheduler, struct block_request
         class->active |= bit_of(class, owner);
         owner->virtual_time = MAX(owner->virtual_time, class->virtual_time);
     }
-    const bool merged = block_merge_into(scheduler->limits, &owner->requests, request);
+    const bool merged = block_add_or_merge(scheduler->limits, &owner->requests, request);
     if (!merged) {
-        list_add_tail(&owner->requests, &request->node);
         class->waiting++;
         scheduler->waiting++;
     }
