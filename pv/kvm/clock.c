@@ -18,6 +18,7 @@
 #include "kernel/base/assert.h"
 #include "kernel/core/log.h"
 #include "kernel/core/time.h"
+#include "pv/apic_timer.h"
 #include "pv/kvm/kvm.h"
 
 #include <linux/errno.h>
@@ -99,12 +100,8 @@ uint64_t kvm_clock_ns(void)
 
 void kvm_timer_arm(uint64_t deadline_ns)
 {
-    assert_irqs_off();
-    counter_add(pv, timer_arms, 1);
-    if (unlikely(deadline_ns == UINT64_MAX)) {
-        apic_timer_stop();
+    if (pv_apic_timer_stops(deadline_ns))
         return;
-    }
     struct vcpu_time_info parameters;
     if (unlikely(!pvclock_snapshot(page_here(), TRIES_READ, &parameters)))
         parameters = kvm_time.first;

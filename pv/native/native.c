@@ -9,14 +9,12 @@
 #include "kernel/core/debug_exit.h"
 #include "kernel/core/irq.h"
 #include "mm/tlb.h"
+#include "pv/apic_timer.h"
 #include "pv/pv.h"
 
 static void native_timer_arm(uint64_t deadline_ns)
 {
-    counter_add(pv, timer_arms, 1);
-    if (unlikely(deadline_ns == UINT64_MAX))
-        apic_timer_stop();
-    else
+    if (!pv_apic_timer_stops(deadline_ns))
         apic_timer_arm(tsc_from_ns(deadline_ns));
 }
 

@@ -17,6 +17,7 @@
 #include "kernel/core/irq.h"
 #include "kernel/core/panic.h"
 #include "kernel/core/preempt.h"
+#include "pv/apic_timer.h"
 #include "pv/pvclock.h"
 #include "pv/xen/events.h"
 #include "pv/xen/events_core.h"
@@ -170,12 +171,8 @@ int64_t xen_wall_clock_ns(uint64_t *at_ns)
 // would fire all that time.
 void xen_clock_arm_apic(uint64_t deadline_ns)
 {
-    assert_irqs_off();
-    counter_add(pv, timer_arms, 1);
-    if (unlikely(deadline_ns == UINT64_MAX)) {
-        apic_timer_stop();
+    if (pv_apic_timer_stops(deadline_ns))
         return;
-    }
     struct vcpu_time_info parameters;
     uint64_t ns;
     uint64_t tsc = UINT64_MAX;
